@@ -1,0 +1,1 @@
+"""One SQLite database that owns all state, and the instance files. No network."""

@@ -1,0 +1,1 @@
+"""DICOM networking: receiver, sender, print client."""

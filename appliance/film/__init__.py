@@ -1,0 +1,1 @@
+"""Film pages from key views and findings."""

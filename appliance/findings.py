@@ -1,0 +1,285 @@
+"""The findings of one study: the result types and their JSON form.
+
+The JSON shape is a contract that other programs read (``docs``: ARCHITECTURE.md, 'The findings file'): additive changes only, ``SCHEMA`` counts
+breaking ones. Lengths in mm, areas in mm2, volumes in mm3, attenuation in HU; positions are DICOM patient coordinates (LPS) of the series
+named. What could not be measured is None, and a field ``x`` that is None has a sibling ``x_reason`` with a code; never 0 for unknown.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from appliance.anatomy import Dominance, SegmentName, Vessel
+from appliance.errors import Reason
+
+SCHEMA = 1
+
+Status = Literal["analysed", "declined", "failed"]
+Grade = Literal["none", "minimal", "mild", "moderate", "severe", "occluded"]
+GRADES: tuple[Grade, ...] = ("none", "minimal", "mild", "moderate", "severe", "occluded")
+PlaqueType = Literal["calcified", "mixed", "noncalcified"]
+HighRiskFeature = Literal["low_attenuation", "positive_remodeling", "spotty_calcification", "napkin_ring"]
+NotAssessableReason = Literal["motion", "noise", "blooming", "stent", "truncated"]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of all findings types: immutable, keyword only; optional ``*_reason`` siblings are left out of the JSON when None."""
+
+
+class Software(Record, frozen=True, kw_only=True):
+    """Which build made the findings."""
+
+    version: str
+    commit: str
+
+
+class EngineInfo(Record, frozen=True, kw_only=True):
+    """Which inference engine ran."""
+
+    name: str
+    device: str
+    precision: str
+
+
+class ModelInfo(Record, frozen=True, kw_only=True):
+    """Which model ran, by content hash."""
+
+    name: str
+    version: str
+    sha256: str
+    validated_on_patients: bool
+
+
+class SeriesInfo(Record, frozen=True, kw_only=True):
+    """The series that was measured."""
+
+    study_uid: str
+    series_uid: str
+    phase_percent: float | None
+    kvp: float | None
+    slices: int
+    spacing_mm: tuple[float, float, float]
+    phase_percent_reason: str | None = None
+    kvp_reason: str | None = None
+
+
+class OtherSeries(Record, frozen=True, kw_only=True):
+    """A further series of the study and the part it plays."""
+
+    series_uid: str
+    role: Literal["phase", "calcium"]
+    phase_percent: float | None
+    phase_percent_reason: str | None = None
+
+
+class NotAssessable(Record, frozen=True, kw_only=True):
+    """A segment that cannot be read, and why."""
+
+    segment: SegmentName
+    reason: NotAssessableReason
+
+
+class Quality(Record, frozen=True, kw_only=True):
+    """Image quality: score 1 (unacceptable) to 5 (excellent); motion 0 (none) to 1."""
+
+    score: int
+    aorta_mean_hu: float | None
+    aorta_noise_hu: float | None
+    cnr: float | None
+    motion: float | None
+    coverage_complete: bool
+    not_assessable: tuple[NotAssessable, ...]
+    aorta_mean_hu_reason: str | None = None
+    aorta_noise_hu_reason: str | None = None
+    cnr_reason: str | None = None
+    motion_reason: str | None = None
+
+
+class Branch(Record, frozen=True, kw_only=True):
+    """A whole anatomical run (LM, LAD from the bifurcation to its end, D1, ...), proximal to distal, step at most 0.5 mm.
+
+    ``segments`` are half-open index ranges that cover all points; diameters have one entry per point.
+    """
+
+    id: int
+    parent: int | None
+    parent_index: int | None
+    vessel: Vessel
+    points_mm: tuple[tuple[float, float, float], ...]
+    segments: tuple[tuple[int, int, SegmentName], ...]
+    name_confidence: float
+    lumen_diameter_mm: tuple[float | None, ...]
+    vessel_diameter_mm: tuple[float | None, ...]
+    repaired: tuple[tuple[int, int], ...] = msgspec.field(default_factory=tuple)
+    series_uid: str | None = None
+    parent_reason: str | None = None
+    parent_index_reason: str | None = None
+
+    @property
+    def name(self) -> SegmentName:
+        """Name of the branch's first segment (the branch's own name for side branches)."""
+        return self.segments[0][2]
+
+    def segment_at(self, index: int) -> SegmentName:
+        """Segment that holds point ``index``.
+
+        Raises:
+            IndexError: the branch has no such point.
+        """
+        for start, end, name in self.segments:
+            if start <= index < end:
+                return name
+        raise IndexError(f"branch {self.id} has no point {index}")
+
+
+class PlaqueVolume(Record, frozen=True, kw_only=True):
+    """Plaque volume in mm3; ``low_attenuation`` is a part of ``noncalcified``."""
+
+    total: float
+    calcified: float
+    noncalcified: float
+    low_attenuation: float
+
+
+class Lesion(Record, frozen=True, kw_only=True):
+    """One plaque, with or without narrowing. ``start``, ``minimum`` and ``end`` index the branch's points.
+
+    ``grade_source`` says whether the grade follows from the measured percentage or from a person's correction; CAD-RADS and texts use ``grade``.
+    """
+
+    id: int
+    branch: int
+    vessel: Vessel
+    segment: SegmentName
+    start: int
+    minimum: int
+    end: int
+    length_mm: float
+    minimum_lumen_diameter_mm: float | None
+    reference_diameter_mm: float | None
+    diameter_stenosis_percent: float | None
+    area_stenosis_percent: float | None
+    grade: Grade
+    plaque_type: PlaqueType
+    volume_mm3: PlaqueVolume
+    remodeling_index: float | None
+    plaque_burden_percent: float | None
+    high_risk: tuple[HighRiskFeature, ...]
+    confidence: float
+    grade_source: Literal["measured", "corrected"] = "measured"
+    minimum_lumen_diameter_mm_reason: str | None = None
+    reference_diameter_mm_reason: str | None = None
+    diameter_stenosis_percent_reason: str | None = None
+    area_stenosis_percent_reason: str | None = None
+    remodeling_index_reason: str | None = None
+    plaque_burden_percent_reason: str | None = None
+
+
+class Bridge(Record, frozen=True, kw_only=True):
+    """A myocardial bridge."""
+
+    branch: int
+    start: int
+    end: int
+    depth_mm: float
+
+
+class Stent(Record, frozen=True, kw_only=True):
+    """A stent and whether its lumen can be read."""
+
+    branch: int
+    start: int
+    end: int
+    assessable: bool
+
+
+class Calcium(Record, frozen=True, kw_only=True):
+    """Calcium score of the non-contrast series."""
+
+    series_uid: str
+    agatston: float
+    volume_mm3: float
+    mass_mg: float | None
+    vessels: dict[str, float]
+    mass_mg_reason: str | None = None
+
+
+class CadRads(Record, frozen=True, kw_only=True):
+    """CAD-RADS 2.0 (JCCT 2022;16:536): ``text`` is the whole, e.g. ``CAD-RADS 3/P2/HRP``."""
+
+    category: Literal["0", "1", "2", "3", "4A", "4B", "5", "N"]
+    plaque_burden: Literal["P1", "P2", "P3", "P4"] | None
+    modifiers: tuple[str, ...]
+    text: str
+    plaque_burden_reason: str | None = None
+
+
+class Findings(Record, frozen=True, kw_only=True):
+    """Everything found in one study. For a declined or failed study ``reason`` says why and the result fields are None or empty."""
+
+    status: Status
+    software: Software
+    reason: Reason | None
+    engine: EngineInfo | None
+    models: tuple[ModelInfo, ...]
+    series: SeriesInfo | None
+    other_series: tuple[OtherSeries, ...]
+    quality: Quality | None
+    dominance: Dominance | None
+    branches: tuple[Branch, ...]
+    lesions: tuple[Lesion, ...]
+    bridges: tuple[Bridge, ...]
+    stents: tuple[Stent, ...]
+    calcium: Calcium | None
+    plaque_total_mm3: PlaqueVolume | None
+    segment_involvement_score: int | None
+    segment_stenosis_score: int | None
+    cad_rads: CadRads | None
+    timing_s: dict[str, float]
+    schema: Literal[1]
+    engine_reason: str | None = None
+    series_reason: str | None = None
+    quality_reason: str | None = None
+    dominance_reason: str | None = None
+    calcium_reason: str | None = None
+    plaque_total_mm3_reason: str | None = None
+    segment_involvement_score_reason: str | None = None
+    segment_stenosis_score_reason: str | None = None
+    cad_rads_reason: str | None = None
+
+    @property
+    def validated_on_patients(self) -> bool:
+        """True only if every model that ran has a recorded validation on patients."""
+        return bool(self.models) and all(model.validated_on_patients for model in self.models)
+
+    def branch(self, branch_id: int) -> Branch:
+        """The branch with that id.
+
+        Raises:
+            KeyError: no such branch.
+        """
+        for branch in self.branches:
+            if branch.id == branch_id:
+                return branch
+        raise KeyError(branch_id)
+
+    def to_json(self) -> bytes:
+        """UTF-8 JSON, indented, keys in a fixed order."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2)
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Findings:
+        """Read the JSON form.
+
+        Raises:
+            msgspec.ValidationError: the data do not have the contract's shape; the message names the path.
+        """
+        return msgspec.json.decode(data, type=cls)
+
+    @classmethod
+    def read(cls, path: Path) -> Findings:
+        """Read a findings file."""
+        return cls.from_json(path.read_bytes())

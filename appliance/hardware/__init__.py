@@ -1,0 +1,1 @@
+"""Front panel, badge reader, UPS and GPU health."""

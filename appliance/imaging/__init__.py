@@ -1,0 +1,1 @@
+"""Pictures from a volume and its findings."""

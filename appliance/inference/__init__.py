@@ -1,0 +1,1 @@
+"""Inference engines behind one protocol: a network in, arrays out, no clinical words."""

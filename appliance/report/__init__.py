@@ -1,0 +1,1 @@
+"""Report text, PDF and DICOM objects from findings."""

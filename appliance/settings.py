@@ -1,0 +1,184 @@
+"""Typed settings from one TOML file; an unknown key is an error with 'did you mean'.
+
+The commented default file ``firmware-config/coronet.toml`` is the manual of every option.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from appliance.errors import SettingsError
+
+AETitle = Annotated[str, msgspec.Meta(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]+$")]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every settings table."""
+
+
+class ReceiverSettings(Section, frozen=True, kw_only=True):
+    """``[receiver]``: the DICOM storage door."""
+
+    ae_title: AETitle = "CORONET"
+    host: str = "127.0.0.1"
+    port: Port = 11112
+    calling_ae_titles: tuple[AETitle, ...] = ()
+    """Calling AE titles that may associate; empty: any."""
+    maximum_associations: Count = 32
+    maximum_associations_per_peer: Count = 8
+    maximum_pdu_bytes: Annotated[int, msgspec.Meta(ge=4096, le=1048576)] = 131072
+    maximum_instance_bytes: Count = 1 << 30
+    pdu_timeout_s: Positive = 30.0
+    """One PDU must have arrived whole within this time."""
+    association_timeout_s: Positive = 15.0
+    idle_timeout_s: Positive = 60.0
+    minimum_free_bytes: Annotated[int, msgspec.Meta(ge=0)] = 5 << 30
+    """Below this much free disk new images are refused (0xA700)."""
+
+
+class IntakeSettings(Section, frozen=True, kw_only=True):
+    """``[intake]``: when a series is complete."""
+
+    quiet_seconds: Positive = 5.0
+    """Silence after the association was released and the geometry is whole."""
+    stalled_seconds: Positive = 60.0
+    """Silence after which an incomplete series is judged as it is."""
+
+
+class AnalysisSettings(Section, frozen=True, kw_only=True):
+    """``[analysis]``: where the models are and how much of the machine the analyst may use."""
+
+    catalog: Path | None = None
+    """Model catalog; the installed one if not given."""
+    threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
+    """CPU threads; 0: as many as there are processors."""
+    engine: Literal["auto", "openvino", "onnxruntime"] = "auto"
+
+
+class PolicySettings(Section, frozen=True, kw_only=True):
+    """``[policy]``: what the site wants."""
+
+    approval: Literal["radiographer", "physician"] = "radiographer"
+    """Lowest role whose approval releases films and images."""
+    undo_seconds: Annotated[float, msgspec.Meta(ge=0, le=600)] = 8.0
+    idle_lock_seconds: Positive = 600.0
+    institution: str = ""
+    stenosis_bands: Literal["scct", "cn2011"] = "scct"
+
+
+class PrinterSettings(Section, frozen=True, kw_only=True):
+    """``[[printer]]``: a DICOM film printer and what it can do."""
+
+    name: str
+    host: str
+    port: Port
+    ae_title: AETitle
+    calling_ae_title: AETitle = "CORONET"
+    film_size: str = "14INX17IN"
+    orientation: Literal["PORTRAIT", "LANDSCAPE"] = "PORTRAIT"
+    medium: str | None = "BLUE FILM"
+    destination: str | None = None
+    magnification: str | None = None
+    page_pixels: tuple[Count, Count] = (2128, 2587)
+    """Printable matrix (columns, rows)."""
+    copies: Annotated[int, msgspec.Meta(ge=1, le=9)] = 1
+    presentation_lut: bool = False
+    timeout_s: Positive = 60.0
+    enabled: bool = True
+
+
+class DestinationSettings(Section, frozen=True, kw_only=True):
+    """``[[destination]]``: where results, and later source images, go."""
+
+    name: str
+    host: str
+    port: Port
+    ae_title: AETitle
+    calling_ae_title: AETitle = "CORONET"
+    send: tuple[Literal["results", "source"], ...] = ("results",)
+    timeout_s: Positive = 60.0
+    enabled: bool = True
+
+
+class ApiSettings(Section, frozen=True, kw_only=True):
+    """``[api]``: the kiosk's socket."""
+
+    socket: Path = Path("/run/coronet/api.sock")
+
+
+class KioskSettings(Section, frozen=True, kw_only=True):
+    """``[kiosk]``: the touchscreen."""
+
+    language: Literal["zh", "en"] = "zh"
+
+
+class Settings(Section, frozen=True, kw_only=True):
+    """The whole file. ``data`` holds the database, the spool and the drafts."""
+
+    data: Path = Path("/var/lib/coronet")
+    receiver: ReceiverSettings = ReceiverSettings()
+    intake: IntakeSettings = IntakeSettings()
+    analysis: AnalysisSettings = AnalysisSettings()
+    policy: PolicySettings = PolicySettings()
+    api: ApiSettings = ApiSettings()
+    kiosk: KioskSettings = KioskSettings()
+    printer: tuple[PrinterSettings, ...] = ()
+    destination: tuple[DestinationSettings, ...] = ()
+
+
+def load_settings(path: Path) -> Settings:
+    """Read and check a settings file.
+
+    Raises:
+        SettingsError: the file cannot be read, is not TOML, or a value or key is not allowed; the message names the place.
+    """
+    try:
+        tree = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(
+            "CFG-001",
+            zh=f"无法读取设置文件 {path.name}:{error}",
+            en=f"settings file {path.name} cannot be read: {error}",
+        ) from error
+    return parse_settings(tree, source=path.name)
+
+
+def parse_settings(tree: dict[str, Any], *, source: str) -> Settings:
+    """Check a parsed settings tree.
+
+    Raises:
+        SettingsError: a value or key is not allowed, or two printers or destinations share a name.
+    """
+    try:
+        settings = msgspec.convert(tree, Settings)
+    except msgspec.ValidationError as error:
+        message = f"{error}{_suggestion(str(error))}"
+        raise SettingsError("CFG-002", zh=f"设置文件 {source} 有误:{message}", en=f"settings file {source}: {message}") from error
+    names = [entry.name for entry in (*settings.printer, *settings.destination)]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise SettingsError(
+            "CFG-003",
+            zh=f"设置文件 {source}:名称重复 {', '.join(doubled)}",
+            en=f"settings file {source}: printers and destinations share the names {', '.join(doubled)}",
+        )
+    return settings
+
+
+def _suggestion(message: str) -> str:
+    """' - did you mean ...?' for an unknown key named in a msgspec message."""
+    match = re.search(r"unknown field `([^`]+)`", message)
+    if match is None:
+        return ""
+    known = {name for section in (Settings, *Section.__subclasses__()) for name in section.__struct_fields__}
+    close = difflib.get_close_matches(match.group(1), sorted(known), n=1)
+    return f" - did you mean `{close[0]}`?" if close else ""

@@ -1,0 +1,1 @@
+"""The study state table, intake, analyst process and delivery outbox."""

@@ -1,0 +1,131 @@
+"""What people see of a study on the kiosk: rows, details, sessions, events.
+
+Plain data that the archive keeps, the workflow changes, the API carries and the kiosk shows.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import msgspec
+
+from appliance.errors import Reason
+from appliance.findings import Findings
+from appliance.study import Approval, ReportText, Role, StudyHeader, ViewKind
+
+StudyState = Literal[
+    "receiving",  # images are arriving
+    "queued",  # complete, waiting for the analyst
+    "analysing",
+    "draft",  # the AI draft waits for a person
+    "approving",  # approved, the undo window is open
+    "approved",  # the window has closed; films and objects are being made
+    "delivering",  # outbox rows are on their way
+    "delivered",
+    "declined",  # not a study for the analysis; reason given; still stored and relayed
+    "failed",  # the analysis failed; reason given; can be retried
+]
+STUDY_STATES: tuple[StudyState, ...] = get_args(StudyState)
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of everything that crosses the API."""
+
+
+class StudyRow(Message, frozen=True, kw_only=True):
+    """A line of the worklist. Times are seconds since the epoch (UTC); ``revision`` counts changes of the draft and guards commands."""
+
+    key: str
+    state: StudyState
+    revision: int
+    header: StudyHeader
+    images: int
+    received_at: float
+    updated_at: float
+    urgent: bool = False
+    stage: str | None = None
+    """The analysis stage that runs, by its name in ``timing_s``."""
+    progress: float | None = None
+    """Fraction 0..1 of the analysis."""
+    cad_rads: str | None = None
+    reason: Reason | None = None
+    approval: Approval | None = None
+    undo_seconds: float | None = None
+    """Seconds left to undo, while ``approving``."""
+
+
+class PictureInfo(Message, frozen=True, kw_only=True):
+    """A key view that can be fetched as PNG."""
+
+    id: str
+    kind: ViewKind
+    title_zh: str
+    title_en: str
+    width: int
+    height: int
+    vessel: str | None = None
+    segment: str | None = None
+    lesion: int | None = None
+
+
+class DeliveryRow(Message, frozen=True, kw_only=True):
+    """One outbox row as a person sees it."""
+
+    id: int
+    destination: str
+    kind: Literal["store", "print"]
+    description: str
+    state: Literal["pending", "sending", "done", "retrying"]
+    attempts: int
+    last_error: Reason | None = None
+    next_attempt_at: float | None = None
+
+
+class StudyDetail(Message, frozen=True, kw_only=True):
+    """Everything that the review screen shows of one study."""
+
+    row: StudyRow
+    findings: Findings | None = None
+    report: ReportText | None = None
+    pictures: tuple[PictureInfo, ...] = ()
+    deliveries: tuple[DeliveryRow, ...] = ()
+    notices: tuple[str, ...] = ()
+
+
+class Session(Message, frozen=True, kw_only=True):
+    """A signed-in person."""
+
+    token: str
+    user_id: str
+    user_name: str
+    role: Role
+    may_approve: bool
+    """Whether site policy lets this role release films and images."""
+    may_finalise: bool
+    """Whether this role makes the report final."""
+
+
+class Health(Message, frozen=True, kw_only=True):
+    """The strip at the top of the kiosk."""
+
+    receiver_ready: bool
+    analyst_ready: bool
+    engine: str
+    disk_free_fraction: float
+    warnings: tuple[Reason, ...] = ()
+
+
+class Event(Message, frozen=True, kw_only=True):
+    """A numbered change: the row as it is now (None if the study is gone)."""
+
+    number: int
+    key: str
+    row: StudyRow | None
+
+
+class Snapshot(Message, frozen=True, kw_only=True):
+    """The whole worklist as of event ``number``."""
+
+    number: int
+    rows: tuple[StudyRow, ...]
+    health: Health

@@ -1,0 +1,1 @@
+"""The touchscreen: a Kivy client of the local API."""

@@ -1,0 +1,1 @@
+"""The networks, in torch: one file each, with its classes, channels, spacing and value range."""

@@ -1,0 +1,115 @@
+"""Samples for cor-seg: patches at 0.5 mm around vessels, calcium, and the places where vessels are wrongly seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from models.networks.cor_seg import SPACING_MM
+from models.phantom import Patient, draw_patient, draw_scan, render
+from models.training.context import noisy_context
+from models.training.families import load_families
+from models.training.samples import Sample
+
+PATCH = 64
+PATCHES_PER_PATIENT = 30
+PATIENTS_AT_A_TIME = 3
+
+_MAP_SPACING_MM = 4.0
+_MAP_SHAPE = (48, 60, 60)
+_MARGIN_MM = 30.0
+_CENTRELINE_SHARE = 0.45
+_CALCIUM_SHARE = 0.10
+_CORONARY_CLASSES = (1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Sites:
+    """Where patches of one patient may be centred, LPS mm (n, 3) each."""
+
+    centreline: npt.NDArray[np.float64]
+    centreline_weight: npt.NDArray[np.float64]
+    calcium: npt.NDArray[np.float64]
+    near_heart: npt.NDArray[np.float64]
+    surfaces: npt.NDArray[np.float64]
+
+
+def coronary_patches(seed: int) -> Iterator[Sample]:
+    """An endless stream of patches of the train family; ``seed`` decides the patients and everything about them."""
+    rng = np.random.default_rng(seed)
+    family = load_families()["train"]
+    pool: list[tuple[Patient, Sites, int]] = []
+    while True:
+        if len(pool) < PATIENTS_AT_A_TIME:
+            patient = draw_patient(int(rng.integers(family.first, family.last + 1)))
+            # the first patients leave at different times, so that later the pool changes one by one
+            pool.append((patient, find_sites(patient, rng), PATCHES_PER_PATIENT * (len(pool) + 1) // PATIENTS_AT_A_TIME))
+        index = int(rng.integers(len(pool)))
+        patient, sites, left = pool[index]
+        yield draw_patch(patient, sites, rng)
+        if left > 1:
+            pool[index] = (patient, sites, left - 1)
+        else:
+            del pool[index]
+
+
+def draw_patch(patient: Patient, sites: Sites, rng: np.random.Generator, *, size: int = PATCH) -> Sample:
+    """Render one patch at a drawn place with a drawn scan (contrast, noise, sharpness vary from patch to patch)."""
+    scan = draw_scan(int(rng.integers(2**31)))
+    half_mm = 0.5 * size * SPACING_MM
+    centre = draw_centre(sites, rng, spread_mm=0.6 * half_mm)
+    origin = centre - half_mm
+    rendered = render(
+        patient,
+        scan,
+        origin=(float(origin[0]), float(origin[1]), float(origin[2])),
+        spacing=(SPACING_MM, SPACING_MM, SPACING_MM),
+        shape=(size, size, size),
+        seed=int(rng.integers(2**31)),
+    )
+    return Sample(
+        hu=rendered.hu,
+        target=rendered.vessels,
+        skeleton=skeleton_mask(patient, origin, rendered.vessels),
+        context=noisy_context(rendered.structures, rng),
+    )
+
+
+def draw_centre(sites: Sites, rng: np.random.Generator, *, spread_mm: float) -> npt.NDArray[np.float64]:
+    """Choose the centre of a patch: on a centreline, on calcium, near the heart, or on a surface vessels are seen on."""
+    chance = rng.random()
+    if chance < _CENTRELINE_SHARE:
+        point = sites.centreline[rng.choice(len(sites.centreline), p=sites.centreline_weight)]
+    elif chance < _CENTRELINE_SHARE + _CALCIUM_SHARE and len(sites.calcium):
+        point = sites.calcium[rng.integers(len(sites.calcium))]
+    elif rng.random() < 0.5:
+        point = sites.surfaces[rng.integers(len(sites.surfaces))]
+    else:
+        point = sites.near_heart[rng.integers(len(sites.near_heart))]
+    jitter: npt.NDArray[np.float64] = rng.uniform(-spread_mm, spread_mm, 3)
+    return point + jitter
+
+
+def skeleton_mask(
+    patient: Patient, origin: npt.NDArray[np.float64], vessels: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.bool_]:
+    """True on the voxels that a true centreline crosses, where the truth volume shows a coronary."""
+    mask = np.zeros(vessels.shape, dtype=np.bool_)
+    for branch in patient.branches:
+        dense = _densify(np.asarray(branch.points_mm, dtype=np.float64), step_mm=0.25)
+        index = np.rint((dense - origin) / SPACING_MM).astype(np.int64)[:, ::-1]
+        inside = ((index >= 0) & (index < np.array(vessels.shape))).all(axis=1)
+        z, y, x = index[inside].T
+        mask[z, y, x] = True
+    shown: npt.NDArray[np.bool_] = mask & np.isin(vessels, _CORONARY_CLASSES)
+    return shown
+
+
+def _densify(points: npt.NDArray[np.float64], *, step_mm: float) -> npt.NDArray[np.float64]:
+    steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
+    along = np.concatenate([[0.0], np.cumsum(steps)])
+    wanted = np.arange(0.0, along[-1], step_mm)
+    return np.stack([np.interp(wanted, along, points[:, axis]) for axis in range(3)], axis=1)

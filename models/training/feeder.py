@@ -1,0 +1,60 @@
+"""A process that renders training samples beside the trainer, and never ahead of what the trainer asks for."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+from collections.abc import Callable, Iterator
+from types import TracebackType
+
+from models.training.samples import Sample
+
+SampleSource = Callable[[int], Iterator[Sample]]
+"""Given a seed, an endless stream of samples; must be importable by name in a fresh process."""
+
+_QUEUE_LENGTH = 24
+
+
+class FeederError(RuntimeError):
+    """The rendering process ended or gave nothing in time."""
+
+
+class Feeder:
+    """Samples from a process of its own: ``with Feeder(source, seed=1) as feeder: feeder.take()``.
+
+    The queue is short, so the process sleeps while the trainer has enough; it uses one thread.
+    """
+
+    def __init__(self, source: SampleSource, *, seed: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._queue: multiprocessing.Queue[Sample] = context.Queue(_QUEUE_LENGTH)
+        self._process = context.Process(target=_produce, args=(source, seed, self._queue), daemon=True)
+
+    def __enter__(self) -> Feeder:
+        self._process.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.terminate()
+        self._process.join()
+        self._queue.cancel_join_thread()
+        self._queue.close()
+
+    def take(self, *, timeout_s: float | None = None) -> Sample | None:
+        """The next sample; with a timeout it is waited for (FeederError when none comes), else None if none is ready."""
+        try:
+            return self._queue.get(timeout=timeout_s) if timeout_s else self._queue.get_nowait()
+        except queue.Empty:
+            if timeout_s or not self._process.is_alive():
+                raise FeederError(f"no sample from the rendering process (exit code {self._process.exitcode})") from None
+            return None
+
+
+def _produce(source: SampleSource, seed: int, samples: multiprocessing.Queue[Sample]) -> None:
+    for variable in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = "1"  # before the first use of numba in this process
+    for sample in source(seed):
+        samples.put(sample)
