@@ -1,6 +1,7 @@
 """The coronary tree in the words of the SCCT 18-segment model.
 
-Source: SCCT 2014 guideline for interpretation and reporting of coronary CTA (JCCT 2014;8:342, App. 1); codes from DICOM CID 3014 (SNOMED CT).
+Source: SCCT 2014 guideline for interpretation and reporting of coronary CTA (JCCT 2014;8:342, App. 1);
+codes from DICOM CID 3014 (SNOMED CT).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The findings of one study: the result types and their JSON form.
 
-The JSON shape is a contract that other programs read (``docs``: ARCHITECTURE.md, 'The findings file'): additive changes only, ``SCHEMA`` counts
+The JSON shape is a contract that other programs read (ARCHITECTURE.md, 'The findings file'): additive changes only, ``SCHEMA`` counts
 breaking ones. Lengths in mm, areas in mm2, volumes in mm3, attenuation in HU; positions are DICOM patient coordinates (LPS) of the series
 named. What could not be measured is None, and a field ``x`` that is None has a sibling ``x_reason`` with a code; never 0 for unknown.
 """
@@ -147,7 +147,8 @@ class PlaqueVolume(Record, frozen=True, kw_only=True):
 class Lesion(Record, frozen=True, kw_only=True):
     """One plaque, with or without narrowing. ``start``, ``minimum`` and ``end`` index the branch's points.
 
-    ``grade_source`` says whether the grade follows from the measured percentage or from a person's correction; CAD-RADS and texts use ``grade``.
+    ``grade_source`` says whether the grade follows from the measured percentage or from a person's correction;
+    CAD-RADS and texts use ``grade``.
     """
 
     id: int

@@ -163,7 +163,7 @@ def parse_settings(tree: dict[str, Any], *, source: str) -> Settings:
     except msgspec.ValidationError as error:
         message = f"{error}{_suggestion(str(error))}"
         raise SettingsError("CFG-002", zh=f"设置文件 {source} 有误:{message}", en=f"settings file {source}: {message}") from error
-    names = [entry.name for entry in (*settings.printer, *settings.destination)]
+    names = [printer.name for printer in settings.printer] + [destination.name for destination in settings.destination]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise SettingsError(
@@ -179,6 +179,6 @@ def _suggestion(message: str) -> str:
     match = re.search(r"unknown field `([^`]+)`", message)
     if match is None:
         return ""
-    known = {name for section in (Settings, *Section.__subclasses__()) for name in section.__struct_fields__}
+    known = {field.name for section in Section.__subclasses__() for field in msgspec.structs.fields(section)}
     close = difflib.get_close_matches(match.group(1), sorted(known), n=1)
     return f" - did you mean `{close[0]}`?" if close else ""
