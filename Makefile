@@ -1,0 +1,72 @@
+# make demo   installs what is missing and runs the main job end to end: results in demo-output/
+# make test   installs what is missing and runs the tests
+# make lint   style, types and the floors of the architecture
+# make bench  measures, writes build/bench.json
+# make lock   pins the dependencies anew
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Debian's own interpreter first: a service user may not reach one that lives in root's home.
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3.11) python3.11)
+VENV := .venv
+RUN := $(VENV)/bin/python
+PACKAGES := image-build/apt-packages.txt
+export PYTHONPATH := $(CURDIR)
+export PYTHONUNBUFFERED := 1
+export KIVY_NO_ARGS := 1
+
+.PHONY: help demo test test-train lint bench lock train install clean
+
+help:
+	@sed -n '/^# make/s/^# //p' Makefile
+
+install: build/.packages $(VENV)/.installed
+
+build/.packages: $(PACKAGES)
+	@mkdir -p build
+	@missing=$$(awk '!/^#/ && NF {print $$2}' $(PACKAGES) | while read -r p; do \
+	    dpkg-query -W -f='$${db:Status-Status}' $$p 2>/dev/null | grep -qx installed || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	    [ "$$(id -u)" = 0 ] || { echo "These Debian packages are missing and only root can install them:" $$missing >&2; exit 1; }; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	fi
+	@touch $@
+
+$(VENV)/.installed: requirements.lock build/.packages
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install -q --require-hashes -r requirements.lock
+	@touch $@
+
+demo: install
+	$(RUN) -m appliance demo --out demo-output
+
+test: install
+	$(RUN) -m pytest
+
+test-train: install $(VENV)/.train
+	$(RUN) -m pytest -m train
+
+bench: install
+	$(RUN) -m appliance bench --out build/bench.json
+
+$(VENV)/.train: $(VENV)/.installed pyproject.toml
+	$(VENV)/bin/pip install -q "torch==2.13.0" "onnx>=1.23"
+	@touch $@
+
+train: install $(VENV)/.train
+	$(RUN) -m models.training all --minutes 120
+
+lint: install
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+lock:
+	$(VENV)/bin/pip install -q pip-tools
+	$(VENV)/bin/pip-compile -q --generate-hashes --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+	    --strip-extras --allow-unsafe --extra dev -o requirements.lock pyproject.toml
+
+clean:
+	rm -rf build demo-output .mypy_cache .ruff_cache
