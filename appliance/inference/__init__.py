@@ -1,1 +1,1 @@
-"""Inference engines behind one protocol: a network in, arrays out, no clinical words."""
+"""Running networks: the model catalog, the engines, and the sliding window. Knows arrays and models, nothing clinical."""

@@ -6,6 +6,8 @@ batch normalisation that folds into it, ReLU, addition), so that one ONNX file s
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import nn
 
@@ -21,6 +23,7 @@ class ResidualUnit(nn.Module):
         self.second_norm = nn.BatchNorm3d(channels)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """See the class for shapes."""
         inner = torch.relu(self.first_norm(self.first(features)))
         return torch.relu(features + self.second_norm(self.second(inner)))
 
@@ -34,6 +37,7 @@ class Down(nn.Module):
         self.norm = nn.BatchNorm3d(channels_out)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """See the class for shapes."""
         return torch.relu(self.norm(self.step(features)))
 
 
@@ -46,6 +50,7 @@ class Up(nn.Module):
         self.norm = nn.BatchNorm3d(channels_out)
 
     def forward(self, features: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        """See the class for shapes."""
         return torch.relu(self.norm(self.step(features)) + skip)
 
 
@@ -57,13 +62,14 @@ class ResidualUNet(nn.Module):
 
     def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
-        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        pairs = list(itertools.pairwise(widths))
         self.encoders = nn.ModuleList(ResidualUnit(width) for width in widths)
         self.downs = nn.ModuleList(Down(upper, lower) for upper, lower in pairs)
         self.ups = nn.ModuleList(Up(lower, upper) for upper, lower in reversed(pairs))
         self.decoders = nn.ModuleList(ResidualUnit(upper) for upper, _ in reversed(pairs))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """See the class for shapes."""
         skips: list[torch.Tensor] = []
         for encoder, down in zip(list(self.encoders)[:-1], self.downs, strict=True):
             features = encoder(features)

@@ -34,6 +34,7 @@ class CorSeg(nn.Module):
         start_from_class_shares(self.head, _CLASS_SHARES)
 
     def forward(self, channels: torch.Tensor) -> torch.Tensor:
+        """See the class for shapes."""
         features = torch.relu(self.stem_norm(self.stem(channels)))
         logits: torch.Tensor = self.head(torch.relu(self.mix(self.body(features))))
         return logits

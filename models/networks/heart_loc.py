@@ -42,6 +42,7 @@ class HeartLoc(nn.Module):
         start_from_class_shares(self.head, _CLASS_SHARES)
 
     def forward(self, channels: torch.Tensor) -> torch.Tensor:
+        """See the class for shapes."""
         features = torch.relu(self.stem_norm(self.stem(channels)))
         logits: torch.Tensor = self.head(self.body(features))
         return logits

@@ -25,10 +25,7 @@ def noisy_context(structures: npt.NDArray[np.uint8], rng: np.random.Generator) -
     gain = rng.uniform(1.0, 2.0)
     masks = (structures > 0, np.isin(structures, BLOOD_POOL_CLASSES))
     coarse = [_coarsen(mask, phase) for mask in masks]
-    disturbed = [
-        np.clip(gain * (ndimage.gaussian_filter(mask, blur, mode="nearest") - 0.5 + bias) + 0.5, 0.0, 1.0)
-        for mask in coarse
-    ]
+    disturbed = [np.clip(gain * (ndimage.gaussian_filter(mask, blur, mode="nearest") - 0.5 + bias) + 0.5, 0.0, 1.0) for mask in coarse]
     fine = [_upsample(mask, structures.shape, phase + _BLOCK * shift) for mask in disturbed]
     return (np.stack(fine) * 255.0 + 0.5).astype(np.uint8)
 
@@ -40,9 +37,7 @@ def _coarsen(mask: npt.NDArray[np.bool_], phase: npt.NDArray[np.int64]) -> npt.N
     return padded.reshape(blocks[0], _BLOCK, blocks[1], _BLOCK, blocks[2], _BLOCK).mean(axis=(1, 3, 5))
 
 
-def _upsample(
-    coarse: npt.NDArray[np.float32], shape: tuple[int, ...], phase: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float32]:
+def _upsample(coarse: npt.NDArray[np.float32], shape: tuple[int, ...], phase: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
     """Linear interpolation, axis by axis, of the block centres."""
     fine = coarse
     for axis, size in enumerate(shape):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from models.networks.cor_seg import SPACING_MM
 from models.phantom import Patient, draw_patient, draw_scan, render
@@ -19,10 +20,10 @@ PATCHES_PER_PATIENT = 30
 PATIENTS_AT_A_TIME = 3
 
 _MAP_SPACING_MM = 4.0
-_MAP_SHAPE = (48, 60, 60)
 _MARGIN_MM = 30.0
-_CENTRELINE_SHARE = 0.45
-_CALCIUM_SHARE = 0.10
+_SHARES = (0.33, 0.12, 0.10, 0.08, 0.19, 0.18)
+"""Of centreline, lesions, calcium, veins, surfaces, near heart: half on vessels, half where they are wrongly seen."""
+
 _CORONARY_CLASSES = (1, 2, 3)
 
 
@@ -31,10 +32,11 @@ class Sites:
     """Where patches of one patient may be centred, LPS mm (n, 3) each."""
 
     centreline: npt.NDArray[np.float64]
-    centreline_weight: npt.NDArray[np.float64]
+    lesions: npt.NDArray[np.float64]
     calcium: npt.NDArray[np.float64]
-    near_heart: npt.NDArray[np.float64]
+    veins: npt.NDArray[np.float64]
     surfaces: npt.NDArray[np.float64]
+    near_heart: npt.NDArray[np.float64]
 
 
 def coronary_patches(seed: int) -> Iterator[Sample]:
@@ -65,8 +67,8 @@ def draw_patch(patient: Patient, sites: Sites, rng: np.random.Generator, *, size
     rendered = render(
         patient,
         scan,
-        origin=(float(origin[0]), float(origin[1]), float(origin[2])),
-        spacing=(SPACING_MM, SPACING_MM, SPACING_MM),
+        origin=_triple(origin),
+        spacing=(SPACING_MM,) * 3,
         shape=(size, size, size),
         seed=int(rng.integers(2**31)),
     )
@@ -80,22 +82,60 @@ def draw_patch(patient: Patient, sites: Sites, rng: np.random.Generator, *, size
 
 def draw_centre(sites: Sites, rng: np.random.Generator, *, spread_mm: float) -> npt.NDArray[np.float64]:
     """Choose the centre of a patch: on a centreline, on calcium, near the heart, or on a surface vessels are seen on."""
-    chance = rng.random()
-    if chance < _CENTRELINE_SHARE:
-        point = sites.centreline[rng.choice(len(sites.centreline), p=sites.centreline_weight)]
-    elif chance < _CENTRELINE_SHARE + _CALCIUM_SHARE and len(sites.calcium):
-        point = sites.calcium[rng.integers(len(sites.calcium))]
-    elif rng.random() < 0.5:
-        point = sites.surfaces[rng.integers(len(sites.surfaces))]
-    else:
-        point = sites.near_heart[rng.integers(len(sites.near_heart))]
+    groups = (sites.centreline, sites.lesions, sites.calcium, sites.veins, sites.surfaces, sites.near_heart)
+    shares = np.array([share if len(group) else 0.0 for group, share in zip(groups, _SHARES, strict=True)])
+    group = groups[rng.choice(len(groups), p=shares / shares.sum())]
     jitter: npt.NDArray[np.float64] = rng.uniform(-spread_mm, spread_mm, 3)
-    return point + jitter
+    return group[rng.integers(len(group))] + jitter
 
 
-def skeleton_mask(
-    patient: Patient, origin: npt.NDArray[np.float64], vessels: npt.NDArray[np.uint8]
-) -> npt.NDArray[np.bool_]:
+def find_sites(patient: Patient, rng: np.random.Generator, *, points_per_branch: int = 60) -> Sites:
+    """Where patches may be centred. Every branch gives as many centreline points, so short ones are drawn as often."""
+    branches = [np.asarray(branch.points_mm, dtype=np.float64) for branch in patient.branches]
+    along = [points[rng.integers(0, len(points), points_per_branch)] for points in branches if len(points)]
+    lesions = [branches[lesion.branch][lesion.start : lesion.end : 4] for lesion in patient.lesions]
+    calcium = [np.asarray(b.centre, float)[None] for le in patient.lesions for b in le.blobs if b.kind == "calcium"]
+    veins = [np.asarray(tube.points_mm, float)[::4] for tube in patient.tubes if tube.kind == "vein"]
+    near, surfaces = _heart_sites(patient)
+    return Sites(
+        centreline=_stack(along),
+        lesions=_stack(lesions),
+        calcium=_stack(calcium),
+        veins=_stack(veins),
+        surfaces=surfaces,
+        near_heart=near,
+    )
+
+
+def _heart_sites(patient: Patient) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Voxel centres of a coarse map within 30 mm of the heart, and those where one structure meets another."""
+    low, high = (np.asarray(corner, dtype=np.float64) for corner in patient.heart_box)
+    origin = low - _MARGIN_MM
+    nx, ny, nz = (int(n) for n in np.ceil((high - low + 2 * _MARGIN_MM) / _MAP_SPACING_MM))
+    structures = render(
+        patient,
+        draw_scan(0),
+        origin=_triple(origin),
+        spacing=(_MAP_SPACING_MM,) * 3,
+        shape=(nz, ny, nx),
+        seed=0,
+    ).structures
+    near = ndimage.distance_transform_edt(structures == 0) * _MAP_SPACING_MM <= _MARGIN_MM
+    edge = (ndimage.maximum_filter(structures, 3) != ndimage.minimum_filter(structures, 3)) & near
+    first, second = (origin + np.argwhere(mask)[:, ::-1] * _MAP_SPACING_MM for mask in (near, edge))
+    return first, second
+
+
+def _stack(groups: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    return np.concatenate(groups) if groups else np.zeros((0, 3))
+
+
+def _triple(values: npt.NDArray[np.float64]) -> tuple[float, float, float]:
+    x, y, z = (float(value) for value in values)
+    return x, y, z
+
+
+def skeleton_mask(patient: Patient, origin: npt.NDArray[np.float64], vessels: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """True on the voxels that a true centreline crosses, where the truth volume shows a coronary."""
     mask = np.zeros(vessels.shape, dtype=np.bool_)
     for branch in patient.branches:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ def load_families(path: Path = FAMILIES_FILE) -> dict[str, Family]:
     table = tomllib.loads(path.read_text(encoding="utf-8"))
     families = {name: Family(name, *entry["seeds"]) for name, entry in table.items()}
     ordered = sorted(families.values(), key=lambda family: family.first)
-    for lower, upper in zip(ordered[:-1], ordered[1:], strict=True):
+    for lower, upper in itertools.pairwise(ordered):
         if lower.last >= upper.first:
             raise ValueError(f"families {lower.name} and {upper.name} share patients")
     return families

@@ -18,8 +18,6 @@ SCANS_PER_PATIENT = 8
 PADDING_HU = -1000
 """What stands where the scan holds no image, in training and wherever the network is used."""
 
-_MARGIN_MM = 45.0
-
 
 def heart_volumes(seed: int) -> Iterator[Sample]:
     """An endless stream of coarse scans of the train family; ``seed`` decides the patients and their scans."""
@@ -34,7 +32,7 @@ def heart_volumes(seed: int) -> Iterator[Sample]:
 def draw_volume(patient: Patient, rng: np.random.Generator) -> Sample:
     """Render one coarse scan: size of the patient, place of the heart, field of view and smoothing vary."""
     spacing = SPACING_MM * rng.uniform(0.88, 1.15)
-    centre = patient.heart_centre_mm + rng.normal(0.0, 15.0, 3)
+    centre = np.mean(patient.heart_box, axis=0) + rng.normal(0.0, 15.0, 3)
     origin = centre - 0.5 * spacing * np.array(SHAPE[::-1])
     rendered = render(
         patient,
@@ -49,9 +47,7 @@ def draw_volume(patient: Patient, rng: np.random.Generator) -> Sample:
     return crop_field_of_view(smoothed, rendered.structures, rng)
 
 
-def crop_field_of_view(
-    hu: npt.NDArray[np.float32], structures: npt.NDArray[np.uint8], rng: np.random.Generator
-) -> Sample:
+def crop_field_of_view(hu: npt.NDArray[np.float32], structures: npt.NDArray[np.uint8], rng: np.random.Generator) -> Sample:
     """Put padding where a smaller field of view ends; what lies there is background."""
     inside = np.zeros(hu.shape, dtype=np.bool_)
     inside[tuple(_interval(size, rng) for size in hu.shape)] = True

@@ -82,9 +82,7 @@ def scale_hu(hu: npt.NDArray[np.floating], low: float, high: float) -> npt.NDArr
     return ((np.clip(hu, low, high) - low) / half - 1.0).astype(np.float32)
 
 
-def make_batch(
-    samples: list[Sample], *, hu_range: tuple[float, float], variation: Variation, rng: np.random.Generator
-) -> Batch:
+def make_batch(samples: list[Sample], *, hu_range: tuple[float, float], variation: Variation, rng: np.random.Generator) -> Batch:
     """Vary each sample and stack them."""
     varied = [_vary(sample, hu_range=hu_range, variation=variation, rng=rng) for sample in samples]
     skeletons = [skeleton for _, _, skeleton in varied if skeleton is not None]

@@ -1,0 +1,1 @@
+"""Training of the networks on virtual patients: ``python -m models.training``."""

@@ -1,0 +1,185 @@
+"""The training loop, for any task: fill the pool, step until the minutes are over, keep average, checkpoint and curve."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from models.training.averaging import Average
+from models.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from models.training.curves import Curve
+from models.training.feeder import Feeder
+from models.training.losses import segmentation_loss
+from models.training.samples import Batch, SamplePool, make_batch
+from models.training.tasks import Task
+
+Score = Callable[[nn.Module], dict[str, float]]
+"""Scores the averaged network on development patients."""
+
+_WARM_UP = 0.02
+_FINAL_RATE = 0.02
+_FIRST_SAMPLE_TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Times of one sitting, in minutes."""
+
+    minutes: float
+    checkpoint_every: float = 5.0
+    score_every: float = 10.0
+    log_every: float = 0.5
+
+
+class Trainer:
+    """Trains one network in sittings; each sitting resumes the last checkpoint and restarts the cosine schedule.
+
+    Args:
+        task: what to train.
+        folder: where checkpoint and curves live.
+        score: scores the averaged network on development patients.
+        seed: of weights, samples and variation.
+        log: takes one line of text.
+    """
+
+    def __init__(self, task: Task, *, folder: Path, score: Score, seed: int, log: Callable[[str], None] = print) -> None:
+        self._task = task
+        self._folder = folder
+        self._score = score
+        self._seed = seed
+        self._log = log
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        torch.manual_seed(seed)
+        self.network = task.network().to(self._device, memory_format=torch.channels_last_3d)
+        self._average = Average(self.network, decay=0.998)
+        self._optimizer = torch.optim.AdamW(self.network.parameters(), lr=task.learning_rate, weight_decay=1e-4)
+        self.progress = Progress()
+        if self.checkpoint.exists():
+            self._resume()
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint's file."""
+        return self._folder / "checkpoint.pt"
+
+    def run(self, schedule: Schedule) -> None:
+        """One sitting: train for the given minutes, then score and save."""
+        self.progress.sittings += 1
+        seed = self._seed + 1000 * self.progress.sittings
+        rng = np.random.default_rng(seed)
+        pool = SamplePool(capacity=self._task.pool, reuse=self._task.reuse, rng=rng)
+        with Feeder(self._task.source, seed=seed) as feeder:
+            self._fill(pool, feeder)
+            self._train(schedule, pool, feeder, rng)
+
+    def _fill(self, pool: SamplePool, feeder: Feeder) -> None:
+        while len(pool) < 4 * self._task.batch:
+            sample = feeder.take(timeout_s=_FIRST_SAMPLE_TIMEOUT_S)
+            assert sample is not None  # noqa: S101 - take raises where a timeout is given
+            pool.add(sample)
+
+    def _train(self, schedule: Schedule, pool: SamplePool, feeder: Feeder, rng: np.random.Generator) -> None:
+        start = time.monotonic()
+        before = Progress(**vars(self.progress))
+        logged = scored = saved = 0.0
+        curve = Curve(self._folder / "training.csv")
+        terms: list[dict[str, float]] = []
+        while (minutes := (time.monotonic() - start) / 60.0) < schedule.minutes:
+            self._take_fresh(pool, feeder)
+            rate = self._set_rate(minutes / schedule.minutes)
+            terms.append(self._step(self._draw(pool, rng)))
+            self.progress.steps += 1
+            self.progress.samples_drawn = before.samples_drawn + pool.drawn
+            self.progress.samples_rendered = before.samples_rendered + pool.added
+            self.progress.minutes = before.minutes + minutes
+            if minutes - logged >= schedule.log_every:
+                logged = minutes
+                self._report(curve, terms, rate)
+                terms.clear()
+            if minutes - saved >= schedule.checkpoint_every:
+                saved = minutes
+                self._save()
+            if minutes - scored >= schedule.score_every:
+                scored = minutes
+                self._develop()
+        self._save()
+        self._develop()
+
+    def _take_fresh(self, pool: SamplePool, feeder: Feeder) -> None:
+        while pool.hungry and (sample := feeder.take()) is not None:
+            pool.add(sample)
+
+    def _draw(self, pool: SamplePool, rng: np.random.Generator) -> Batch:
+        samples = pool.draw(self._task.batch)
+        return make_batch(samples, hu_range=self._task.hu_range, variation=self._task.variation, rng=rng)
+
+    def _step(self, batch: Batch) -> dict[str, float]:
+        channels = torch.from_numpy(batch.channels).to(self._device).to(memory_format=torch.channels_last_3d)
+        target = torch.from_numpy(batch.target).to(self._device)
+        skeleton = None if batch.skeleton is None else torch.from_numpy(batch.skeleton).to(self._device)
+        self.network.train()
+        with torch.autocast(self._device.type, torch.bfloat16):
+            logits = self.network(channels)
+        loss, terms = segmentation_loss(logits, target, skeleton, self._task.weights)
+        if not math.isfinite(float(loss.detach())):
+            raise FloatingPointError(f"the loss of step {self.progress.steps} is not finite")
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
+        self._optimizer.step()
+        self._average.update(self.network)
+        return terms
+
+    def _set_rate(self, share: float) -> float:
+        warm = min(1.0, share / _WARM_UP)
+        cosine = _FINAL_RATE + (1.0 - _FINAL_RATE) * 0.5 * (1.0 + math.cos(math.pi * share))
+        rate = self._task.learning_rate * warm * cosine
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def _report(self, curve: Curve, terms: list[dict[str, float]], rate: float) -> None:
+        means = {name: float(np.mean([term[name] for term in terms if name in term])) for name in terms[0]}
+        row = {**self._position(), "rate": rate, **means}
+        curve.add(row)
+        self._log(self._task.name + " " + " ".join(f"{name} {value:.4g}" for name, value in row.items()))
+
+    def _develop(self) -> None:
+        row = {**self._position(), **self._score(self._average.network)}
+        curve = Curve(self._folder / "development.csv")
+        curve.add(row)
+        curve.draw(self._folder / "development.png")
+        Curve(self._folder / "training.csv").draw(self._folder / "training.png")
+        self._log(f"{self._task.name} DEVELOPMENT " + " ".join(f"{name} {value:.4g}" for name, value in row.items()))
+
+    def _position(self) -> dict[str, float]:
+        progress = self.progress
+        return {
+            "minutes": round(progress.minutes, 3),
+            "steps": progress.steps,
+            "drawn": progress.samples_drawn,
+            "rendered": progress.samples_rendered,
+        }
+
+    def _save(self) -> None:
+        save_checkpoint(
+            self.checkpoint,
+            progress=self.progress,
+            network=self.network.state_dict(),
+            average=self._average.network.state_dict(),
+            optimizer=self._optimizer.state_dict(),
+        )
+
+    def _resume(self) -> None:
+        self.progress, states = load_checkpoint(self.checkpoint)
+        self.network.load_state_dict(states["network"])
+        self._average.network.load_state_dict(states["average"])
+        self._average.steps = self.progress.steps
+        self._optimizer.load_state_dict(states["optimizer"])
