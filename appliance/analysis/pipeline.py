@@ -1,0 +1,235 @@
+"""The analysis of one study, stage by stage. Everything that looks at a study calls ``analyze``: daemon, command line, evaluation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from appliance.analysis.locate import Located, locate
+from appliance.analysis.measure import measure
+from appliance.analysis.quality import assess
+from appliance.analysis.reading import SeriesImages, StudyInput
+from appliance.analysis.segment import segment
+from appliance.analysis.stages import Heart, Measured, Segmentation
+from appliance.build import software
+from appliance.errors import DeclinedError, Reason
+from appliance.findings import SCHEMA, EngineInfo, Findings, ModelInfo, OtherSeries, Quality, SeriesInfo, Status
+from appliance.inference.catalog import ModelCatalog, installed_catalog
+from appliance.inference.choose import Wanted, best_engine
+from appliance.inference.engine import Engine, Session
+
+Progress = Callable[[str, float], None]
+"""Called with a stage's name, as in ``timing_s``, and the part of the whole analysis that is done, 0..1."""
+
+SHARES: dict[str, tuple[float, float]] = {
+    "locate": (0.00, 0.06),
+    "quality": (0.06, 0.08),
+    "segment": (0.08, 0.70),
+    "measure": (0.70, 1.00),
+}
+"""Where each stage begins and ends on the progress bar, by the time that it takes on two cores."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """The networks, ready to run on one engine."""
+
+    engine: Engine
+    heart: Session
+    coronary: Session
+
+    @classmethod
+    def load(cls, *, catalog: Path | None = None, engine: Wanted = "auto", threads: int = 0) -> Models:
+        """Verify and load every model that the analysis uses.
+
+        Raises:
+            InferenceError: a model is missing, is not the one that the catalog names, or cannot run here.
+        """
+        models = ModelCatalog.load(catalog or installed_catalog())
+        chosen = best_engine(wanted=engine, threads=threads)
+        return cls(engine=chosen, heart=chosen.load(models["heart-loc"]), coronary=chosen.load(models["cor-seg"]))
+
+    @property
+    def engine_info(self) -> EngineInfo:
+        """The engine, as the findings file names it."""
+        return EngineInfo(name=self.engine.name, device=self.engine.device, precision=self.engine.precision)
+
+    @property
+    def model_infos(self) -> tuple[ModelInfo, ...]:
+        """The models, as the findings file names them."""
+        return tuple(
+            ModelInfo(name=m.name, version=m.version, sha256=m.sha256, validated_on_patients=m.validated_on_patients)
+            for m in (self.heart.model, self.coronary.model)
+        )
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """The findings, and what the pictures need beside them; ``heart`` is None where the study was declined before it was found."""
+
+    findings: Findings
+    heart: Heart | None = None
+    segmentation: Segmentation | None = None
+
+
+def analyze(study: StudyInput, *, models: Models, progress: Progress | None = None, timing: Mapping[str, float] | None = None) -> Analysis:
+    """Analyse one study.
+
+    Args:
+        study: the main CCTA volume, with further series where there are any.
+        models: networks, loaded once for many studies.
+        progress: told stage and part done.
+        timing: seconds of steps that came before, such as ``read``; they go into ``timing_s``.
+
+    Returns:
+        Findings with status ``analysed``, or ``declined`` with the reason. Only typed failures are raised:
+
+    Raises:
+        AnalysisError, InferenceError: a stage could not do its work; never an empty result.
+    """
+    clock = _Clock(progress=progress, seconds=dict(timing or {}))
+    located: Located | None = None
+    try:
+        with clock.stage("locate") as report:
+            located = locate(study.main.volume, session=models.heart, progress=report)
+        with clock.stage("quality"):
+            quality = assess(study.main.volume, located.heart)
+    except DeclinedError as declined:
+        findings = not_analysed("declined", declined.reason, study=study, models=models, timing=clock.total())
+        return Analysis(findings=findings, heart=located.heart if located else None)
+    with clock.stage("segment") as report:
+        segmentation = segment(study.main.volume, located, session=models.coronary, progress=report)
+    with clock.stage("measure") as report:
+        measured = measure(study.main.volume, located.heart, segmentation, progress=lambda _, part: report(part))
+    clock.seconds.pop("measure")
+    clock.seconds.update(measured.timing_s)
+    findings = _findings(study, quality, measured, models, clock.total())
+    return Analysis(findings=findings, heart=located.heart, segmentation=segmentation)
+
+
+def not_analysed(
+    status: Status,
+    reason: Reason,
+    *,
+    study: StudyInput | None = None,
+    models: Models | None = None,
+    timing: Mapping[str, float] | None = None,
+) -> Findings:
+    """Findings of a study that was declined or whose analysis failed: the reason, and nothing that could be read as a result."""
+    why = status
+    return Findings(
+        schema=SCHEMA,
+        status=status,
+        reason=reason,
+        software=software(),
+        engine=models.engine_info if models else None,
+        engine_reason=None if models else why,
+        models=models.model_infos if models else (),
+        series=_series_info(study.main) if study else None,
+        series_reason=None if study else why,
+        other_series=(),
+        quality=None,
+        quality_reason=why,
+        dominance=None,
+        dominance_reason=why,
+        branches=(),
+        lesions=(),
+        bridges=(),
+        stents=(),
+        calcium=None,
+        calcium_reason=why,
+        plaque_total_mm3=None,
+        plaque_total_mm3_reason=why,
+        segment_involvement_score=None,
+        segment_involvement_score_reason=why,
+        segment_stenosis_score=None,
+        segment_stenosis_score_reason=why,
+        cad_rads=None,
+        cad_rads_reason=why,
+        timing_s=dict(timing or {}),
+    )
+
+
+def _findings(study: StudyInput, quality: Quality, measured: Measured, models: Models, timing: dict[str, float]) -> Findings:
+    return Findings(
+        schema=SCHEMA,
+        status="analysed",
+        reason=None,
+        software=software(),
+        engine=models.engine_info,
+        models=models.model_infos,
+        series=_series_info(study.main),
+        other_series=tuple(_other_series(study)),
+        quality=quality,
+        dominance=measured.dominance,
+        dominance_reason="not_determined" if measured.dominance is None else None,
+        branches=measured.branches,
+        lesions=measured.lesions,
+        bridges=(),
+        stents=(),
+        calcium=None,
+        calcium_reason="not_measured" if study.calcium else "no_calcium_series",
+        plaque_total_mm3=measured.plaque_total,
+        segment_involvement_score=measured.segment_involvement_score,
+        segment_stenosis_score=measured.segment_stenosis_score,
+        cad_rads=measured.cad_rads,
+        timing_s=timing,
+    )
+
+
+def _series_info(images: SeriesImages) -> SeriesInfo:
+    header, geometry = images.header, images.volume.geometry
+    return SeriesInfo(
+        study_uid=header.study_uid,
+        series_uid=header.series_uid,
+        phase_percent=header.phase_percent,
+        phase_percent_reason="not_in_header" if header.phase_percent is None else None,
+        kvp=header.kvp,
+        kvp_reason="not_in_header" if header.kvp is None else None,
+        slices=geometry.shape[0],
+        spacing_mm=geometry.spacing,
+    )
+
+
+def _other_series(study: StudyInput) -> Iterator[OtherSeries]:
+    for images in study.phases:
+        phase = images.header.phase_percent
+        yield OtherSeries(
+            series_uid=images.header.series_uid,
+            role="phase",
+            phase_percent=phase,
+            phase_percent_reason="not_in_header" if phase is None else None,
+        )
+    if study.calcium is not None:
+        yield OtherSeries(
+            series_uid=study.calcium.header.series_uid, role="calcium", phase_percent=None, phase_percent_reason="calcium_series"
+        )
+
+
+@dataclass
+class _Clock:
+    """Times the stages and turns their own progress into that of the whole."""
+
+    progress: Progress | None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Callable[[float], None]]:
+        start, (first, last) = time.perf_counter(), SHARES[name]
+
+        def report(part: float) -> None:
+            if self.progress is not None:
+                self.progress(name, first + (last - first) * part)
+
+        report(0.0)
+        yield report
+        report(1.0)
+        self.seconds[name] = time.perf_counter() - start
+
+    def total(self) -> dict[str, float]:
+        """All stages in seconds, rounded to milliseconds, and their sum."""
+        rounded = {name: round(value, 3) for name, value in self.seconds.items()}
+        return {**rounded, "total": round(sum(self.seconds.values()), 3)}
