@@ -15,7 +15,7 @@ import msgspec
 from appliance.anatomy import Dominance, SegmentName, Vessel
 from appliance.errors import Reason
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 
 Status = Literal["analysed", "declined", "failed"]
 Grade = Literal["none", "minimal", "mild", "moderate", "severe", "occluded"]

@@ -1,0 +1,337 @@
+"""From a study's images to the draft that a person looks at, and from the approved draft to films and DICOM objects.
+
+Used alike by the analyst process and by the command line. A draft is a folder that appears whole or not at all:
+
+    findings.json            the contract of ARCHITECTURE.md, 'The findings file'
+    header.json, source.json whose study it is, which instances it was made from
+    report.json, report.pdf  the report as text and as pages
+    key-views/               index.json and a PNG per key view
+    structures.npz           the heart's structures, to make the pictures again after a correction
+    objects/                 DICOM objects
+    film/                    film pages, a folder per page size
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from PIL import Image
+from pydicom.uid import generate_uid
+
+from appliance.analysis.cadrads import apply_corrections
+from appliance.analysis.pipeline import Models, Progress, analyze
+from appliance.analysis.reading import StudyInput
+from appliance.film.pages import make_film_pages
+from appliance.findings import Findings, Grade
+from appliance.imaging.keyviews import make_key_views
+from appliance.report.objects import make_objects, write_objects
+from appliance.report.pdf import make_pdf
+from appliance.report.text import write_report
+from appliance.settings import PrinterSettings, Settings
+from appliance.study import Approval, FilmPage, KeyView, ReportText, StudyHeader
+from appliance.volume import Geometry, LabelMap
+
+ANALYSIS_SHARE = 0.8
+"""Part of a draft's time that the analysis takes; pictures and report take the rest."""
+
+Source = tuple[tuple[str, str], ...]
+"""(SOP class UID, SOP instance UID) of each source image."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A draft read back from its folder."""
+
+    folder: Path
+    findings: Findings
+    header: StudyHeader
+    source: Source
+    report: ReportText
+    key_views: tuple[KeyView, ...]
+
+
+@dataclass(frozen=True)
+class Release:
+    """What an approval releases: DICOM objects for the archive, and film pages by printer name."""
+
+    objects: tuple[Path, ...]
+    pages: Mapping[str, tuple[Path, ...]]
+
+
+def make_draft(
+    study: StudyInput,
+    folder: Path,
+    *,
+    models: Models,
+    settings: Settings,
+    progress: Progress | None = None,
+    timing: Mapping[str, float] | None = None,
+) -> Findings:
+    """Analyse, make the pictures, write the report; ``folder`` appears when all of it is there.
+
+    A declined study gets a folder too: findings with the reason and a short report, without pictures.
+
+    Raises:
+        CoronetError: a stage failed; no folder appears.
+    """
+
+    def analysing(stage: str, part: float) -> None:
+        if progress is not None:
+            progress(stage, ANALYSIS_SHARE * part)
+
+    def drawing(part: float) -> None:
+        if progress is not None:
+            progress("key_views", ANALYSIS_SHARE + (1 - ANALYSIS_SHARE) * part)
+
+    header = study.main.header
+    analysis = analyze(study, models=models, progress=analysing, timing=timing)
+    findings, views = analysis.findings, list[KeyView]()
+    seconds = dict(findings.timing_s)
+    with _whole_folder(folder) as part:
+        if findings.status == "analysed" and analysis.heart is not None:
+            start = time.perf_counter()
+            structures = analysis.heart.structures
+            views = make_key_views(study.main.volume, findings, structures=structures, progress=drawing)
+            _write_structures(structures, part)
+            seconds["key_views"] = round(time.perf_counter() - start, 3)
+        start = time.perf_counter()
+        _write_key_views(views, part / "key-views")
+        (part / "header.json").write_bytes(msgspec.json.encode(header))
+        (part / "source.json").write_bytes(msgspec.json.encode(study.main.sop_instances))
+        _write_report(part, header, findings, views, approval=None, institution=settings.policy.institution)
+        seconds["report"] = round(time.perf_counter() - start, 3)
+        seconds["total"] = round(sum(value for name, value in seconds.items() if name != "total"), 3)
+        findings = msgspec.structs.replace(findings, timing_s=seconds)
+        (part / "findings.json").write_bytes(findings.to_json())
+    return findings
+
+
+def read_draft(folder: Path) -> Draft:
+    """Read a draft back.
+
+    Raises:
+        OSError, msgspec.ValidationError: the folder is not a draft.
+    """
+    return Draft(
+        folder=folder,
+        findings=Findings.read(folder / "findings.json"),
+        header=msgspec.json.decode((folder / "header.json").read_bytes(), type=StudyHeader),
+        source=msgspec.json.decode((folder / "source.json").read_bytes(), type=Source),
+        report=msgspec.json.decode((folder / "report.json").read_bytes(), type=ReportText),
+        key_views=tuple(_read_key_views(folder / "key-views")),
+    )
+
+
+def correct_draft(folder: Path, corrected: Path, *, corrections: Mapping[int, Grade], institution: str = "") -> Findings:
+    """A new draft folder with corrected grades: findings, scores, CAD-RADS and report follow; pictures are linked, not drawn again.
+
+    Raises:
+        KeyError: no such lesion.
+    """
+    draft = read_draft(folder)
+    findings = apply_corrections(draft.findings, corrections)
+    with _whole_folder(corrected) as part:
+        for name in ("header.json", "source.json", "structures.npz"):
+            os.link(folder / name, part / name)
+        shutil.copytree(folder / "key-views", part / "key-views", copy_function=os.link)
+        (part / "findings.json").write_bytes(findings.to_json())
+        _write_report(part, draft.header, findings, draft.key_views, approval=None, institution=institution)
+    return findings
+
+
+def make_release(
+    folder: Path,
+    released: Path,
+    *,
+    approval: Approval,
+    study: Callable[[], StudyInput],
+    settings: Settings,
+    progress: Progress | None = None,
+) -> Release:
+    """Make what an approval releases, in a new folder ``released`` that appears whole.
+
+    Args:
+        folder: the approved draft.
+        released: where the release goes; an existing one is kept as it is (the work was done before a restart).
+        approval: who approved, as what, when.
+        study: reads the images again; called only where a correction made the pictures out of date.
+        settings: printers (their page sizes) and institution.
+        progress: told stage and part done.
+    """
+    if not released.exists():
+        draft = read_draft(folder)
+        views = _current_views(draft, study, progress)
+        institution = settings.policy.institution
+        with _whole_folder(released) as part:
+            report = _write_report(part, draft.header, draft.findings, views, approval=approval, institution=institution)
+            shutil.copy2(folder / "findings.json", part / "findings.json")
+            objects = make_objects(
+                draft.header,
+                draft.findings,
+                report,
+                (part / "report.pdf").read_bytes(),
+                views,
+                draft.source,
+                approval=approval,
+                uids=_repeatable_uids(draft.header.study_uid, released.name),
+                now=approval.at,
+            )
+            write_objects(objects, part / "objects")
+            for printer in settings.printer:
+                _write_pages(part, draft, views, printer, approval=approval, institution=institution)
+    pages = {printer.name: tuple(sorted((released / "film" / _page_folder(printer)).glob("*.png"))) for printer in settings.printer}
+    return Release(objects=tuple(sorted((released / "objects").glob("*.dcm"))), pages=pages)
+
+
+def preview_release(draft: Draft, folder: Path, *, printer: PrinterSettings | None = None, institution: str = "", now: datetime) -> None:
+    """Objects and film pages of an unapproved draft, marked as such, for the command line; they are never sent or printed."""
+    uids = _repeatable_uids(draft.header.study_uid, draft.folder.name)
+    pdf = (draft.folder / "report.pdf").read_bytes()
+    views = list(draft.key_views)
+    objects = make_objects(draft.header, draft.findings, draft.report, pdf, views, draft.source, approval=None, uids=uids, now=now)
+    write_objects(objects, folder / "objects")
+    if printer is not None and draft.findings.status == "analysed":
+        _write_pages(folder, draft, views, printer, approval=None, institution=institution)
+
+
+def load_pages(paths: Sequence[Path], *, printer: PrinterSettings) -> list[FilmPage]:
+    """Film pages from the files that ``make_release`` wrote."""
+    return [
+        FilmPage(
+            number=number,
+            image=np.asarray(Image.open(path).convert("L")),
+            film_size_id=printer.film_size,
+            orientation=printer.orientation,
+        )
+        for number, path in enumerate(paths, start=1)
+    ]
+
+
+def _current_views(draft: Draft, study: Callable[[], StudyInput], progress: Progress | None) -> list[KeyView]:
+    """The draft's key views; drawn again where a corrected grade is written in them."""
+    if all(lesion.grade_source == "measured" for lesion in draft.findings.lesions):
+        return list(draft.key_views)
+    structures = _read_structures(draft.folder)
+    volume = study().main.volume
+    drawing = None if progress is None else lambda part: progress("key_views", part)
+    return make_key_views(volume, draft.findings, structures=structures, progress=drawing)
+
+
+def _write_report(
+    part: Path,
+    header: StudyHeader,
+    findings: Findings,
+    views: Sequence[KeyView],
+    *,
+    approval: Approval | None,
+    institution: str,
+) -> ReportText:
+    report = write_report(header, findings, approval=approval, institution=institution)
+    (part / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
+    (part / "report.pdf").write_bytes(make_pdf(report, header, list(views), approval=approval, findings=findings))
+    return report
+
+
+def _write_pages(
+    part: Path, draft: Draft, views: Sequence[KeyView], printer: PrinterSettings, *, approval: Approval | None, institution: str
+) -> None:
+    folder = part / "film" / _page_folder(printer)
+    if folder.exists():
+        return
+    folder.mkdir(parents=True)
+    pages = make_film_pages(
+        draft.header,
+        draft.findings,
+        list(views),
+        page_pixels=printer.page_pixels,
+        orientation=printer.orientation,
+        institution=institution,
+        approval=approval,
+    )
+    for page in pages:
+        Image.fromarray(page.image).save(folder / f"page-{page.number}.png", compress_level=1)
+
+
+def _page_folder(printer: PrinterSettings) -> str:
+    columns, rows = printer.page_pixels
+    return f"{columns}x{rows}-{printer.orientation.lower()}"
+
+
+def _write_key_views(views: Sequence[KeyView], folder: Path) -> None:
+    folder.mkdir()
+    index = []
+    for view in views:
+        Image.fromarray(view.image).save(folder / f"{view.id}.png", compress_level=1)
+        index.append({name: getattr(view, name) for name in KeyView.__dataclass_fields__ if name != "image"})
+    (folder / "index.json").write_bytes(msgspec.json.format(msgspec.json.encode(index), indent=2))
+
+
+def _read_key_views(folder: Path) -> Iterator[KeyView]:
+    for entry in msgspec.json.decode((folder / "index.json").read_bytes()):
+        with Image.open(folder / f"{entry['id']}.png") as picture:
+            image = np.asarray(picture.convert("RGB"))
+        pairs = {name: tuple(entry[name]) for name in ("pixel_spacing_mm", "window") if entry[name] is not None}
+        yield KeyView(**{**entry, **pairs, "image": image})
+
+
+def _write_structures(structures: LabelMap, folder: Path) -> None:
+    geometry = structures.geometry
+    np.savez_compressed(
+        folder / "structures.npz",
+        labels=structures.labels,
+        spacing=geometry.spacing,
+        origin=geometry.origin,
+        direction=geometry.direction,
+    )
+
+
+def _read_structures(folder: Path) -> LabelMap:
+    with np.load(folder / "structures.npz") as data:
+        labels = data["labels"]
+        z, y, x = labels.shape
+        spacing, origin = (tuple(float(value) for value in data[name]) for name in ("spacing", "origin"))
+        geometry = Geometry((z, y, x), (spacing[0], spacing[1], spacing[2]), (origin[0], origin[1], origin[2]), data["direction"])
+    return LabelMap(labels, geometry)
+
+
+def _repeatable_uids(study_uid: str, name: str) -> Callable[[], str]:
+    """UIDs that are the same when the same release is made again after a crash, so that a PACS never gets it twice."""
+    count = 0
+
+    def next_uid() -> str:
+        nonlocal count
+        count += 1
+        return str(generate_uid(entropy_srcs=[study_uid, name, str(count)]))
+
+    return next_uid
+
+
+@contextmanager
+def _whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill that takes its name only when the block ends without an error, and is on the disk then."""
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    yield part
+    for path in sorted(part.rglob("*"), reverse=True):
+        _flush(path)
+    _flush(part)
+    part.rename(folder)
+    _flush(folder.parent)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
