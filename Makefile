@@ -39,7 +39,7 @@ $(VENV)/.installed: requirements.lock build/.packages
 	@touch $@
 
 demo: install
-	$(RUN) -m appliance demo --out demo-output
+	$(RUN) -m tests.demo --out demo-output
 
 test: install
 	$(RUN) -m pytest
@@ -48,7 +48,7 @@ test-train: install $(VENV)/.train
 	$(RUN) -m pytest -m train
 
 bench: install
-	$(RUN) -m appliance bench --out build/bench.json
+	$(RUN) -m tests.bench --out build/bench.json
 
 $(VENV)/.train: $(VENV)/.installed pyproject.toml
 	$(VENV)/bin/pip install -q "torch==2.13.0" "onnx>=1.23"

@@ -1,0 +1,49 @@
+"""The command line: ``python -m appliance COMMAND``. A table of contents; each command is a file in ``appliance/commands``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+from appliance.errors import CoronetError
+
+COMMANDS: dict[str, str] = {
+    "daemon": "run the appliance (coordinator; starts receiver and analyst)",
+    "receiver": "run the DICOM receiver process (started by the daemon)",
+    "analyst": "run the analyst process (started by the daemon)",
+    "analyze": "analyse one study from files, without a daemon",
+    "simulate-ct": "make a virtual patient's CCTA and push it, as a CT would",
+    "check-config": "check a settings file",
+    "user": "add, list or remove the people who may sign in",
+    "doctor": "say what works on this machine",
+}
+FAILED, USAGE = 1, 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; its exit status, 1 for a typed error (printed in both languages), 2 for wrong usage."""
+    words = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(prog="appliance", description="Coronet, the coronary CT appliance.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    # Only the chosen command is imported: the receiver must stay free of numeric Python, and help must be quick.
+    chosen = next((word for word in words if word in COMMANDS), None)
+    for name, text in COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text)
+        if name == chosen:
+            module = importlib.import_module(f"appliance.commands.{name.replace('-', '_')}")
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    options = parser.parse_args(words)
+    try:
+        status: int = options.run(options)
+    except CoronetError as error:
+        sys.stderr.write(f"{error.code}\n{error.zh}\n{error.en}\n")
+        return FAILED
+    except KeyboardInterrupt:
+        return FAILED
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
