@@ -1,0 +1,146 @@
+"""What crosses the API: the worklist and findings types, the requests, and the shape of an error.
+
+The kiosk imports this module, ``anatomy`` and ``findings`` of the appliance and nothing else, so everything that it needs of the ground
+floor is re-exported here. All messages are JSON objects; unknown fields of a reply are ignored, so that a kiosk one version older keeps
+working, and unknown fields of a request are refused, so that a misspelt command is never taken for another one.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from appliance.errors import ApiError, CoronetError, Reason
+from appliance.findings import GRADES, CadRads, Findings, Grade, Lesion
+from appliance.study import (
+    DRAFT_NOTICE,
+    NOT_VALIDATED_NOTICE,
+    Approval,
+    ReportSection,
+    ReportText,
+    Role,
+    StudyHeader,
+)
+from appliance.worklist import (
+    STUDY_STATES,
+    DeliveryRow,
+    Event,
+    Health,
+    Message,
+    PictureInfo,
+    Session,
+    Snapshot,
+    StudyDetail,
+    StudyRow,
+    StudyState,
+)
+
+API_VERSION = 1
+"""Counts breaking changes of the API; additive ones leave it."""
+
+MAXIMUM_POLL_S = 20.0
+"""Longest time that the server holds a long poll."""
+
+Pin = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4,12}$")]
+CommandKey = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z_-]{8,64}$")]
+"""Made by the client, once per wish of the person: the same key sent again is the same command, done once."""
+Revision = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all request bodies."""
+
+
+class SignInRequest(Request, frozen=True, kw_only=True):
+    """``POST /v1/sign-in``."""
+
+    pin: Pin
+
+
+class CorrectionRequest(Request, frozen=True, kw_only=True):
+    """``POST /v1/studies/{key}/corrections``: set the grade of one lesion of the draft at ``revision``."""
+
+    command: CommandKey
+    revision: Revision
+    lesion: int
+    grade: Grade
+
+
+class ApproveRequest(Request, frozen=True, kw_only=True):
+    """``POST /v1/studies/{key}/approve``: approve the draft at ``revision``, the one that the person saw."""
+
+    command: CommandKey
+    revision: Revision
+
+
+class CommandRequest(Request, frozen=True, kw_only=True):
+    """``POST /v1/studies/{key}/undo`` and ``/retry``."""
+
+    command: CommandKey
+
+
+class ApplianceInfo(Message, frozen=True, kw_only=True):
+    """``GET /v1/info``, the only thing that is told without a session: which appliance this is and what the site wants of the kiosk."""
+
+    api_version: int = API_VERSION
+    institution: str = ""
+    idle_lock_seconds: float = 600.0
+    stenosis_bands: Literal["scct", "cn2011"] = "scct"
+
+
+class EventsReply(Message, frozen=True, kw_only=True):
+    """``GET /v1/events?after=N``: the changes after N in order; empty when nothing changed within the poll."""
+
+    events: tuple[Event, ...]
+
+
+class ErrorReply(Message, frozen=True, kw_only=True):
+    """Body of every 4xx and 5xx reply: operator code and the sentence for a person."""
+
+    code: str
+    zh: str
+    en: str
+
+
+__all__ = [
+    "API_VERSION",
+    "DRAFT_NOTICE",
+    "GRADES",
+    "MAXIMUM_POLL_S",
+    "NOT_VALIDATED_NOTICE",
+    "STUDY_STATES",
+    "ApiError",
+    "ApplianceInfo",
+    "Approval",
+    "ApproveRequest",
+    "CadRads",
+    "CommandKey",
+    "CommandRequest",
+    "CoronetError",
+    "CorrectionRequest",
+    "DeliveryRow",
+    "ErrorReply",
+    "Event",
+    "EventsReply",
+    "Findings",
+    "Grade",
+    "Health",
+    "Lesion",
+    "Message",
+    "PictureInfo",
+    "Pin",
+    "Reason",
+    "ReportSection",
+    "ReportText",
+    "Request",
+    "Revision",
+    "Role",
+    "Session",
+    "SignInRequest",
+    "Snapshot",
+    "StudyDetail",
+    "StudyHeader",
+    "StudyRow",
+    "StudyState",
+]

@@ -1,0 +1,65 @@
+"""What the API needs of the workflow: a protocol, so that the API is tested against a workflow in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from appliance.findings import Grade
+from appliance.worklist import Event, Session, Snapshot, StudyDetail
+
+
+class WorkflowPort(Protocol):
+    """The workflow as the API sees it. All methods may block (they are called on worker threads, several at once).
+
+    Every method raises a :class:`~appliance.errors.CoronetError` for what it cannot do. ``error.details["kind"]`` chooses the HTTP status:
+    ``"not_found"`` 404, ``"forbidden"`` 403, ``"unauthenticated"`` 401, ``"busy"`` 429; anything else is a conflict with the state (409)
+    for a WorkflowError and a fault of the appliance (500) for the other errors.
+
+    Commands are idempotent by ``command``: the same key again answers what the first did, without doing it again.
+    """
+
+    def sign_in(self, pin: str) -> Session:
+        """Open a session; raises for a PIN that nobody has."""
+        ...
+
+    def session(self, token: str) -> Session | None:
+        """The open session with that token, None if there is none."""
+        ...
+
+    def sign_out(self, token: str) -> None:
+        """Close the session; nothing happens if it is closed already."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """The whole worklist and the number of the last event in it."""
+        ...
+
+    def events_after(self, number: int, *, timeout_s: float) -> Sequence[Event] | None:
+        """Events numbered above ``number``, waiting up to ``timeout_s`` for the first; None: a gap, take a new snapshot."""
+        ...
+
+    def study(self, key: str) -> StudyDetail:
+        """Everything of one study."""
+        ...
+
+    def picture(self, key: str, picture_id: str) -> Path:
+        """The PNG file of a key view."""
+        ...
+
+    def correct(self, *, session: Session, study: str, revision: int, lesion: int, grade: Grade, command: str) -> StudyDetail:
+        """Set a lesion's grade; text, scores and CAD-RADS follow."""
+        ...
+
+    def approve(self, *, session: Session, study: str, revision: int, command: str) -> StudyDetail:
+        """Approve the draft; the undo window opens."""
+        ...
+
+    def undo(self, *, session: Session, study: str, command: str) -> StudyDetail:
+        """Take the approval back while the window is open."""
+        ...
+
+    def retry(self, *, session: Session, study: str, command: str) -> StudyDetail:
+        """Queue a failed study again."""
+        ...
