@@ -1,0 +1,106 @@
+"""The index of the instances: which study and series each belongs to. Written by intake, read by everyone."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from appliance.archive.database import Database
+from appliance.archive.instances import instance_name
+from appliance.errors import Reason
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One kept instance. ``study`` and ``series_uid`` are None until intake has read its header."""
+
+    id: int
+    sop_instance_uid: str
+    sop_class_uid: str
+    path: Path
+    sha256: str
+    received_at: float
+    association: int | None
+    study: str | None
+    series_uid: str | None
+    problem: Reason | None
+
+
+class InstanceIndex:
+    """Rows of the instances.
+
+    Args:
+        database: the archive's database.
+        root: folder of the instance files (the spool).
+    """
+
+    def __init__(self, *, database: Database, root: Path) -> None:
+        self._database = database
+        self._root = root
+
+    def unsorted(self, *, limit: int) -> list[Instance]:
+        """Instances whose header nobody has read yet, oldest first."""
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT * FROM instances WHERE study IS NULL AND problem IS NULL ORDER BY id LIMIT ?", (limit,))
+            return [self._instance(row) for row in rows]
+
+    def sort(self, instance: int, *, study: str, series_uid: str) -> None:
+        """Record which study and series an instance belongs to."""
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE instances SET study = ?, series_uid = ? WHERE id = ?", (study, series_uid, instance))
+
+    def quarantine(self, instance: int, *, problem: Reason, study: str | None = None) -> None:
+        """Record why an instance cannot be used; its file stays."""
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE instances SET study = ?, problem = ? WHERE id = ?", (study, msgspec.json.encode(problem), instance))
+
+    def quarantined(self) -> list[Instance]:
+        """All instances that cannot be used."""
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT * FROM instances WHERE problem IS NOT NULL ORDER BY id")
+            return [self._instance(row) for row in rows]
+
+    def of_study(self, study: str, *, series_uid: str | None = None) -> list[Instance]:
+        """Usable instances of a study, or of one of its series, in the order of arrival."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT * FROM instances WHERE study = ? AND problem IS NULL AND (? IS NULL OR series_uid = ?) ORDER BY id",
+                (study, series_uid, series_uid),
+            )
+            return [self._instance(row) for row in rows]
+
+    def association_open(self, study: str) -> bool:
+        """Whether an association that brought images of the study is still open."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                "SELECT 1 FROM associations WHERE closed_at IS NULL AND id IN (SELECT association FROM instances WHERE study = ?)", (study,)
+            ).fetchone()
+            return row is not None
+
+    def not_enlisted(self, study: str, *, destination: str) -> list[Instance]:
+        """Usable instances of a study that no outbox row for the destination holds yet."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT * FROM instances WHERE study = ? AND problem IS NULL AND id NOT IN (SELECT file.instance FROM outbox_files AS file"
+                " JOIN outbox ON outbox.id = file.outbox WHERE outbox.study = ? AND outbox.destination = ? AND file.instance IS NOT NULL)"
+                " ORDER BY id",
+                (study, study, destination),
+            )
+            return [self._instance(row) for row in rows]
+
+    def _instance(self, row: sqlite3.Row) -> Instance:
+        return Instance(
+            id=row["id"],
+            sop_instance_uid=row["sop_instance_uid"],
+            sop_class_uid=row["sop_class_uid"],
+            path=self._root / instance_name(row["sop_instance_uid"]),
+            sha256=row["sha256"],
+            received_at=row["received_at"],
+            association=row["association"],
+            study=row["study"],
+            series_uid=row["series_uid"],
+            problem=None if row["problem"] is None else msgspec.json.decode(row["problem"], type=Reason),
+        )

@@ -1,0 +1,217 @@
+"""The outbox: what has to reach a printer or a PACS, kept until it has.
+
+One row is one piece of work for one destination: a set of instances to store, or the pages of one film session. What happened to each file
+is kept with the file, so that a retry sends only what was not accepted.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from appliance.archive.clock import Clock
+from appliance.archive.database import Database
+from appliance.errors import Reason
+from appliance.worklist import DeliveryRow
+
+Kind = Literal["store", "print"]
+Purpose = Literal["results", "source"]
+State = Literal["pending", "sending", "done", "retrying"]
+
+MAYBE_PRINTED = Reason(
+    code="ARC-040",
+    zh="打印中途设备重启,胶片可能已打印;请核对打印机后点“重试”",
+    en="the appliance restarted while printing, the films may be out already; look at the printer, then press retry",
+)
+
+
+@dataclass(frozen=True)
+class OutboxFile:
+    """One file of a row. ``path`` is relative to the data folder; ``instance`` is its row in the index if it is a source image."""
+
+    path: str
+    instance: int | None = None
+    accepted: bool = False
+    status: int | None = None
+
+
+@dataclass(frozen=True)
+class OutboxRow:
+    """One piece of work. ``held`` rows wait for a person."""
+
+    id: int
+    study: str
+    generation: int
+    destination: str
+    kind: Kind
+    purpose: Purpose
+    description: str
+    state: State
+    attempts: int
+    next_attempt_at: float | None
+    held: bool
+    last_error: Reason | None
+    files: tuple[OutboxFile, ...]
+
+    def delivery(self) -> DeliveryRow:
+        """The row as a person sees it."""
+        return DeliveryRow(
+            id=self.id,
+            destination=self.destination,
+            kind=self.kind,
+            description=self.description,
+            state=self.state,
+            attempts=self.attempts,
+            last_error=self.last_error,
+            next_attempt_at=self.next_attempt_at,
+        )
+
+
+class Outbox:
+    """Rows of the outbox. Times of the next attempt are for display: the worker's own monotonic clock decides."""
+
+    def __init__(self, *, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def add(
+        self, *, study: str, generation: int, destination: str, kind: Kind, purpose: Purpose, description: str, files: Sequence[OutboxFile]
+    ) -> int:
+        """Enlist one piece of work; returns its number."""
+        with self._database.transaction() as connection:
+            cursor = connection.execute(
+                "INSERT INTO outbox (study, generation, destination, kind, purpose, description, state, attempts, created_at, held)"
+                " VALUES (?, ?, ?, ?, ?, ?, 'pending', 0, ?, 0)",
+                (study, generation, destination, kind, purpose, description, self._clock.wall()),
+            )
+            number = int(cursor.lastrowid or 0)
+            connection.executemany(
+                "INSERT INTO outbox_files (outbox, position, path, instance, accepted, status) VALUES (?, ?, ?, ?, 0, NULL)",
+                [(number, position, file.path, file.instance) for position, file in enumerate(files)],
+            )
+        return number
+
+    def resume(self) -> int:
+        """At start: rows that were being sent when the process ended. Returns how many.
+
+        A store goes again at once: storing the same SOP instance twice is harmless (PS3.4 B.2.3). A print may be out of
+        the printer already; it is held, visibly, until a person says that it shall go again, since nobody would know which of two films is
+        the right one.
+        """
+        with self._database.transaction() as connection:
+            stores = connection.execute("UPDATE outbox SET state = 'retrying' WHERE state = 'sending' AND kind = 'store'").rowcount
+            prints = connection.execute(
+                "UPDATE outbox SET state = 'retrying', held = 1, next_attempt_at = NULL, last_error = ? WHERE state = 'sending'",
+                (msgspec.json.encode(MAYBE_PRINTED),),
+            ).rowcount
+        return stores + prints
+
+    def next_for(self, destination: str) -> OutboxRow | None:
+        """The oldest row of a destination that is neither done nor held."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                "SELECT * FROM outbox WHERE destination = ? AND state <> 'done' AND held = 0 ORDER BY attempts > 0, id LIMIT 1",
+                (destination,),
+            ).fetchone()
+            return None if row is None else _row(connection, row)
+
+    def get(self, number: int) -> OutboxRow:
+        """The row with that number.
+
+        Raises:
+            KeyError: no such row.
+        """
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT * FROM outbox WHERE id = ?", (number,)).fetchone()
+            if row is None:
+                raise KeyError(number)
+            return _row(connection, row)
+
+    def of_study(self, study: str) -> list[OutboxRow]:
+        """All rows of a study, oldest first."""
+        with self._database.reading() as connection:
+            rows = connection.execute("SELECT * FROM outbox WHERE study = ? ORDER BY id", (study,)).fetchall()
+            return [_row(connection, row) for row in rows]
+
+    def undelivered(self, study: str, *, generation: int) -> int:
+        """How many rows with results of that generation are not done."""
+        with self._database.reading() as connection:
+            row = connection.execute(
+                "SELECT count(*) AS number FROM outbox WHERE study = ? AND generation = ? AND purpose = 'results' AND state <> 'done'",
+                (study, generation),
+            ).fetchone()
+            return int(row["number"])
+
+    def begin(self, number: int) -> None:
+        """The row is being sent from now on; committed before the first byte goes out."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE outbox SET state = 'sending', attempts = attempts + 1, next_attempt_at = NULL WHERE id = ?", (number,)
+            )
+
+    def answered(self, number: int, *, answers: Mapping[str, tuple[bool, int | None]]) -> None:
+        """Record what the destination said to each file: path -> (accepted, DIMSE status or None without an answer)."""
+        with self._database.transaction() as connection:
+            connection.executemany(
+                "UPDATE outbox_files SET accepted = max(accepted, ?), status = ? WHERE outbox = ? AND path = ?",
+                [(int(accepted), status, number, path) for path, (accepted, status) in answers.items()],
+            )
+
+    def done(self, number: int, *, warning: Reason | None = None) -> None:
+        """The destination has accepted all of the row."""
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE outbox_files SET accepted = 1 WHERE outbox = ?", (number,))
+            connection.execute(
+                "UPDATE outbox SET state = 'done', done_at = ?, next_attempt_at = NULL, last_error = ? WHERE id = ?",
+                (self._clock.wall(), None if warning is None else msgspec.json.encode(warning), number),
+            )
+
+    def failed(self, number: int, *, reason: Reason, wait_s: float | None) -> None:
+        """It did not work: try again after ``wait_s`` seconds, or hold the row for a person if None."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE outbox SET state = 'retrying', held = ?, next_attempt_at = ?, last_error = ? WHERE id = ?",
+                (int(wait_s is None), None if wait_s is None else self._clock.wall() + wait_s, msgspec.json.encode(reason), number),
+            )
+
+    def release_held(self, study: str) -> int:
+        """Let the held rows of a study go again; returns how many there were."""
+        with self._database.transaction() as connection:
+            return connection.execute("UPDATE outbox SET held = 0 WHERE study = ? AND held = 1", (study,)).rowcount
+
+    def destinations(self) -> list[str]:
+        """Names of all destinations with rows that are not done."""
+        with self._database.reading() as connection:
+            return [row["destination"] for row in connection.execute("SELECT DISTINCT destination FROM outbox WHERE state <> 'done'")]
+
+
+def _row(connection: sqlite3.Connection, row: sqlite3.Row) -> OutboxRow:
+    files = connection.execute("SELECT * FROM outbox_files WHERE outbox = ? ORDER BY position", (row["id"],))
+    return OutboxRow(
+        id=row["id"],
+        study=row["study"],
+        generation=row["generation"],
+        destination=row["destination"],
+        kind=row["kind"],
+        purpose=row["purpose"],
+        description=row["description"],
+        state=row["state"],
+        attempts=row["attempts"],
+        next_attempt_at=row["next_attempt_at"],
+        held=bool(row["held"]),
+        last_error=None if row["last_error"] is None else msgspec.json.decode(row["last_error"], type=Reason),
+        files=tuple(
+            OutboxFile(path=file["path"], instance=file["instance"], accepted=bool(file["accepted"]), status=file["status"])
+            for file in files
+        ),
+    )
+
+
+def data_path(data: Path, file: OutboxFile) -> Path:
+    """Where a file of a row lies."""
+    return data / file.path

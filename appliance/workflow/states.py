@@ -1,0 +1,259 @@
+"""The life of a study as data: ``(state, event) -> (state, effects)``.
+
+`STATE_TABLE` is the whole truth about what may happen to a study; a cell that is not in it is refused. A transition is one database
+transaction: the study's row, its numbered event, outbox rows and audit entry are committed together or not at all.
+
+``python -m appliance.workflow.states`` prints the drawing for ARCHITECTURE.md.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal, get_args
+
+import msgspec
+
+from appliance.archive.audit import AuditTrail
+from appliance.archive.database import Database
+from appliance.archive.studies import StudyRecord, StudyStore
+from appliance.errors import Reason, WorkflowError
+from appliance.study import Approval
+from appliance.worklist import STUDY_STATES, StudyState
+
+StudyEvent = Literal[
+    "image_arrived",  # an image that the present result does not depend on, or that comes while images are awaited
+    "late_image",  # an image that would change the result: it came after the study had been taken as complete
+    "completed",  # intake: the series is whole and quiet, and one that may be analysed
+    "declined",  # intake or analysis: not a study for the analysis
+    "claimed",  # the analyst takes the study
+    "interrupted",  # the analyst ended while it had the study
+    "analysed",  # the draft is on the disk
+    "analysis_failed",  # a typed failure, or too many interruptions
+    "retried",  # a person asks for another analysis
+    "corrected",  # a person has changed a degree
+    "approved",  # a person approves; the undo window opens
+    "undone",  # a person takes the approval back
+    "window_closed",  # the undo window is over
+    "release_begun",  # the analyst makes films and objects
+    "released",  # films and objects are on the disk and in the outbox
+    "release_failed",  # they could not be made
+    "delivery_done",  # every row of the outbox is done
+]
+EVENTS: tuple[StudyEvent, ...] = get_args(StudyEvent)
+
+Effect = Literal[
+    "count_image",  # images + 1
+    "new_generation",  # generation + 1; draft, approval, reason, degree and progress go
+    "set_main_series",  # from the facts
+    "set_reason",  # from the facts
+    "clear_reason",
+    "count_attempt",  # attempts + 1
+    "reset_attempts",
+    "set_draft",  # draft folder and CAD-RADS from the facts; revision + 1
+    "clear_progress",
+    "set_approval",  # from the facts; revision + 1
+    "clear_approval",  # revision + 1
+]
+
+Cell = tuple[StudyState, tuple[Effect, ...]]
+
+_REOPEN: Cell = ("receiving", ("count_image", "new_generation"))
+
+STATE_TABLE: Mapping[tuple[StudyState, StudyEvent], Cell] = MappingProxyType(
+    {
+        ("receiving", "image_arrived"): ("receiving", ("count_image",)),
+        ("receiving", "completed"): ("queued", ("set_main_series", "clear_reason", "reset_attempts")),
+        ("receiving", "declined"): ("declined", ("set_reason",)),
+        #
+        ("queued", "image_arrived"): ("queued", ("count_image",)),
+        ("queued", "late_image"): _REOPEN,
+        ("queued", "claimed"): ("analysing", ("count_attempt", "clear_progress")),
+        ("queued", "analysis_failed"): ("failed", ("set_reason",)),
+        #
+        ("analysing", "image_arrived"): ("analysing", ("count_image",)),
+        ("analysing", "late_image"): _REOPEN,
+        ("analysing", "interrupted"): ("queued", ("clear_progress",)),
+        ("analysing", "analysed"): ("draft", ("set_draft", "clear_progress", "clear_reason", "reset_attempts")),
+        ("analysing", "declined"): ("declined", ("set_draft", "set_reason", "clear_progress", "reset_attempts")),
+        ("analysing", "analysis_failed"): ("failed", ("set_reason", "clear_progress")),
+        #
+        ("draft", "image_arrived"): ("draft", ("count_image",)),
+        ("draft", "late_image"): _REOPEN,
+        ("draft", "corrected"): ("draft", ("set_draft",)),
+        ("draft", "approved"): ("approving", ("set_approval", "clear_reason", "reset_attempts")),
+        #
+        ("approving", "image_arrived"): ("approving", ("count_image",)),
+        ("approving", "late_image"): _REOPEN,
+        ("approving", "undone"): ("draft", ("clear_approval",)),
+        ("approving", "window_closed"): ("approved", ()),
+        #
+        ("approved", "image_arrived"): ("approved", ("count_image",)),
+        ("approved", "late_image"): _REOPEN,
+        ("approved", "release_begun"): ("approved", ("count_attempt",)),
+        ("approved", "released"): ("delivering", ("reset_attempts", "clear_progress")),
+        ("approved", "release_failed"): ("draft", ("clear_approval", "set_reason", "clear_progress", "reset_attempts")),
+        #
+        ("delivering", "image_arrived"): ("delivering", ("count_image",)),
+        ("delivering", "late_image"): _REOPEN,
+        ("delivering", "delivery_done"): ("delivered", ()),
+        #
+        ("delivered", "image_arrived"): ("delivered", ("count_image",)),
+        ("delivered", "late_image"): _REOPEN,
+        #
+        ("declined", "image_arrived"): _REOPEN,
+        ("declined", "late_image"): _REOPEN,
+        #
+        ("failed", "image_arrived"): ("failed", ("count_image",)),
+        ("failed", "late_image"): _REOPEN,
+        ("failed", "retried"): ("queued", ("clear_reason", "reset_attempts")),
+    }
+)
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What comes with an event; each effect takes what it needs."""
+
+    main_series: str | None = None
+    reason: Reason | None = None
+    draft: str | None = None
+    cad_rads: str | None = None
+    approval: Approval | None = None
+
+
+Change = Callable[[StudyRecord, Facts], Mapping[str, Any]]
+
+_NEW_GENERATION = {"attempts": 0, "stage": None, "progress": None, "cad_rads": None, "reason": None, "approval": None, "draft": None}
+CHANGES: Mapping[Effect, Change] = MappingProxyType(
+    {
+        "count_image": lambda study, _: {"images": study.images + 1},
+        "new_generation": lambda study, _: {**_NEW_GENERATION, "generation": study.generation + 1, "revision": study.revision + 1},
+        "set_main_series": lambda _, facts: {"main_series": facts.main_series},
+        "set_reason": lambda _, facts: {"reason": facts.reason},
+        "clear_reason": lambda _study, _facts: {"reason": None},
+        "count_attempt": lambda study, _: {"attempts": study.attempts + 1},
+        "reset_attempts": lambda _study, _facts: {"attempts": 0},
+        "set_draft": lambda study, facts: {"draft": facts.draft, "cad_rads": facts.cad_rads, "revision": study.revision + 1},
+        "clear_progress": lambda _study, _facts: {"stage": None, "progress": None},
+        "set_approval": lambda study, facts: {"approval": facts.approval, "revision": study.revision + 1},
+        "clear_approval": lambda study, _: {"approval": None, "revision": study.revision + 1},
+    }
+)
+
+
+def next_record(study: StudyRecord, event: StudyEvent, facts: Facts) -> StudyRecord:
+    """The study as it is after the event (a pure function of the table).
+
+    Raises:
+        WorkflowError: the state does not allow the event.
+    """
+    cell = STATE_TABLE.get((study.state, event))
+    if cell is None:
+        raise WorkflowError(
+            "WF-001",
+            zh=f"检查处于“{STATE_ZH[study.state]}”状态,不能执行此操作",
+            en=f"the study is {study.state}, which does not allow this ({event})",
+            state=study.state,
+            event=event,
+        )
+    state, effects = cell
+    for effect in effects:
+        study = msgspec.structs.replace(study, **CHANGES[effect](study, facts))
+    return msgspec.structs.replace(study, state=state)
+
+
+@dataclass(frozen=True)
+class StudyMachine:
+    """Carries transitions out.
+
+    Attributes:
+        database: for transactions that hold more than the transition.
+        studies: the rows.
+        audit: every transition but the mere arrival of an image is recorded.
+    """
+
+    database: Database
+    studies: StudyStore
+    audit: AuditTrail
+
+    def apply(
+        self,
+        key: str,
+        event: StudyEvent,
+        *,
+        facts: Facts | None = None,
+        actor: str = "coronet",
+        details: Mapping[str, Any] | None = None,
+        generation: int | None = None,
+    ) -> StudyRecord:
+        """Carry out one transition, alone or as a part of the caller's transaction.
+
+        Args:
+            key: the study.
+            event: what happened.
+            facts: what the effects need.
+            actor: user id of the person, or ``coronet``.
+            details: further facts for the audit entry.
+            generation: refuse if images came since: the event belongs to this generation.
+
+        Raises:
+            WorkflowError: WF-001 the state does not allow it, WF-002 the generation is another.
+            ArchiveError: no such study.
+        """
+        with self.database.transaction():
+            before = self.studies.get(key)
+            if generation is not None and before.generation != generation:
+                raise WorkflowError("WF-002", zh="检查又收到了新影像", en="the study has received further images", study=key)
+            after = self.studies.save(next_record(before, event, facts or Facts()))
+            if event != "image_arrived" or after.state != before.state:
+                entry = {
+                    "event": event,
+                    "from": before.state,
+                    "to": after.state,
+                    "generation": after.generation,
+                    "revision": after.revision,
+                }
+                self.audit.record(actor=actor, action="transition", study=key, details={**entry, **(details or {})})
+        return after
+
+    def transaction(self) -> AbstractContextManager[Any]:
+        """A transaction that may hold several transitions and other rows."""
+        return self.database.transaction()
+
+
+STATE_ZH: Mapping[StudyState, str] = MappingProxyType(
+    {
+        "receiving": "接收中",
+        "queued": "排队中",
+        "analysing": "分析中",
+        "draft": "待审核",
+        "approving": "审核(可撤销)",
+        "approved": "已审核",
+        "delivering": "发送中",
+        "delivered": "已完成",
+        "declined": "不予分析",
+        "failed": "分析失败",
+    }
+)
+
+
+def drawing() -> str:
+    """The table as a Mermaid state diagram; arrows between the same two states are joined."""
+    arrows: dict[tuple[StudyState, StudyState], list[StudyEvent]] = {}
+    for (state, event), (target, _) in STATE_TABLE.items():
+        arrows.setdefault((state, target), []).append(event)
+    lines = ["stateDiagram-v2", "    [*] --> receiving"]
+    lines += [
+        f"    {state} --> {target}: {', '.join(arrows[state, target])}"
+        for state in STUDY_STATES
+        for target in STUDY_STATES
+        if (state, target) in arrows
+    ]
+    return "\n".join([*lines, "    delivered --> [*]"]) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(drawing())
