@@ -119,6 +119,19 @@ class Dropped:
 
 
 @dataclass(frozen=True)
+class Orphan:
+    """A vessel-like piece that reaches no ostium.
+
+    Attributes:
+        voxels: indices (z, y, x) into the segmentation's grid, (n, 3).
+        length_mm: rough length.
+    """
+
+    voxels: NDArray[np.int32]
+    length_mm: float
+
+
+@dataclass(frozen=True)
 class TreeBranch:
     """A stretch of vessel between its origin and its end.
 
@@ -152,12 +165,12 @@ class Tree:
 
     Attributes:
         branches: the branches that hang on an ostium.
-        orphans: vessel-like pieces that reach no ostium; repair may join them. Their parent is None and their direction unknown.
+        orphans: vessel-like pieces that reach no ostium; repair may join them.
         dropped: what was refused, and why.
     """
 
     branches: tuple[TreeBranch, ...]
-    orphans: tuple[TreeBranch, ...] = ()
+    orphans: tuple[Orphan, ...] = ()
     dropped: tuple[Dropped, ...] = ()
 
 
