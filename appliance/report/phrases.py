@@ -1,0 +1,147 @@
+"""The words of the report: one table per thing that is named, each entry in Chinese and English.
+
+Terms follow the Chinese reporting standard for coronary CT angiography (Chin J Radiol 2020;54:1044), the SCCT reporting guideline
+(JCCT 2014;8:342) and CAD-RADS 2.0 (JCCT 2022;16:536); the sentences are our own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from appliance.anatomy import Dominance
+from appliance.findings import Grade, HighRiskFeature, NotAssessableReason, PlaqueType
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """The same words in Chinese and English."""
+
+    zh: str
+    en: str
+
+
+TITLE = Phrase("冠状动脉 CT 血管成像报告", "Coronary CT angiography report")
+
+GRADE_BANDS: dict[Grade, Phrase] = {
+    "none": Phrase("未致管腔狭窄", "no stenosis"),
+    "minimal": Phrase("管腔轻微狭窄", "minimal stenosis"),
+    "mild": Phrase("管腔轻度狭窄", "mild stenosis"),
+    "moderate": Phrase("管腔中度狭窄", "moderate stenosis"),
+    "severe": Phrase("管腔重度狭窄", "severe stenosis"),
+    "occluded": Phrase("管腔闭塞", "occlusion"),
+}
+
+GRADE_NAMES: dict[Grade, Phrase] = {
+    "none": Phrase("无狭窄", "none"),
+    "minimal": Phrase("轻微", "minimal"),
+    "mild": Phrase("轻度", "mild"),
+    "moderate": Phrase("中度", "moderate"),
+    "severe": Phrase("重度", "severe"),
+    "occluded": Phrase("闭塞", "occluded"),
+}
+
+PLAQUES: dict[PlaqueType, Phrase] = {
+    "calcified": Phrase("钙化斑块", "calcified plaque"),
+    "mixed": Phrase("混合斑块", "mixed plaque"),
+    "noncalcified": Phrase("非钙化斑块", "non-calcified plaque"),
+}
+
+HIGH_RISK: dict[HighRiskFeature, Phrase] = {
+    "low_attenuation": Phrase("斑块内低密度成分(<30 HU)", "low attenuation (<30 HU)"),
+    "positive_remodeling": Phrase("正性重构", "positive remodelling"),
+    "spotty_calcification": Phrase("点状钙化", "spotty calcification"),
+    "napkin_ring": Phrase("餐巾环征", "a napkin-ring sign"),
+}
+
+DOMINANCES: dict[Dominance, Phrase] = {
+    "right": Phrase("呈右优势型。", "Right-dominant circulation."),
+    "left": Phrase("呈左优势型。", "Left-dominant circulation."),
+    "codominant": Phrase("呈均衡型。", "Co-dominant circulation."),
+}
+
+NOT_ASSESSABLE: dict[NotAssessableReason, Phrase] = {
+    "motion": Phrase("运动伪影", "motion artefact"),
+    "noise": Phrase("图像噪声", "image noise"),
+    "blooming": Phrase("钙化晕状伪影", "calcium blooming"),
+    "stent": Phrase("支架伪影", "stent artefact"),
+    "truncated": Phrase("扫描范围不全", "truncated coverage"),
+}
+
+QUALITY_SCORES: dict[int, Phrase] = {
+    5: Phrase("图像质量优", "Excellent image quality"),
+    4: Phrase("图像质量良好", "Good image quality"),
+    3: Phrase("图像质量尚可", "Fair image quality"),
+    2: Phrase("图像质量较差", "Poor image quality"),
+    1: Phrase("图像质量不满足诊断", "Non-diagnostic image quality"),
+}
+
+ADVICE: dict[str, Phrase] = {
+    "0": Phrase(
+        "建议结合临床;如有胸痛,考虑非冠状动脉粥样硬化性原因。", "If symptomatic, consider causes other than coronary atherosclerosis."
+    ),
+    "1": Phrase(
+        "建议结合临床,控制危险因素、预防性治疗;如有胸痛,考虑其他原因。",
+        "Risk-factor control and preventive therapy; if symptomatic, consider other causes.",
+    ),
+    "2": Phrase("建议结合临床,控制危险因素并行预防性治疗。", "Risk-factor control and preventive therapy."),
+    "3": Phrase(
+        "建议结合临床,积极预防及药物治疗,必要时行功能学检查或 CT-FFR。",
+        "Preventive and medical therapy; consider a functional test or CT-FFR.",
+    ),
+    "4A": Phrase(
+        "建议结合临床,考虑有创冠状动脉造影或功能学检查。",
+        "Consider invasive coronary angiography or a functional test.",
+    ),
+    "4B": Phrase("建议行有创冠状动脉造影。", "Invasive coronary angiography is recommended."),
+    "5": Phrase(
+        "建议行有创冠状动脉造影,必要时评估存活心肌。",
+        "Consider invasive coronary angiography and, where appropriate, a viability assessment.",
+    ),
+    "N": Phrase(
+        "本次检查不能完整评价冠状动脉,建议行其他检查。", "The coronary arteries could not be fully assessed; another test is recommended."
+    ),
+}
+
+ADVICE_UNASSESSED = Phrase(
+    "部分节段不能评价,上述分类不能排除该处病变。",
+    "Some segments are not assessable; disease there is not excluded by this category.",
+)
+
+CALCIUM_CATEGORIES: tuple[tuple[int, Phrase], ...] = (
+    (0, Phrase("未检出钙化", "no calcification detected")),
+    (10, Phrase("极轻度钙化", "minimal calcification")),
+    (100, Phrase("轻度钙化", "mild calcification")),
+    (400, Phrase("中度钙化", "moderate calcification")),
+)
+"""Upper bounds of the whole-number score: 0, 1-10, 11-100, 101-400; above the last: ``CALCIUM_SEVERE``."""
+
+CALCIUM_SEVERE = Phrase("重度钙化", "severe calcification")
+
+NOT_BY_AI = Phrase(
+    "心腔、心肌、瓣膜、心包及心外结构不在 AI 分析范围内,须由医师阅片评价。",
+    "The cardiac chambers, myocardium, valves, pericardium and extracardiac structures are not assessed by the AI; "
+    "a physician must read them.",
+)
+
+ORIGIN_NOT_BY_AI = Phrase(
+    "AI 不判断冠状动脉起源及走行异常,须由医师核对。",
+    "Anomalies of coronary origin and course are not judged by the AI; a physician must check them.",
+)
+
+
+class Headings:
+    """Section headings in the reporting order."""
+
+    TECHNIQUE = Phrase("检查技术与图像质量", "Technique and image quality")
+    ORIGIN = Phrase("起源、走行与优势型", "Origin, course and dominance")
+    CALCIUM = Phrase("钙化积分", "Calcium score")
+    LM = Phrase("左主干", "Left main")
+    LAD = Phrase("左前降支及对角支", "Left anterior descending artery and diagonals")
+    LCX = Phrase("左回旋支及钝缘支", "Left circumflex artery and obtuse marginals")
+    RI = Phrase("中间支", "Ramus intermedius")
+    RCA = Phrase("右冠状动脉及其分支", "Right coronary artery and branches")
+    OTHER = Phrase("其他分支", "Other branches")
+    PLAQUE = Phrase("斑块定量", "Plaque quantification")
+    EXTRACORONARY = Phrase("心腔、心肌、心包及心外结构", "Chambers, myocardium, pericardium and extracardiac structures")
+    NOT_ANALYSED = Phrase("分析状态", "Analysis")
+    IMPRESSION = Phrase("印象", "Impression")

@@ -1,0 +1,207 @@
+"""The structured report in Chinese and English, sections in the reporting order, the impression last.
+
+Order and content follow the Chinese reporting standard (Chin J Radiol 2020;54:1044) and the SCCT reporting guideline (JCCT 2014;8:342).
+What was not traced, not assessable or not analysed is said; nothing is called normal that was not seen.
+"""
+
+from __future__ import annotations
+
+from appliance.anatomy import SEGMENTS, SegmentName
+from appliance.findings import Findings, Lesion
+from appliance.report.impression import impression, untraced_sentence
+from appliance.report.phrases import DOMINANCES, NOT_BY_AI, ORIGIN_NOT_BY_AI, TITLE, Headings, Phrase
+from appliance.report.regions import (
+    REGIONS,
+    SEGMENT_ORDER,
+    Region,
+    beyond_occlusions,
+    in_order,
+    length_mm,
+    lesion_segments,
+    missing_trunks,
+    name_segments,
+    region_of,
+    span_segments,
+    traced_segments,
+    unassessable,
+)
+from appliance.report.sentences import (
+    bridge_sentence,
+    bridges_of,
+    calcium_score,
+    correction,
+    image_quality,
+    lesion_sentence,
+    not_assessable,
+    stent_sentence,
+    stents_of,
+    technique,
+)
+from appliance.study import Approval, ReportSection, ReportText, StudyHeader, notices
+
+Section = tuple[Phrase, list[Phrase]]
+
+
+def write_report(header: StudyHeader, findings: Findings, *, approval: Approval | None = None, institution: str = "") -> ReportText:
+    """The whole report of one study; deterministic.
+
+    Args:
+        header: identification of the study.
+        findings: what was found; for a declined or failed study the report gives the reason and nothing else.
+        approval: who approved, None for a draft.
+        institution: name of the site, stands before the title; the images' institution if empty.
+    """
+    corrected = correction(approval)
+    sections = _analysed(header, findings, corrected) if findings.status == "analysed" else _not_analysed(header, findings)
+    site = institution or header.institution
+    return ReportText(
+        title_zh=f"{site} {TITLE.zh}".strip(),
+        title_en=f"{site} {TITLE.en}".strip() if site.isascii() else TITLE.en,
+        zh=tuple(ReportSection(heading=heading.zh, sentences=tuple(item.zh for item in items)) for heading, items in sections),
+        en=tuple(ReportSection(heading=heading.en, sentences=tuple(item.en for item in items)) for heading, items in sections),
+        notices=notices(approval=approval, validated_on_patients=findings.validated_on_patients),
+    )
+
+
+def _analysed(header: StudyHeader, findings: Findings, corrected: Phrase) -> list[Section]:
+    coronary = [(region.heading, _region(findings, region, corrected)) for region in REGIONS]
+    return [
+        (Headings.TECHNIQUE, _technique_and_quality(header, findings)),
+        (Headings.ORIGIN, _origin(findings)),
+        (Headings.CALCIUM, _calcium(findings)),
+        *((heading, sentences) for heading, sentences in coronary if sentences),
+        *_plaque(findings),
+        (Headings.EXTRACORONARY, [NOT_BY_AI]),
+        (Headings.IMPRESSION, impression(findings, corrected=corrected)),
+    ]
+
+
+def _not_analysed(header: StudyHeader, findings: Findings) -> list[Section]:
+    """The short report of a declined or failed study."""
+    if findings.status == "declined":
+        state = Phrase("本次检查未作 AI 冠状动脉分析。", "This study was not analysed by the AI.")
+    else:
+        state = Phrase("AI 分析未能完成。", "The AI analysis could not be completed.")
+    sentences = [state]
+    if findings.reason is not None:
+        reason = findings.reason
+        sentences.append(Phrase(f"原因:{reason.zh}({reason.code})", f"Reason: {reason.en} ({reason.code})"))
+    made = technique(header, findings)
+    conclusion = Phrase("无 AI 所见;须由医师直接阅片。", "There are no AI findings; a physician must read the images.")
+    return [
+        *([(Headings.TECHNIQUE, [made])] if made is not None and findings.series is not None else []),
+        (Headings.NOT_ANALYSED, sentences),
+        (Headings.IMPRESSION, [conclusion]),
+    ]
+
+
+def _technique_and_quality(header: StudyHeader, findings: Findings) -> list[Phrase]:
+    made = technique(header, findings)
+    sentences = [] if made is None else [made]
+    if findings.quality is None:
+        return [*sentences, Phrase("图像质量未能评定。", "Image quality could not be rated.")]
+    return [*sentences, *image_quality(findings.quality), *not_assessable(findings.quality)]
+
+
+def _origin(findings: Findings) -> list[Phrase]:
+    sentences = []
+    traced = in_order(traced_segments(findings))
+    if findings.dominance is None:
+        sentences.append(Phrase("冠状动脉优势型未能判定。", "Coronary dominance could not be determined."))
+    else:
+        sentences.append(DOMINANCES[findings.dominance])
+    if traced:
+        names = name_segments(traced)
+        sentences.append(Phrase(f"已追踪节段:{names.zh}。", f"Segments traced: {names.en}."))
+    untraced = untraced_sentence(missing_trunks(findings))
+    if untraced is not None:
+        sentences.append(untraced)
+    return [*sentences, ORIGIN_NOT_BY_AI]
+
+
+def _calcium(findings: Findings) -> list[Phrase]:
+    if findings.calcium is None:
+        return [Phrase("未得出钙化积分。", "No calcium score was obtained.")]
+    return calcium_score(findings.calcium)
+
+
+def _region(findings: Findings, region: Region, corrected: Phrase) -> list[Phrase]:
+    """The sentences of one section; none for a variant or extra branch that has nothing to say."""
+    lesions = [lesion for lesion in findings.lesions if region_of(lesion.segment, lesion.vessel) is region]
+    lesions.sort(key=lambda lesion: (SEGMENT_ORDER.index(lesion.segment), lesion.branch, lesion.start))
+    sentences = [lesion_sentence(findings, lesion, corrected=corrected) for lesion in lesions]
+    sentences += [stent_sentence(findings, stent) for stent in stents_of(findings, region)]
+    sentences += [bridge_sentence(findings, bridge) for bridge in bridges_of(findings, region)]
+    if findings.quality is not None:
+        sentences += not_assessable(findings.quality, region)
+    sentences += _clear_segments(findings, region, lesions)
+    sentences += _beyond_occlusion(findings, region)
+    sentences += _bridged_by_repair(findings, region)
+    untraced = untraced_sentence(tuple(name for name in missing_trunks(findings) if name in region.trunk))
+    return sentences if untraced is None else [*sentences, untraced]
+
+
+def _clear_segments(findings: Findings, region: Region, lesions: list[Lesion]) -> list[Phrase]:
+    """The traced, assessable segments of a section in which nothing was found."""
+    with_lesion = {name for lesion in findings.lesions for name in lesion_segments(findings, lesion)}
+    with_stent = {name for stent in findings.stents for name in span_segments(findings.branch(stent.branch), stent.start, stent.end)}
+    silent = with_lesion | with_stent | unassessable(findings) | beyond_occlusions(findings)
+    clear = [name for name in region.segments if name in traced_segments(findings) - silent]
+    if not clear:
+        return []
+    where = name_segments(clear)
+    if lesions:
+        return [
+            Phrase(
+                f"其余追踪节段({where.zh})未检出斑块及管腔狭窄。",
+                f"No plaque or stenosis detected in the other traced segments ({where.en}).",
+            )
+        ]
+    return [Phrase(f"{where.zh}未检出斑块及管腔狭窄。", f"No plaque or stenosis detected in the {where.en}.")]
+
+
+def _beyond_occlusion(findings: Findings, region: Region) -> list[Phrase]:
+    """What can still be traced distal to an occlusion: nothing is claimed about it."""
+    beyond = [name for name in region.segments if name in beyond_occlusions(findings)]
+    if not beyond:
+        return []
+    where = name_segments(beyond)
+    return [Phrase(f"闭塞以远可追踪到{where.zh}。", f"Distal to the occlusion, the {where.en} can be traced.")]
+
+
+def _bridged_by_repair(findings: Findings, region: Region) -> list[Phrase]:
+    """Gaps of the lumen that the tracing closed by itself: a reader must look there."""
+    lengths: dict[SegmentName, float] = {}
+    for branch in findings.branches:
+        for start, end in branch.repaired:
+            name = branch.segment_at(start)
+            if region_of(name, branch.vessel) is region:
+                lengths[name] = lengths.get(name, 0.0) + length_mm(branch, start, end)
+    return [
+        Phrase(
+            f"{SEGMENTS[name].zh}管腔显示中断约 {length:.0f} mm,中心线由算法连接,请核对原始图像。",
+            f"The lumen of the {SEGMENTS[name].en} is interrupted over about {length:.0f} mm and its centreline was joined "
+            "by the algorithm; check the source images.",
+        )
+        for name, length in lengths.items()
+    ]
+
+
+def _plaque(findings: Findings) -> list[Section]:
+    total = findings.plaque_total_mm3
+    if total is None or not findings.lesions:
+        return []
+    sentences = [
+        Phrase(
+            f"斑块总体积 {total.total:.0f} mm³,其中钙化 {total.calcified:.0f} mm³,非钙化 {total.noncalcified:.0f} mm³"
+            f"(含低密度 {total.low_attenuation:.0f} mm³)。",
+            f"Total plaque volume {total.total:.0f} mm³: calcified {total.calcified:.0f} mm³, non-calcified {total.noncalcified:.0f} mm³ "
+            f"(of which low-attenuation {total.low_attenuation:.0f} mm³).",
+        )
+    ]
+    if findings.segment_involvement_score is not None and findings.segment_stenosis_score is not None:
+        sis, sss = findings.segment_involvement_score, findings.segment_stenosis_score
+        sentences.append(
+            Phrase(f"节段受累积分(SIS){sis},节段狭窄积分(SSS){sss}。", f"Segment involvement score {sis}, segment stenosis score {sss}.")
+        )
+    return [(Headings.PLAQUE, sentences)]
