@@ -1,0 +1,148 @@
+"""Draw a virtual patient: organs, coronary tree, disease, veins and lung vessels."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from models.phantom import naming
+from models.phantom.disease import LesionDraft, Profile, draw_lesions, healthy_profile
+from models.phantom.kernels import tube_grid
+from models.phantom.organs import CHANNELS, CLIP_MM, draw_grid, draw_organs, unit_slope
+from models.phantom.render import CALCIUM, WALL, blob_rows, coronary_rows, paint
+from models.phantom.surface import Surface
+from models.phantom.tree import Draft, TreeGrower, draw_plan
+from models.phantom.tubes import draw_lung_vessels, draw_veins
+from models.phantom.types import Branch, FloatArray, Grid, Lesion, Patient, Vector
+
+BLOOD = ("pa", "ra", "rv", "la", "lv", "ao")
+LABEL_STEP_MM = 0.25
+
+
+def draw_patient(seed: int) -> Patient:
+    """The virtual patient of a seed: the same seed always gives the same patient, everything in mm and LPS."""
+    rng = np.random.default_rng((seed, 1))
+    sex = str(rng.choice(["M", "F"]))
+    age = int(rng.integers(34, 86))
+    grid = draw_grid(rng)
+    size = float(np.clip(rng.normal(1.04 if sex == "M" else 0.95, 0.07), 0.8, 1.22))
+    organs = draw_organs(rng, grid, size=size)
+    surface = Surface(grid, organs)
+    plan = draw_plan(rng)
+    plan.size *= size
+    grower = TreeGrower(surface, plan, rng)
+    drafts = grower.grow()
+    profiles = [healthy_profile(d, rng) for d in drafts]
+    lesion_drafts = draw_lesions(rng, drafts, profiles)
+    veins = draw_veins(rng, surface, drafts)
+    _carve(organs, grid, drafts, profiles)
+    lung = draw_lung_vessels(rng, grid, organs)
+    branches = _branches(surface, drafts, profiles)
+    channels = np.stack([np.clip(organs[n], -CLIP_MM, CLIP_MM) * 100.0 for n in CHANNELS], axis=-1).astype(np.int16)
+    ostia = {side: _vector(p) for side, p in grower.ostia.items()}
+    patient = Patient(
+        seed=seed, sex=sex, age=age, name=_name(rng, sex), grid=grid, channels=channels, channel_names=CHANNELS,
+        branches=branches, lesions=tuple(_lesion(d, {}) for d in lesion_drafts), dominance=plan.dominance, ostia=ostia,
+        tubes=(*veins, *lung), heart_box=_heart_box(surface),
+    )  # fmt: skip
+    lesions = tuple(_lesion(d, _volumes(patient, d)) for d in lesion_drafts)
+    object.__setattr__(patient, "lesions", lesions)
+    return patient
+
+
+def _vector(p: FloatArray) -> Vector:
+    return (float(p[0]), float(p[1]), float(p[2]))
+
+
+def _name(rng: np.random.Generator, sex: str) -> str:
+    """An invented name in the form DICOM wants: romanised, then Chinese."""
+    family = [("Ceshi", "测试"), ("Moni", "模拟"), ("Yangli", "样例"), ("Xuni", "虚拟")]
+    given = {
+        "M": [("Jiajun", "甲君"), ("Yilang", "乙郎"), ("Bingsheng", "丙生"), ("Dinghe", "丁禾")],
+        "F": [("Jiamei", "甲梅"), ("Yilan", "乙兰"), ("Bingyun", "丙云"), ("Dingxue", "丁雪")],
+    }[sex]
+    f, g = family[int(rng.integers(4))], given[int(rng.integers(4))]
+    return f"{f[0]}^{g[0]}={f[1]}^{g[1]}="
+
+
+def _heart_box(surface: Surface) -> tuple[Vector, Vector]:
+    inside = surface.points[((surface.heart < 0.0) & (surface.organs["pericardium"] < 0.0)).ravel()]
+    return _vector(inside.min(0)), _vector(inside.max(0))
+
+
+def _carve(organs: dict[str, FloatArray], grid: Grid, drafts: list[Draft], profiles: list[Profile]) -> None:
+    """Make chambers and muscle yield to the arteries, so that no artery lies in blood and epicardial ones lie in fat."""
+    origin = np.asarray(grid.origin)
+
+    def field(keep: list[int], reach: float) -> FloatArray:
+        p = np.concatenate([drafts[i].points + profiles[i].offset for i in keep])
+        r = np.concatenate([profiles[i].outer for i in keep])
+        return np.asarray(tube_grid(grid.shape, origin, grid.spacing, p[::2], r[::2], reach))
+
+    everything = field(list(range(len(drafts))), 4.0)
+    septal = {i for i, d in enumerate(drafts) if d.name.startswith("S") and d.name[1:].isdigit()}
+    epicardial = field([i for i in range(len(drafts)) if i not in septal], 4.0)
+    for name in ("pa", "ra", "rv", "la", "lv"):
+        organs[name] = np.maximum(organs[name], 1.3 - everything)
+    aorta = np.minimum(organs["ao"] - 1.6, organs["pa"] - 1.1)
+    organs["wall"] = np.minimum(np.maximum(organs["wall"], 0.5 - epicardial), aorta)
+    organs["myocardium"] = np.maximum(organs["myocardium"], 0.3 - epicardial)
+    organs["pericardium"] = np.minimum(organs["pericardium"], epicardial - 2.0)
+    line = np.abs(unit_slope(ndimage.gaussian_filter(organs["pericardium"], 0.7))) - 0.6
+    organs["soft"] = np.maximum(np.minimum(organs["soft"], line), np.maximum(1.0 - organs["wall"], 0.8 - epicardial))
+    organs["lung"] = np.maximum(organs["lung"], 1.0 - organs["pericardium"])
+
+
+def _branches(surface: Surface, drafts: list[Draft], profiles: list[Profile]) -> tuple[Branch, ...]:
+    segments = naming.segments(surface, drafts)
+    return tuple(
+        Branch(
+            id=i, parent=d.parent, parent_index=d.parent_index, name=d.name, vessel=d.vessel,
+            points_mm=np.ascontiguousarray(d.points, np.float64), lumen_radius_mm=p.lumen, outer_radius_mm=p.outer,
+            outer_offset_mm=p.offset, healthy_radius_mm=p.healthy, segments=segments[i],
+        )
+        for i, (d, p) in enumerate(zip(drafts, profiles, strict=True))
+    )  # fmt: skip
+
+
+def _lesion(d: LesionDraft, volumes: dict[str, float]) -> Lesion:
+    return Lesion(
+        branch=d.branch, start=d.start, minimum=d.minimum, end=d.end, diameter_stenosis_percent=d.stenosis_percent,
+        plaque_type=d.plaque_type, remodeling_index=d.remodeling_index, volume_mm3=volumes, blobs=d.blobs,
+    )  # fmt: skip
+
+
+def _volumes(patient: Patient, d: LesionDraft) -> dict[str, float]:
+    """Plaque volumes (mm3) counted on the renderer's own labels at a fine step: wall and plaque between the lesion's shoulders."""
+    branch = patient.branches[d.branch]
+    rows = coronary_rows(patient)
+    first = sum(len(b.points_mm) - 1 for b in patient.branches[: d.branch])
+    rows = rows[first + d.start : first + d.end]
+    p = branch.points_mm[d.start : d.end + 1]
+    reach = (
+        float((branch.outer_radius_mm[d.start : d.end + 1] + np.linalg.norm(branch.outer_offset_mm[d.start : d.end + 1], axis=1)).max())
+        + 0.5
+    )
+    lo, hi = p.min(0) - reach, p.max(0) + reach
+    shape = tuple(int(n) for n in np.ceil((hi - lo) / LABEL_STEP_MM)[::-1] + 1)
+    step = np.full(3, LABEL_STEP_MM)
+    aorta = np.ascontiguousarray(patient.channels[..., patient.channel_names.index("ao")])
+
+    def labels(blobs: FloatArray) -> FloatArray:
+        vessels = np.zeros(shape, np.uint8)
+        paint(np.zeros(shape, np.float32), vessels, lo, step, rows, blobs, aorta, patient, 400.0)
+        return vessels
+
+    own = [b for b in d.blobs if b.kind == "calcium"]
+    soft = [b for b in d.blobs if b.kind == "soft"]
+    marked = labels(np.asarray([[*b.centre, *b.axes.ravel(), *b.radii, b.hu, 1.0] for b in own]).reshape(-1, 17))
+    voxel = LABEL_STEP_MM**3
+    calcified, other = float((marked == CALCIUM).sum() * voxel), float((marked == WALL).sum() * voxel)
+    low = 0.0
+    if soft:
+        core = labels(np.asarray([[*b.centre, *b.axes.ravel(), *b.radii, b.hu, 1.0] for b in soft]).reshape(-1, 17))
+        low = float(((core == CALCIUM) & (marked == WALL)).sum() * voxel)
+    return {"total": calcified + other, "calcified": calcified, "noncalcified": other, "low_attenuation": low}
+
+
+__all__ = ["blob_rows", "draw_patient"]

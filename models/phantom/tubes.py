@@ -1,0 +1,74 @@
+"""Vessels that are not coronary arteries: cardiac veins and the vessels of the lungs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.phantom.surface import Surface, resample, smooth
+from models.phantom.tree import Draft
+from models.phantom.types import FloatArray, Grid, Tube
+
+
+def draw_veins(rng: np.random.Generator, surface: Surface, drafts: list[Draft]) -> tuple[Tube, ...]:
+    """Great cardiac vein with coronary sinus, and middle cardiac vein."""
+    by_name = {d.name: d for d in drafts}
+    s = surface
+    out: list[Tube] = []
+    ring = s.groove(s.lv, s.la, height=(2.0, 7.0))
+    _, angle = s.left_frame.cylindrical(ring)
+    edges = np.linspace(1.4, -2.9, 22)
+    line = []
+    for a, b in zip(edges[:-1], edges[1:], strict=True):
+        here = (angle < a) & (angle >= b)
+        if here.sum() >= 2:
+            line.append(np.median(ring[here], axis=0))
+    lad = by_name["LAD"].points
+    n = len(lad)
+    front = lad[int(0.12 * n) : int(0.65 * n) : 6][::-1]
+    lateral = s.left_frame.side
+    front = front + 3.6 * lateral + 0.8 * s.left_frame.up
+    if len(line) >= 4:
+        p = np.concatenate([front, np.asarray(line)])
+        p = s.settle(smooth(resample(p), 4.0), np.full(len(resample(p)), 3.2), rounds=40, hug=0.05)
+        end = s.mean_point(s.ra < 0.0)
+        tail = p[-1] + np.linspace(0, 1, 10)[1:, None] * np.clip(1.0, 0, 12.0 / max(np.linalg.norm(end - p[-1]), 1e-6)) * (end - p[-1])
+        p = np.concatenate([p, tail])
+        u = np.linspace(0, 1, len(p))
+        radius = (0.9 + 1.1 * u + 2.2 * np.clip((u - 0.62) / 0.3, 0, 1)) * float(rng.uniform(0.8, 1.15))
+        out.append(Tube("vein", p, radius))
+    for name in ("R-PDA", "L-PDA"):
+        if name in by_name:
+            q = by_name[name].points[6::4][::-1]
+            q = q + 3.4 * s.left_frame.side * float(rng.choice([-1.0, 1.0]))
+            q = s.settle(resample(q), np.full(len(resample(q)), 2.2), rounds=25)
+            out.append(Tube("vein", q, np.linspace(0.7, 1.6, len(q))))
+    return tuple(out)
+
+
+def draw_lung_vessels(rng: np.random.Generator, grid: Grid, organs: dict[str, FloatArray]) -> tuple[Tube, ...]:
+    """Vessels that branch from both hila into the lungs."""
+    centre = np.asarray(grid.origin) + 0.5 * grid.spacing * (np.asarray(grid.shape[::-1]) - 1)
+    out: list[Tube] = []
+    for side in (-1.0, 1.0):
+        hilum = centre + np.array([-4.0 + side * 48.0, 38.0, 12.0])
+        for _ in range(11):
+            heading = np.array([side * rng.uniform(0.2, 1.0), rng.uniform(-1.0, 0.7), rng.uniform(-1.0, 0.8)])
+            _sprout(rng, hilum + rng.normal(0, 7.0, 3), heading, float(rng.uniform(2.2, 3.8)), 0, out)
+    return tuple(out)
+
+
+def _sprout(rng: np.random.Generator, start: FloatArray, heading: FloatArray, radius: float, depth: int, out: list[Tube]) -> None:
+    heading = heading / np.linalg.norm(heading)
+    n = int(rng.uniform(7, 13))
+    turn = rng.normal(0, 0.06, 3)
+    p = [start]
+    for _ in range(n):
+        heading = heading + turn + rng.normal(0, 0.07, 3)
+        heading = heading / np.linalg.norm(heading)
+        p.append(p[-1] + (1.4 + 0.5 * radius) * heading)
+    end = radius * 0.78
+    out.append(Tube("lung", np.asarray(p), np.linspace(radius, end, n + 1)))
+    if depth < 4 and end > 0.45:
+        for share in (0.85, float(rng.uniform(0.5, 0.8))):
+            way = heading + rng.normal(0, 0.5, 3)
+            _sprout(rng, p[-1], way, end * share, depth + 1, out)
