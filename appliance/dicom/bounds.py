@@ -1,0 +1,259 @@
+"""Bounds in time, size and number around the storage SCP.
+
+pynetdicom reads whatever PDU length a peer declares, waits for the rest of a PDU without a limit, and keeps an instance in memory until
+it is whole. A hostile peer, and just as well a pulled cable, can so hold every slot or fill the memory. What this module adds:
+
+* a PDU must arrive whole within a deadline, and may not declare more than its type can need (PS3.8 section 9.3);
+* the bytes of all instances being received come from one budget, and one instance has a limit of its own;
+* a peer that sends on without waiting for answers is cut;
+* a peer address has a limited number of associations (answered with an A-ASSOCIATE-RJ) and of connections (closed);
+* TCP: no Nagle delay, keepalive, and a time limit for unacknowledged data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pynetdicom.transport import AssociationServer
+
+ASSOCIATE_RQ, P_DATA_TF = 0x01, 0x04
+LARGEST_ASSOCIATE_RQ = 512 * 1024
+"""128 presentation contexts with forty transfer syntaxes each need less."""
+LARGEST_OTHER = 4096
+UNANSWERED_MESSAGES = 4
+"""Messages that a peer may send ahead of our answers; the protocol without asynchronous operations allows one."""
+PDV_OVERHEAD = 6
+ABORT_INVALID_PARAMETER = b"\x07\x00\x00\x00\x00\x04\x00\x00\x02\x06"
+"""A-ABORT, source service provider, reason 6 'invalid PDU parameter value' (PS3.8 section 9.3.8)."""
+
+log = logging.getLogger(__name__)
+
+
+class ByteBudget:
+    """Bytes that all associations together may hold in unfinished instances.
+
+    Args:
+        total: the budget in bytes.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._left = total
+        self._lock = threading.Lock()
+
+    @property
+    def left(self) -> int:
+        """Bytes that may still be taken."""
+        return self._left
+
+    def take(self, count: int) -> bool:
+        """Take ``count`` bytes; False, and nothing taken, if the budget does not allow it."""
+        with self._lock:
+            if count > self._left:
+                return False
+            self._left -= count
+            return True
+
+    def give(self, count: int) -> None:
+        """Put ``count`` bytes back."""
+        with self._lock:
+            self._left += count
+
+
+class PduReader:
+    """Reads one PDU after the other from an association's socket; stands in for ``AssociationSocket.recv``.
+
+    pynetdicom asks first for the six header bytes, then for as many as the header declares.
+
+    Args:
+        association: the pynetdicom association (acceptor) whose socket is read.
+        maximum_pdu_bytes: the length that we advertise for P-DATA.
+        maximum_instance_bytes: largest data set of one message.
+        pdu_timeout_s: time for one PDU to arrive whole, from its first byte; also for one send.
+        budget: shared by all associations.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        association: Any,
+        *,
+        maximum_pdu_bytes: int,
+        maximum_instance_bytes: int,
+        pdu_timeout_s: float,
+        budget: ByteBudget,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._association = association
+        self._largest = {ASSOCIATE_RQ: LARGEST_ASSOCIATE_RQ, P_DATA_TF: maximum_pdu_bytes + PDV_OVERHEAD}
+        self._maximum_instance = maximum_instance_bytes
+        self._timeout = pdu_timeout_s
+        self._budget = budget
+        self._clock = clock
+        self._deadline = 0.0
+        self._body_type: int | None = None
+        self._current = 0
+        self._held = 0
+        self._lock = threading.Lock()
+        association.dul.socket.socket.settimeout(pdu_timeout_s)
+
+    def __call__(self, count: int) -> bytearray:
+        """The next ``count`` bytes; fewer if the peer closed the connection.
+
+        Raises:
+            OSError: the deadline passed or a bound was broken; the connection is shut down.
+        """
+        if self._body_type is None:
+            self._deadline = self._clock() + self._timeout
+            header = self._read(count)
+            if len(header) == count:
+                self._check_header(header)
+            return header
+        pdu_type, self._body_type = self._body_type, None
+        body = self._read(count)
+        if pdu_type == P_DATA_TF and len(body) == count:
+            self._check_data(body)
+        return body
+
+    def message_done(self, size: int) -> None:
+        """Give back the bytes of a data set that was dealt with."""
+        with self._lock:
+            size = min(size, self._held)
+            self._held -= size
+        self._budget.give(size)
+
+    def close(self) -> None:
+        """Give back everything held: the association has ended."""
+        self.message_done(self._held)
+
+    def _check_header(self, header: bytearray) -> None:
+        pdu_type, _, length = struct.unpack(">BBL", header)
+        if not 1 <= pdu_type <= 7:
+            return  # pynetdicom aborts with 'unrecognised PDU' without asking for a body
+        if length > self._largest.get(pdu_type, LARGEST_OTHER):
+            self._cut(f"PDU type {pdu_type} declares {length} bytes")
+        if self._association.dimse.msg_queue.qsize() > UNANSWERED_MESSAGES:
+            self._cut("the peer does not wait for answers")
+        self._body_type = pdu_type
+
+    def _check_data(self, body: bytearray) -> None:
+        """Count the data set bytes of each presentation data value (PS3.8 section 9.3.5.1 and annex E)."""
+        at = 0
+        while at + PDV_OVERHEAD <= len(body):
+            length, _, control = struct.unpack_from(">LBB", body, at)
+            if not control & 1:
+                self._count_data(length - 2)
+                if control & 2:
+                    self._current = 0
+            at += 4 + length
+
+    def _count_data(self, size: int) -> None:
+        self._current += size
+        if self._current > self._maximum_instance:
+            self._cut(f"an instance exceeds {self._maximum_instance} bytes")
+        if size > 0 and not self._budget.take(size):
+            self._cut("all instances being received together exceed the memory set aside for them")
+        with self._lock:
+            self._held += size
+
+    def _read(self, count: int) -> bytearray:
+        data = bytearray(count)
+        view, at = memoryview(data), 0
+        sock = self._association.dul.socket.socket
+        if sock is None:
+            raise ConnectionAbortedError("the connection is closed")
+        try:
+            while at < count:
+                left = self._deadline - self._clock()
+                if left <= 0:
+                    self._cut(f"a PDU did not arrive within {self._timeout:g} s")
+                sock.settimeout(left)
+                got = sock.recv_into(view[at:])
+                if not got:
+                    break
+                at += got
+        except TimeoutError:
+            self._cut(f"a PDU did not arrive within {self._timeout:g} s")
+        finally:
+            with contextlib.suppress(OSError):
+                sock.settimeout(self._timeout)
+        view.release()
+        del data[at:]
+        return data
+
+    def _cut(self, why: str) -> None:
+        """Send an A-ABORT if that goes at once, shut the connection down, and raise."""
+        peer = self._association.requestor.address_info.address
+        log.warning("connection of %s cut: %s", peer, why, extra={"event": "receiver.cut", "peer": peer})
+        sock = self._association.dul.socket.socket
+        with contextlib.suppress(OSError):
+            sock.settimeout(0)
+            sock.send(ABORT_INVALID_PARAMETER)
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+        raise ConnectionAbortedError(why)
+
+
+def tune_socket(sock: socket.socket, *, unacknowledged_s: float) -> None:
+    """No Nagle delay; notice a dead peer by keepalive after some 25 s, and by unacknowledged data after ``unacknowledged_s``."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(unacknowledged_s * 1000))
+
+
+class BoundedServer(AssociationServer):
+    """A listener that counts the connections of each peer and reports ended associations.
+
+    It accepts in one thread: an association is counted before the next connection is taken.
+
+    Args:
+        args: as ``AE.make_server`` passes them.
+        connections_per_peer: connections of one address beyond which further ones are closed at once.
+        connections: likewise, of all peers together.
+        on_tick: called about ten times a second from the accepting thread.
+        kwargs: as ``AE.make_server`` passes them.
+    """
+
+    request_queue_size = 64
+
+    def __init__(self, *args: Any, connections_per_peer: int, connections: int, on_tick: Callable[[], None], **kwargs: Any) -> None:
+        self._connections_per_peer = connections_per_peer
+        self._connections = connections
+        self._on_tick = on_tick
+        super().__init__(*args, **kwargs)
+
+    def associations_of(self, peer: str) -> int:
+        """Associations and connections on their way to one, of one peer address."""
+        associations: list[Any] = list(self.active_associations)
+        return sum(association.requestor.address_info.address == peer for association in associations)
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
+        """Whether the connection may become an association; the server closes it if not."""
+        peer = str(client_address[0])
+        full = len(self.active_associations) >= self._connections or self.associations_of(peer) >= self._connections_per_peer
+        if full:
+            log.warning("connection of %s closed: too many", peer, extra={"event": "receiver.too-many", "peer": peer})
+        return not full
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        """Log that a connection could not be taken; the listener goes on."""
+        log.error("connection of %s not taken", client_address[0], exc_info=True)  # noqa: LOG014 - socketserver calls this while handling it
+
+    def service_actions(self) -> None:
+        """Called by ``serve_forever`` after each wait."""
+        super().service_actions()
+        self._on_tick()
+
+    def close(self) -> None:
+        """Stop accepting and close the listening socket; associations go on."""
+        super(AssociationServer, self).shutdown()
+        self.server_close()
