@@ -2,49 +2,87 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from models.networks.cor_seg import SPACING_MM
+from models.phantom import Patient, draw_scan, render
+
 BLOOD_POOL_CLASSES = (2, 3, 4, 5, 6, 7)
 """Structures whose cavity is filled with blood: chambers, aorta, pulmonary artery."""
 
-_BLOCK = 6  # 0.5 mm voxels in one of 3 mm
+HEART_CLASSES = (1, 2, 3, 4, 5, 8)
+"""Structures that belong to the heart itself, whose tubes (cavae, pulmonary veins) and walls reach beyond it."""
+
+COARSE_MM = 3.0
+_CORE_RADIUS_MM = 10.0
+_REACH_MM = 18.0
+_MARGIN_MM = 42.0
+
+Corner = npt.NDArray[np.float64]
 
 
-def noisy_context(structures: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Soft masks 'inside pericardium' and 'blood pool' (2, z, y, x) times 255 from the true structures at 0.5 mm.
+@dataclass(frozen=True)
+class CoarseMap:
+    """Structures of a whole heart at 3 mm; ``origin`` is the LPS position of voxel (0, 0, 0)."""
 
-    The true masks are averaged to 3 mm at a random phase, then shifted, blurred and eroded or dilated at random, and
-    upsampled, which is how the masks of a locator at 3 mm reach the fine network.
+    origin: Corner
+    structures: npt.NDArray[np.uint8]
+
+
+def limit_to_heart(structures: npt.NDArray[np.uint8], *, spacing_mm: float) -> npt.NDArray[np.uint8]:
+    """Keep the heart's classes only near its bulk: caval veins, pulmonary veins and other tissue farther away become background.
+
+    The bulk is what is left of the chambers after an opening with a ball of 10 mm; near is within 18 mm of it. Aorta and
+    pulmonary artery keep their whole course.
     """
-    phase = rng.integers(0, _BLOCK, 3)
-    shift = rng.normal(0.0, 0.25, 3)
-    blur = rng.uniform(0.0, 0.8)
-    bias = rng.normal(0.0, 0.15)
-    gain = rng.uniform(1.0, 2.0)
-    masks = (structures > 0, np.isin(structures, BLOOD_POOL_CLASSES))
-    coarse = [_coarsen(mask, phase) for mask in masks]
-    disturbed = [np.clip(gain * (ndimage.gaussian_filter(mask, blur, mode="nearest") - 0.5 + bias) + 0.5, 0.0, 1.0) for mask in coarse]
-    fine = [_upsample(mask, structures.shape, phase + _BLOCK * shift) for mask in disturbed]
-    return (np.stack(fine) * 255.0 + 0.5).astype(np.uint8)
+    chambers = np.isin(structures, HEART_CLASSES[:-1])
+    seeds = ndimage.distance_transform_edt(np.pad(chambers, 1))[1:-1, 1:-1, 1:-1] * spacing_mm > _CORE_RADIUS_MM
+    if not seeds.any():
+        return np.where(np.isin(structures, HEART_CLASSES), 0, structures).astype(np.uint8)
+    near = ndimage.distance_transform_edt(~seeds) * spacing_mm <= _CORE_RADIUS_MM + _REACH_MM
+    return np.where(np.isin(structures, HEART_CLASSES) & ~near, 0, structures).astype(np.uint8)
 
 
-def _coarsen(mask: npt.NDArray[np.bool_], phase: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    after = [int(-(size + before) % _BLOCK) for size, before in zip(mask.shape, phase, strict=True)]
-    padded = np.pad(mask, [(int(a), b) for a, b in zip(phase, after, strict=True)], mode="edge").astype(np.float32)
-    blocks = [size // _BLOCK for size in padded.shape]
-    return padded.reshape(blocks[0], _BLOCK, blocks[1], _BLOCK, blocks[2], _BLOCK).mean(axis=(1, 3, 5))
+def coarse_map(patient: Patient) -> CoarseMap:
+    """The true structures at 3 mm, 42 mm beyond the heart's box on every side."""
+    low, high = (np.asarray(corner, dtype=np.float64) for corner in patient.heart_box)
+    origin = low - _MARGIN_MM
+    nx, ny, nz = (int(n) for n in np.ceil((high - low + 2 * _MARGIN_MM) / COARSE_MM))
+    x, y, z = (float(value) for value in origin)
+    rendered = render(patient, draw_scan(0), origin=(x, y, z), spacing=(COARSE_MM,) * 3, shape=(nz, ny, nx), seed=0)
+    return CoarseMap(origin=origin, structures=limit_to_heart(rendered.structures, spacing_mm=COARSE_MM))
 
 
-def _upsample(coarse: npt.NDArray[np.float32], shape: tuple[int, ...], phase: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """Linear interpolation, axis by axis, of the block centres."""
+def noisy_context(coarse: CoarseMap, *, origin: Corner, shape: tuple[int, int, int], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """Soft masks 'inside pericardium' and 'blood pool' (2, z, y, x) times 255 at 0.5 mm, from the true map at 3 mm.
+
+    The true masks are shifted by about a millimetre, blurred, and eroded or dilated at random, then upsampled linearly,
+    which is how the masks of a locator at 3 mm reach the fine network.
+    """
+    start = ((origin - coarse.origin + rng.normal(0.0, 0.8, 3)) / COARSE_MM)[::-1]
+    positions = [start[axis] + np.arange(shape[axis]) * (SPACING_MM / COARSE_MM) for axis in range(3)]
+    low = [max(0, min(int(p[0]) - 3, n - 2)) for p, n in zip(positions, coarse.structures.shape, strict=True)]
+    high = [min(n, max(int(p[-1]) + 5, 2)) for p, n in zip(positions, coarse.structures.shape, strict=True)]
+    part = coarse.structures[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    blur, gain, bias = rng.uniform(0.4, 0.9), rng.uniform(1.0, 2.0), rng.normal(0.0, 0.12)
+    masks = []
+    for mask in (part > 0, np.isin(part, BLOOD_POOL_CLASSES)):
+        soft = ndimage.gaussian_filter(mask.astype(np.float32), blur, mode="nearest")
+        disturbed = np.clip(gain * (soft - 0.5 + bias) + 0.5, 0.0, 1.0)
+        masks.append(_sample(disturbed, [p - a for p, a in zip(positions, low, strict=True)]))
+    return (np.stack(masks) * 255.0 + 0.5).astype(np.uint8)
+
+
+def _sample(coarse: npt.NDArray[np.float32], positions: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.float32]:
+    """Linear interpolation, axis by axis, at fractional indices; the edge value outside."""
     fine = coarse
-    for axis, size in enumerate(shape):
-        position = (np.arange(size) + phase[axis] + 0.5) / _BLOCK - 0.5
-        position = np.clip(position, 0.0, coarse.shape[axis] - 1.0)
-        lower = np.minimum(position.astype(np.int64), max(coarse.shape[axis] - 2, 0))
-        upper = np.minimum(lower + 1, coarse.shape[axis] - 1)
+    for axis, wanted in enumerate(positions):
+        position = np.clip(wanted, 0.0, coarse.shape[axis] - 1.0)
+        lower = np.minimum(position.astype(np.int64), coarse.shape[axis] - 2)
         weight = (position - lower).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
-        fine = np.take(fine, lower, axis=axis) * (1.0 - weight) + np.take(fine, upper, axis=axis) * weight
+        fine = np.take(fine, lower, axis=axis) * (1.0 - weight) + np.take(fine, lower + 1, axis=axis) * weight
     return fine

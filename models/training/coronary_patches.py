@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from models.networks.cor_seg import SPACING_MM
 from models.phantom import Patient, draw_patient, draw_scan, render
-from models.training.context import noisy_context
+from models.training.context import COARSE_MM, HEART_CLASSES, CoarseMap, coarse_map, noisy_context
 from models.training.families import load_families
 from models.training.samples import Sample
 
@@ -19,7 +19,6 @@ PATCH = 64
 PATCHES_PER_PATIENT = 30
 PATIENTS_AT_A_TIME = 3
 
-_MAP_SPACING_MM = 4.0
 _MARGIN_MM = 30.0
 _SHARES = (0.33, 0.12, 0.10, 0.08, 0.19, 0.18)
 """Of centreline, lesions, calcium, veins, surfaces, near heart: half on vessels, half where they are wrongly seen."""
@@ -37,6 +36,7 @@ class Sites:
     veins: npt.NDArray[np.float64]
     surfaces: npt.NDArray[np.float64]
     near_heart: npt.NDArray[np.float64]
+    coarse: CoarseMap
 
 
 def coronary_patches(seed: int) -> Iterator[Sample]:
@@ -76,7 +76,7 @@ def draw_patch(patient: Patient, sites: Sites, rng: np.random.Generator, *, size
         hu=rendered.hu,
         target=rendered.vessels,
         skeleton=skeleton_mask(patient, origin, rendered.vessels),
-        context=noisy_context(rendered.structures, rng),
+        context=noisy_context(sites.coarse, origin=origin, shape=(size, size, size), rng=rng),
     )
 
 
@@ -96,7 +96,8 @@ def find_sites(patient: Patient, rng: np.random.Generator, *, points_per_branch:
     lesions = [branches[lesion.branch][lesion.start : lesion.end : 4] for lesion in patient.lesions]
     calcium = [np.asarray(b.centre, float)[None] for le in patient.lesions for b in le.blobs if b.kind == "calcium"]
     veins = [np.asarray(tube.points_mm, float)[::4] for tube in patient.tubes if tube.kind == "vein"]
-    near, surfaces = _heart_sites(patient)
+    coarse = coarse_map(patient)
+    near, surfaces = _heart_sites(coarse)
     return Sites(
         centreline=_stack(along),
         lesions=_stack(lesions),
@@ -104,25 +105,16 @@ def find_sites(patient: Patient, rng: np.random.Generator, *, points_per_branch:
         veins=_stack(veins),
         surfaces=surfaces,
         near_heart=near,
+        coarse=coarse,
     )
 
 
-def _heart_sites(patient: Patient) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Voxel centres of a coarse map within 30 mm of the heart, and those where one structure meets another."""
-    low, high = (np.asarray(corner, dtype=np.float64) for corner in patient.heart_box)
-    origin = low - _MARGIN_MM
-    nx, ny, nz = (int(n) for n in np.ceil((high - low + 2 * _MARGIN_MM) / _MAP_SPACING_MM))
-    structures = render(
-        patient,
-        draw_scan(0),
-        origin=_triple(origin),
-        spacing=(_MAP_SPACING_MM,) * 3,
-        shape=(nz, ny, nx),
-        seed=0,
-    ).structures
-    near = ndimage.distance_transform_edt(structures == 0) * _MAP_SPACING_MM <= _MARGIN_MM
+def _heart_sites(coarse: CoarseMap) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Voxel centres within 30 mm of the heart, and those where one structure meets another."""
+    structures = coarse.structures
+    near = ndimage.distance_transform_edt(~np.isin(structures, HEART_CLASSES)) * COARSE_MM <= _MARGIN_MM
     edge = (ndimage.maximum_filter(structures, 3) != ndimage.minimum_filter(structures, 3)) & near
-    first, second = (origin + np.argwhere(mask)[:, ::-1] * _MAP_SPACING_MM for mask in (near, edge))
+    first, second = (coarse.origin + np.argwhere(mask)[:, ::-1] * COARSE_MM for mask in (near, edge))
     return first, second
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from models.networks import cor_seg
 from models.phantom import draw_patient, draw_scan, render
-from models.training.context import noisy_context
+from models.training.context import coarse_map, noisy_context
 from models.training.coronary_patches import skeleton_mask
 from models.training.families import load_families
 from models.training.heart_volumes import draw_volume
@@ -100,7 +100,7 @@ def _coronary_sample(seed: int) -> Sample:
         hu=rendered.hu,
         target=rendered.vessels,
         skeleton=skeleton_mask(patient, origin, rendered.vessels),
-        context=noisy_context(rendered.structures, np.random.default_rng(seed)),
+        context=noisy_context(coarse_map(patient), origin=origin, shape=_REGION, rng=np.random.default_rng(seed)),
     )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import queue
+import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
+
+import numba
 
 from models.training.samples import Sample
 
@@ -14,6 +16,7 @@ SampleSource = Callable[[int], Iterator[Sample]]
 """Given a seed, an endless stream of samples; must be importable by name in a fresh process."""
 
 _QUEUE_LENGTH = 24
+_POLL_S = 1.0
 
 
 class FeederError(RuntimeError):
@@ -43,16 +46,19 @@ class Feeder:
 
     def take(self, *, timeout_s: float | None = None) -> Sample | None:
         """The next sample; with a timeout it is waited for (FeederError when none comes), else None if none is ready."""
-        try:
-            return self._queue.get(timeout=timeout_s) if timeout_s else self._queue.get_nowait()
-        except queue.Empty:
-            if timeout_s or not self._process.is_alive():
-                raise FeederError(f"no sample from the rendering process (exit code {self._process.exitcode})") from None
-            return None
+        deadline = time.monotonic() + (timeout_s or 0.0)
+        while True:
+            alive = self._process.is_alive()
+            try:
+                return self._queue.get(timeout=_POLL_S) if timeout_s else self._queue.get_nowait()
+            except queue.Empty:
+                if not alive or (timeout_s and time.monotonic() > deadline):
+                    raise FeederError(f"no sample from the rendering process (exit code {self._process.exitcode})") from None
+                if not timeout_s:
+                    return None
 
 
 def _produce(source: SampleSource, seed: int, samples: multiprocessing.Queue[Sample]) -> None:
-    for variable in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[variable] = "1"  # before the first use of numba in this process
+    numba.set_num_threads(1)
     for sample in source(seed):
         samples.put(sample)

@@ -10,11 +10,12 @@ from scipy import ndimage
 
 from models.networks.heart_loc import SPACING_MM
 from models.phantom import Patient, draw_patient, draw_scan, render
+from models.training.context import limit_to_heart
 from models.training.families import load_families
 from models.training.samples import Sample
 
 SHAPE = (48, 72, 72)
-SCANS_PER_PATIENT = 8
+SCANS_PER_PATIENT = 10
 PADDING_HU = -1000
 """What stands where the scan holds no image, in training and wherever the network is used."""
 
@@ -41,10 +42,12 @@ def draw_volume(patient: Patient, rng: np.random.Generator) -> Sample:
         spacing=(spacing, spacing, spacing),
         shape=SHAPE,
         seed=int(rng.integers(2**31)),
+        noise=bool(rng.random() < 0.5),
     )
-    # A real scan is averaged on its way to 3 mm, so its noise there is lower than the rendered one.
+    # A real scan is averaged on its way to 3 mm, so its noise there is low; half of the samples have more of it.
+    structures = limit_to_heart(rendered.structures, spacing_mm=spacing)
     smoothed = ndimage.gaussian_filter(rendered.hu.astype(np.float32), rng.uniform(0.0, 0.7))
-    return crop_field_of_view(smoothed, rendered.structures, rng)
+    return crop_field_of_view(smoothed, structures, rng)
 
 
 def crop_field_of_view(hu: npt.NDArray[np.float32], structures: npt.NDArray[np.uint8], rng: np.random.Generator) -> Sample:
