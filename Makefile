@@ -16,6 +16,8 @@ export PYTHONPATH := $(CURDIR)
 export PYTHONUNBUFFERED := 1
 export KIVY_NO_ARGS := 1
 
+ISOLATED := tests/isolated.sh
+
 .PHONY: help demo test test-train lint bench lock train install clean
 
 help:
@@ -39,16 +41,16 @@ $(VENV)/.installed: requirements.lock build/.packages
 	@touch $@
 
 demo: install
-	$(RUN) -m tests.demo --out demo-output
+	$(ISOLATED) $(RUN) -m tests.demo --out demo-output
 
 test: install
-	$(RUN) -m pytest
+	$(ISOLATED) $(RUN) -m pytest
 
 test-train: install $(VENV)/.train
 	$(RUN) -m pytest -m train
 
 bench: install
-	$(RUN) -m tests.bench --out build/bench.json
+	$(ISOLATED) $(RUN) -m tests.bench --out build/bench.json
 
 $(VENV)/.train: $(VENV)/.installed pyproject.toml
 	$(VENV)/bin/pip install -q "torch==2.13.0" "onnx>=1.23"
