@@ -63,9 +63,9 @@ def read_start(data: bytes | memoryview, transfer_syntax: str) -> DatasetStart:
         tag = struct.unpack_from(f"{order}HH", head, at)
         if tag <= last or tag[0] <= 0x0004:
             raise NotDicomError("elements out of order")
+        value_at, length = _value(head, at, order, explicit)
         if tag > SOP_INSTANCE_UID:
             break
-        value_at, length = _value(head, at, order, explicit)
         if length == UNDEFINED_LENGTH:
             value_at, length = _skip_sequence(head, value_at, order, explicit), 0
         if value_at + length > len(head):
@@ -73,8 +73,8 @@ def read_start(data: bytes | memoryview, transfer_syntax: str) -> DatasetStart:
         if tag in (SOP_CLASS_UID, SOP_INSTANCE_UID):
             found[tag] = head[value_at : value_at + length].decode("ascii", "replace").strip("\0 ")
         at, last = value_at + length, tag
-    if not last[0] and not at < len(head):
-        raise NotDicomError("too short for a data set")
+    if not found:
+        raise NotDicomError("no SOP Class UID and no SOP Instance UID")
     return DatasetStart(sop_class_uid=found.get(SOP_CLASS_UID, ""), sop_instance_uid=found.get(SOP_INSTANCE_UID, ""))
 
 

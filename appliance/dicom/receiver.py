@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal
 
+import pydicom
 from pydicom.dataset import FileMetaDataset
 from pynetdicom import AE, PYNETDICOM_IMPLEMENTATION_UID, _config, evt
 from pynetdicom.dimse_primitives import C_STORE
@@ -195,6 +196,7 @@ class Receiver:
         if self._server is not None and self._server.associations_of(peer) > self._settings.maximum_associations_per_peer:
             log.warning("association of %s rejected: too many", peer, extra={"event": "receiver.rejected", "peer": peer})
             association.acse.send_reject(*LOCAL_LIMIT_EXCEEDED)
+            association.kill()  # returns once the A-ASSOCIATE-RJ has gone out
 
     def _closed(self, event: Event) -> None:
         """The connection has gone: wake an acceptor that still waits for its A-ASSOCIATE-RQ, so that the slot is free at once."""
@@ -345,7 +347,7 @@ def run_receiver(
     Returns:
         0 after a clean stop, 1 if the address cannot be bound.
     """
-    _quiet_pynetdicom()
+    _configure_libraries()
     stop = stop or threading.Event()
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -366,9 +368,15 @@ def run_receiver(
     return 0
 
 
-def _quiet_pynetdicom() -> None:
+def _configure_libraries() -> None:
     """Its log could hold patient data (identifiers of requests), and it costs time for each PDU; we log what matters ourselves."""
     _config.LOG_HANDLER_LEVEL = "none"
     _config.LOG_REQUEST_IDENTIFIERS = False
     _config.LOG_RESPONSE_IDENTIFIERS = False
-    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
+    for name in ("pynetdicom", "pydicom"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    # A UID that is none shall be answered with a status; pynetdicom would abort the association.
+    _config.VALIDATORS["UI"] = lambda _: (True, "")
+    # Command sets are all that pydicom decodes here: no warnings that quote what came.
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE

@@ -1,0 +1,118 @@
+"""DCMTK (https://dcmtk.org) as a second opinion: command line SCUs, and SCPs that run while a block does."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.peers.waiting import answers, free_port, wait_until
+
+# Debian's DCMTK leaves Nagle's algorithm on unless told otherwise, which costs 40 ms a message.
+ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
+
+
+def need(tool: str) -> str:
+    """Path of a DCMTK tool; the test is skipped where it is not installed."""
+    path = shutil.which(tool)
+    if path is None:
+        pytest.skip(f"{tool} (DCMTK) is not installed")
+    return path
+
+
+def echoscu(port: int, *, called: str = "CORONET", calling: str = "DCMTK") -> subprocess.CompletedProcess[str]:
+    """One C-ECHO; the return code tells."""
+    return _run([need("echoscu"), "-aet", calling, "-aec", called, "127.0.0.1", str(port)])
+
+
+def storescu(
+    port: int, files: Sequence[Path], *options: str, called: str = "CORONET", calling: str = "DCMTK"
+) -> subprocess.CompletedProcess[str]:
+    """C-STORE files; the return code tells."""
+    return _run([need("storescu"), *options, "-aet", calling, "-aec", called, "127.0.0.1", str(port), *map(str, files)])
+
+
+def start_storescu(port: int, files: Sequence[Path], *, calling: str = "DCMTK") -> subprocess.Popen[bytes]:
+    """C-STORE files in the background."""
+    command = [need("storescu"), "-aet", calling, "-aec", "CORONET", "127.0.0.1", str(port), *map(str, files)]
+    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@dataclass(frozen=True)
+class StoreScp:
+    """A running ``storescp``: AE title STORESCP."""
+
+    port: int
+    folder: Path
+
+    def files(self) -> list[Path]:
+        """What has arrived."""
+        return sorted(path for path in self.folder.iterdir() if path.is_file())
+
+
+@contextmanager
+def storescp(folder: Path, *options: str) -> Iterator[StoreScp]:
+    """Run ``storescp``, which keeps what it gets, bit by bit, in ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    command = [need("storescp"), "-aet", "STORESCP", "+xa", "-od", str(folder), *options, str(port)]
+    with _running(command, port):
+        yield StoreScp(port, folder)
+
+
+@dataclass(frozen=True)
+class PrintScp:
+    """A running ``dcmprscp``: AE title IHEFULL."""
+
+    port: int
+    folder: Path
+
+    def pages(self) -> list[Path]:
+        """Hardcopy Grayscale Images, one per printed image box, oldest first."""
+        return sorted(self.folder.glob("HG_*.dcm"), key=lambda path: path.stat().st_mtime_ns)
+
+    def prints(self) -> list[Path]:
+        """Stored Print objects, one per printed film box."""
+        return sorted(self.folder.glob("SP_*.dcm"))
+
+
+@contextmanager
+def dcmprscp(folder: Path) -> Iterator[PrintScp]:
+    """Run the DCMTK print server on the settings that come with it, storing into ``folder``."""
+    tool = need("dcmprscp")
+    source = Path("/etc/dcmtk/dcmpstat.cfg")
+    if not source.exists():
+        pytest.skip("DCMTK's dcmpstat.cfg is not installed")
+    port, database = free_port(), folder / "database"
+    database.mkdir(parents=True)
+    text = source.read_text("utf-8", "replace")
+    text = re.sub(r"(?m)^(LogDirectory|Directory)\s*=.*$", lambda match: f"{match.group(1)} = {database}", text)
+    text = re.sub(r"(?m)^Port\s*=\s*10005\s*$", f"Port = {port}", text)
+    config = folder / "print.cfg"
+    config.write_text(text)
+    with _running([tool, "-c", str(config), "-p", "IHEFULL"], port):
+        yield PrintScp(port, database)
+
+
+@contextmanager
+def _running(command: list[str], port: int) -> Iterator[None]:
+    process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: answers(port) or process.poll() is not None, what=f"{Path(command[0]).name} answering")
+        if process.poll() is not None:
+            raise RuntimeError(f"{Path(command[0]).name} ended with {process.returncode}")
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
