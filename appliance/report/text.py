@@ -9,7 +9,7 @@ from __future__ import annotations
 from appliance.anatomy import SEGMENTS, SegmentName
 from appliance.findings import Findings, Lesion
 from appliance.report.impression import impression, untraced_sentence
-from appliance.report.phrases import DOMINANCES, NOT_BY_AI, ORIGIN_NOT_BY_AI, TITLE, Headings, Phrase
+from appliance.report.phrases import DOMINANCES, NOT_BY_AI, ORIGIN_NOT_BY_AI, TITLE, Headings, Phrase, chinese_punctuation
 from appliance.report.regions import (
     REGIONS,
     SEGMENT_ORDER,
@@ -57,7 +57,10 @@ def write_report(header: StudyHeader, findings: Findings, *, approval: Approval 
     return ReportText(
         title_zh=f"{site} {TITLE.zh}".strip(),
         title_en=f"{site} {TITLE.en}".strip() if site.isascii() else TITLE.en,
-        zh=tuple(ReportSection(heading=heading.zh, sentences=tuple(item.zh for item in items)) for heading, items in sections),
+        zh=tuple(
+            ReportSection(heading=heading.zh, sentences=tuple(chinese_punctuation(item.zh) for item in items))
+            for heading, items in sections
+        ),
         en=tuple(ReportSection(heading=heading.en, sentences=tuple(item.en for item in items)) for heading, items in sections),
         notices=notices(approval=approval, validated_on_patients=findings.validated_on_patients),
     )

@@ -53,8 +53,8 @@ def test_sections_stand_in_the_reporting_order() -> None:
 def test_technique_and_quality_give_what_was_measured() -> None:
     report = write_report(HEADER, NORMAL)
     assert sentences(report, "检查技术与图像质量") == (
-        "冠状动脉 CT 血管成像,管电压 120 kVp,重建期相 75%,共 280 层,层间距 0.50 mm,像素 0.39 mm,对比剂 碘海醇 350。",
-        "图像质量良好(4/5),主动脉 CT 值 432 HU,噪声 22 HU,对比噪声比 18。",
+        "冠状动脉 CT 血管成像，管电压 120 kVp，重建期相 75%，共 280 层，层间距 0.50 mm，像素 0.39 mm，对比剂 碘海醇 350。",
+        "图像质量良好（4/5），主动脉 CT 值 432 HU，噪声 22 HU，对比噪声比 18。",
     )
     assert sentences(report, "Technique and image quality") == (
         "Coronary CT angiography, 120 kVp, reconstructed at 75% of the R-R interval, 280 slices at 0.50 mm increment, 0.39 mm pixels.",
@@ -65,10 +65,13 @@ def test_technique_and_quality_give_what_was_measured() -> None:
 def test_findings_name_the_percentage_and_high_risk_features() -> None:
     report = write_report(HEADER, SEVERAL)
     assert sentences(report, "左前降支及对角支") == (
-        "左前降支近段可见混合斑块,长约 12 mm,管腔中度狭窄约 62%(最小管腔直径 1.1 mm)。见斑块内低密度成分(<30 HU)、正性重构,提示高危斑块。",
-        "左前降支中段可见钙化斑块,长约 10 mm,未致管腔狭窄。",
-        "左前降支中段局部走行于心肌内(心肌桥),长约 18 mm,深约 2.1 mm。",
-        "其余追踪节段(左前降支远段及第一对角支)未检出斑块及管腔狭窄。",
+        (
+            "左前降支近段可见混合斑块，长约 12 mm，管腔中度狭窄约 62%（最小管腔直径 1.1 mm）。"
+            "见斑块内低密度成分（<30 HU）、正性重构，提示高危斑块。"
+        ),
+        "左前降支中段可见钙化斑块，长约 10 mm，未致管腔狭窄。",
+        "左前降支中段局部走行于心肌内（心肌桥），长约 18 mm，深约 2.1 mm。",
+        "其余追踪节段（左前降支远段及第一对角支）未检出斑块及管腔狭窄。",
     )
     assert sentences(report, "Left anterior descending artery and diagonals") == (
         (
@@ -84,23 +87,23 @@ def test_findings_name_the_percentage_and_high_risk_features() -> None:
 def test_a_percentage_never_leaves_its_band() -> None:
     """49.9 % is mild: it must not be written as 50 %."""
     assert sentences(write_report(HEADER, SEVERAL), "左回旋支及钝缘支")[0] == (
-        "左回旋支中远段可见非钙化斑块,长约 10 mm,管腔轻度狭窄约 49%(最小管腔直径 1.5 mm)。见点状钙化。"
+        "左回旋支中远段可见非钙化斑块，长约 10 mm，管腔轻度狭窄约 49%（最小管腔直径 1.5 mm）。见点状钙化。"
     )
 
 
 def test_impression_gives_bands_only_and_the_worst_first() -> None:
     report = write_report(HEADER, SEVERAL)
     assert sentences(report, "印象") == (
-        "CT 所见提示:",
-        "1. 右冠状动脉近段及中段混合斑块,管腔重度狭窄。",
-        "2. 左前降支近段混合斑块,管腔中度狭窄,伴高危斑块特征。",
-        "3. 左回旋支中远段非钙化斑块,管腔轻度狭窄。",
-        "4. 左前降支中段钙化斑块,未致管腔狭窄。",
-        "5. 右冠状动脉远段支架影,支架内评价受限。",
+        "CT 所见提示：",
+        "1. 右冠状动脉近段及中段混合斑块，管腔重度狭窄。",
+        "2. 左前降支近段混合斑块，管腔中度狭窄，伴高危斑块特征。",
+        "3. 左回旋支中远段非钙化斑块，管腔轻度狭窄。",
+        "4. 左前降支中段钙化斑块，未致管腔狭窄。",
+        "5. 右冠状动脉远段支架影，支架内评价受限。",
         "6. 左前降支中段心肌桥。",
-        "7. 冠状动脉钙化积分 256,中度钙化。",
+        "7. 冠状动脉钙化积分 256，中度钙化。",
         "CAD-RADS 4A/P2/HRP/S。",
-        "建议结合临床,考虑有创冠状动脉造影或功能学检查。",
+        "建议结合临床，考虑有创冠状动脉造影或功能学检查。",
     )
     assert sentences(report, "Impression") == (
         "CT shows:",
@@ -127,15 +130,15 @@ def test_impression_is_last_and_holds_no_percentage(kind: str) -> None:
 def test_beyond_an_occlusion_nothing_is_called_clear() -> None:
     report = write_report(HEADER, OCCLUSION)
     assert sentences(report, "右冠状动脉及其分支") == (
-        "右冠状动脉中段可见非钙化斑块,长约 20 mm,管腔闭塞。",
-        "其余追踪节段(右冠状动脉近段)未检出斑块及管腔狭窄。",
+        "右冠状动脉中段可见非钙化斑块，长约 20 mm，管腔闭塞。",
+        "其余追踪节段（右冠状动脉近段）未检出斑块及管腔狭窄。",
         "闭塞以远可追踪到右冠状动脉远段、右后降支及右后侧支。",
     )
 
 
 def test_what_was_not_seen_is_never_called_normal() -> None:
     report = write_report(HEADER, NOT_READABLE)
-    assert sentences(report, "左回旋支及钝缘支") == ("左回旋支未能追踪,未作评价。",)
+    assert sentences(report, "左回旋支及钝缘支") == ("左回旋支未能追踪，未作评价。",)
     assert sentences(report, "右冠状动脉及其分支") == (
         "右冠状动脉中段及远段因运动伪影不能评价。",
         "右冠状动脉近段、右后降支及右后侧支未检出斑块及管腔狭窄。",
@@ -157,9 +160,9 @@ def test_no_tree_at_all_gives_no_findings() -> None:
     assert "未检出斑块" not in whole(report, "zh")
     assert "No plaque" not in whole(report, "en")
     assert sentences(report, "印象") == (
-        "CT 所见提示:",
-        "1. 未能追踪冠状动脉,不能作出诊断所见。",
-        "2. 左主干、左前降支、左回旋支、右冠状动脉未能追踪,未作评价。",
+        "CT 所见提示：",
+        "1. 未能追踪冠状动脉，不能作出诊断所见。",
+        "2. 左主干、左前降支、左回旋支、右冠状动脉未能追踪，未作评价。",
         "未得出 CAD-RADS 分类。",
     )
 
@@ -169,8 +172,8 @@ def test_the_ai_never_speaks_of_chambers_or_origin(kind: str) -> None:
     text = whole(write_report(HEADER, KINDS[kind]), "zh")
     assert "正常" not in text
     if KINDS[kind].status == "analysed":
-        assert "心腔、心肌、瓣膜、心包及心外结构不在 AI 分析范围内,须由医师阅片评价。" in text
-        assert "AI 不判断冠状动脉起源及走行异常,须由医师核对。" in text
+        assert "心腔、心肌、瓣膜、心包及心外结构不在 AI 分析范围内，须由医师阅片评价。" in text
+        assert "AI 不判断冠状动脉起源及走行异常，须由医师核对。" in text
 
 
 @pytest.mark.parametrize(
@@ -183,31 +186,31 @@ def test_the_ai_never_speaks_of_chambers_or_origin(kind: str) -> None:
 )
 def test_a_corrected_grade_stands_beside_the_measurement(approval: object, zh: str, en: str) -> None:
     report = write_report(HEADER, CORRECTED, approval=approval)  # type: ignore[arg-type]
-    assert sentences(report, "左前降支及对角支")[0] == f"左前降支近段可见混合斑块,长约 12 mm,管腔重度狭窄({zh};AI 测量约 62%)。"
-    assert sentences(report, "印象")[1] == f"1. 左前降支近段混合斑块,管腔重度狭窄({zh})。"
+    assert sentences(report, "左前降支及对角支")[0] == f"左前降支近段可见混合斑块，长约 12 mm，管腔重度狭窄（{zh}；AI 测量约 62%）。"
+    assert sentences(report, "印象")[1] == f"1. 左前降支近段混合斑块，管腔重度狭窄（{zh}）。"
     assert sentences(report, "Impression")[1] == f"1. Mixed plaque in the proximal LAD, severe stenosis ({en})."
 
 
 @pytest.mark.parametrize(
     ("findings", "state", "reason"),
     [
-        (DECLINED, "本次检查未作 AI 冠状动脉分析。", "原因:没有动脉期对比剂:主动脉平均 45 HU。(DEC-004)"),
-        (FAILED, "AI 分析未能完成。", "原因:未找到主动脉根部。(ANA-002)"),
+        (DECLINED, "本次检查未作 AI 冠状动脉分析。", "原因：没有动脉期对比剂：主动脉平均 45 HU。（DEC-004）"),
+        (FAILED, "AI 分析未能完成。", "原因：未找到主动脉根部。（ANA-002）"),
     ],
 )
 def test_declined_and_failed_studies_give_the_reason_and_no_findings(findings: Findings, state: str, reason: str) -> None:
     report = write_report(HEADER, findings)
     assert [section.heading for section in report.zh] == ["分析状态", "印象"]
     assert report.zh[0].sentences == (state, reason)
-    assert report.zh[1].sentences == ("无 AI 所见;须由医师直接阅片。",)
+    assert report.zh[1].sentences == ("无 AI 所见；须由医师直接阅片。",)
 
 
 def test_unmeasured_percentage_and_tiny_percentage() -> None:
     lesions = (lesion(0, 1, "pLAD", (20, 32, 44), None, "mild", "mixed"), lesion(1, 1, "mLAD", (80, 90, 100), 0.4, "minimal", "calcified"))
     report = write_report(HEADER, msgspec.structs.replace(NORMAL, lesions=lesions))
     assert sentences(report, "左前降支及对角支")[:2] == (
-        "左前降支近段可见混合斑块,长约 12 mm,管腔轻度狭窄(狭窄率未能测量)。",
-        "左前降支中段可见钙化斑块,长约 10 mm,管腔轻微狭窄不足 1%(最小管腔直径 3.0 mm)。",
+        "左前降支近段可见混合斑块，长约 12 mm，管腔轻度狭窄（狭窄率未能测量）。",
+        "左前降支中段可见钙化斑块，长约 10 mm，管腔轻微狭窄不足 1%（最小管腔直径 3.0 mm）。",
     )
 
 
@@ -215,15 +218,17 @@ def test_a_gap_that_tracing_closed_is_told() -> None:
     repaired = msgspec.structs.replace(TREE[3], repaired=((100, 112),))
     findings = msgspec.structs.replace(NORMAL, branches=(*TREE[:3], repaired, *TREE[4:]))
     text = whole(write_report(HEADER, findings), "zh")
-    assert "右冠状动脉中段管腔显示中断约 6 mm,中心线由算法连接,请核对原始图像。" in text
+    assert "右冠状动脉中段管腔显示中断约 6 mm，中心线由算法连接，请核对原始图像。" in text
 
 
 def test_category_above_n_warns_of_unassessed_segments() -> None:
     findings = msgspec.structs.replace(OCCLUSION, quality=NOT_READABLE.quality)
-    assert sentences(write_report(HEADER, findings), "印象")[-1] == "部分节段不能评价,上述分类不能排除该处病变。"
+    assert sentences(write_report(HEADER, findings), "印象")[-1] == "部分节段不能评价，上述分类不能排除该处病变。"
 
 
-@pytest.mark.parametrize(("agatston", "words"), [(0.0, "0,未检出钙化"), (0.2, "1(LAD 1),极轻度钙化"), (400.4, "400(LAD 400),中度钙化")])
+@pytest.mark.parametrize(
+    ("agatston", "words"), [(0.0, "0，未检出钙化"), (0.2, "1（LAD 1），极轻度钙化"), (400.4, "400（LAD 400），中度钙化")]
+)
 def test_calcium_categories(agatston: float, words: str) -> None:
     assert SEVERAL.calcium is not None
     calcium = msgspec.structs.replace(SEVERAL.calcium, agatston=agatston, vessels={"LAD": agatston})
