@@ -29,6 +29,7 @@ class CentrelineRules:
         widest_radius_mm: deeper parts are chamber, not coronary.
         minimum_branch_mm: shortest side branch, beyond its parent's radius.
         wall_cost: price per mm of a voxel that is not lumen, next to 1 on the middle of the lumen.
+        flare_mm: side runs that begin so near to the ostium must be twice as long.
     """
 
     seed_probability: float = 0.5
@@ -37,6 +38,7 @@ class CentrelineRules:
     widest_radius_mm: float = 4.2
     minimum_branch_mm: float = 5.0
     wall_cost: float = 6.0
+    flare_mm: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def trace(heart: Heart, segmentation: Segmentation, *, rules: CentrelineRules | 
     if not len(mask.graph):
         raise AnalysisError("ANA-101", zh="分割结果中没有冠状动脉", en="the segmentation shows no coronary artery")
     points = segmentation.geometry.to_points(mask.graph.voxels)
-    ostia = find_ostia(mask.graph, points, mask.label, surroundings)
+    ostia = find_ostia(mask.graph, points, mask.label, mask.lumen, surroundings)
     if not ostia:
         raise AnalysisError("ANA-102", zh="未找到与主动脉相连的冠状动脉开口", en="no coronary ostium was found at the aorta")
     refiner = Refiner(segmentation)
@@ -155,11 +157,21 @@ def grow(
     for number, path in enumerate(paths):
         ostium = ostia[path.root]
         side: Side = ostium.side
+        if _is_flare(path, paths, mask, rules):
+            continue
         branch = _branch(path, mask, segmentation, refiner, branches, sources, side, ostium)
         if branch is not None:
             branches.append(branch)
             sources.append(number)
     return tuple(branches)
+
+
+def _is_flare(path: CentrePath, paths: list[CentrePath], mask: VesselMask, rules: CentrelineRules) -> bool:
+    """A short side run right at the ostium: the edge of the aortic wall, not a branch."""
+    if path.parent is None or paths[path.parent].parent is not None or path.parent_position is None:
+        return False
+    voxel = mask.graph.spacing_mm
+    return path.parent_position * voxel < rules.flare_mm and len(path.nodes) * voxel < 2.0 * rules.flare_mm
 
 
 def _branch(

@@ -33,13 +33,16 @@ class Ostium:
     lead_mm: Float | None = None
 
 
-def find_ostia(graph: VoxelGraph, points: Float, label: NDArray[np.int32], surroundings: Surroundings) -> list[Ostium]:
+def find_ostia(
+    graph: VoxelGraph, points: Float, label: NDArray[np.int32], lumen: NDArray[np.bool_], surroundings: Surroundings
+) -> list[Ostium]:
     """The ostia of a mask, left first; empty where nothing lies near the aorta.
 
     Args:
         graph: the vessel mask.
         points: LPS position of each node, (n, 3).
         label: connected component of each node, (n,).
+        lumen: True for nodes in the lumen, (n,).
         surroundings: of the same heart.
     """
     distance = surroundings.distance(points, Structure.AORTA)
@@ -49,7 +52,7 @@ def find_ostia(graph: VoxelGraph, points: Float, label: NDArray[np.int32], surro
         if lengths[component] < SHORTEST_MM:
             continue
         members = np.flatnonzero(label == component)
-        found.extend(_of_component(graph, points, distance, members, surroundings.heart))
+        found.extend(_of_component(graph, points, distance, members, lumen, surroundings.heart))
     for side in ("left", "right"):
         if not any(ostium.side == side for ostium in found):
             late = _late_start(points, distance, label, lengths, side, {int(label[o.node]) for o in found}, surroundings.heart)
@@ -66,7 +69,9 @@ def _extents(points: Float, label: NDArray[np.int32]) -> NDArray[np.float64]:
     return np.asarray(np.linalg.norm(high - low, axis=1))
 
 
-def _of_component(graph: VoxelGraph, points: Float, distance: Float, members: NDArray[np.intp], heart: Heart) -> list[Ostium]:
+def _of_component(
+    graph: VoxelGraph, points: Float, distance: Float, members: NDArray[np.intp], lumen: NDArray[np.bool_], heart: Heart
+) -> list[Ostium]:
     """At most one ostium a side: the place of the component that comes nearest to the aorta there."""
     touching = members[distance[members] < TOUCH_MM]
     if not len(touching):
@@ -77,7 +82,7 @@ def _of_component(graph: VoxelGraph, points: Float, distance: Float, members: ND
     best: dict[Side, Ostium] = {}
     for patch in range(count):
         nodes = np.flatnonzero(keep)[patches == patch]
-        node = int(nodes[np.argmin(distance[nodes])])
+        node = _middle(points, distance, lumen, nodes)
         side = side_of(points[node], heart)
         ostium = Ostium(node=node, side=side, distance_mm=float(distance[node]))
         if side not in best or ostium.distance_mm < best[side].distance_mm:
@@ -85,6 +90,13 @@ def _of_component(graph: VoxelGraph, points: Float, distance: Float, members: ND
     nearest = min(ostium.distance_mm for ostium in best.values())
     # a second ostium in one piece needs to touch as well as the first: other vessels merely pass by
     return [ostium for ostium in best.values() if ostium.distance_mm <= max(nearest + 1.0, 0.5)]
+
+
+def _middle(points: Float, distance: Float, lumen: NDArray[np.bool_], nodes: NDArray[np.intp]) -> int:
+    """The middle of the lumen where a patch meets the aorta: the wall flares out there, so the nearest voxel may lie far off the axis."""
+    inner = nodes[lumen[nodes]] if lumen[nodes].any() else nodes
+    first = inner[distance[inner] < float(distance[inner].min()) + 1.0]
+    return int(first[np.argmin(np.linalg.norm(points[first] - points[first].mean(axis=0), axis=1))])
 
 
 def _late_start(
