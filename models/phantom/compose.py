@@ -1,5 +1,6 @@
 """Compiled composition of a volume from distance fields, vessels, blur and noise."""
 
+# ruff: noqa: C901 - each kernel is one loop nest; splitting it would cost the speed it exists for.
 from __future__ import annotations
 
 import math
@@ -16,7 +17,7 @@ INSIDE_SAC = 8
 SEGMENT_COLUMNS = 19
 
 
-@nb.njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
+@nb.njit(parallel=True, cache=True)
 def cell_masks(field: FloatArray, reach: int) -> tuple[FloatArray, FloatArray]:
     """Per grid cell two bit masks: channels whose surface is near, and channels the cell lies wholly inside.
 
@@ -43,7 +44,7 @@ def cell_masks(field: FloatArray, reach: int) -> tuple[FloatArray, FloatArray]:
     return near, inside
 
 
-@nb.njit(parallel=True, cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@nb.njit(parallel=True, cache=True, fastmath=True)
 def compose(
     field: FloatArray,
     near: FloatArray,
@@ -104,9 +105,9 @@ def compose(
                     value = hu_of[top]
                     if texture_of[top] > 0.0:
                         s = scale_of[top]
-                        a = int(math.floor(z * s)) + 17 * top
-                        b = int(math.floor(y * s)) + 5 * top
-                        c = int(math.floor(x * s))
+                        a = math.floor(z * s) + 17 * top
+                        b = math.floor(y * s) + 5 * top
+                        c = math.floor(x * s)
                         value += texture_of[top] * texture[a % period, b % period, c % period]
                     kind = class_of[top]
                 rest = edge >> np.uint32(first)
@@ -124,9 +125,9 @@ def compose(
                             v = hu_of[ch]
                             if texture_of[ch] > 0.0:
                                 s = scale_of[ch]
-                                a = int(math.floor(z * s)) + 17 * ch
-                                b = int(math.floor(y * s)) + 5 * ch
-                                c = int(math.floor(x * s))
+                                a = math.floor(z * s) + 17 * ch
+                                b = math.floor(y * s) + 5 * ch
+                                c = math.floor(x * s)
                                 v += texture_of[ch] * texture[a % period, b % period, c % period]
                             value += alpha * (v - value)
                             if d < 0.0:
@@ -143,7 +144,7 @@ def compose(
                 structures[k, j, i] = kind
 
 
-@nb.njit(cache=True)  # type: ignore[untyped-decorator]
+@nb.njit(cache=True)
 def brick_lists(
     lo: FloatArray, hi: FloatArray, origin: FloatArray, spacing: FloatArray, shape: tuple[int, int, int]
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -159,8 +160,8 @@ def brick_lists(
         ok = True
         for a in range(3):
             size = shape[2 - a]
-            first = int(math.ceil((lo[s, a] - origin[a]) / spacing[a]))
-            last = int(math.floor((hi[s, a] - origin[a]) / spacing[a]))
+            first = math.ceil((lo[s, a] - origin[a]) / spacing[a])
+            last = math.floor((hi[s, a] - origin[a]) / spacing[a])
             if last < 0 or first > size - 1 or last < first:
                 ok = False
                 break
@@ -193,7 +194,7 @@ def brick_lists(
     return active, starts, members
 
 
-@nb.njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@nb.njit(cache=True, inline="always")
 def _to_axis(x: float, y: float, z: float, ax: float, ay: float, az: float, bx: float, by: float, bz: float) -> tuple[float, float]:
     ux, uy, uz = bx - ax, by - ay, bz - az
     px, py, pz = x - ax, y - ay, z - az
@@ -206,7 +207,7 @@ def _to_axis(x: float, y: float, z: float, ax: float, ay: float, az: float, bx: 
     return math.sqrt(px * px + py * py + pz * pz), t
 
 
-@nb.njit(parallel=True, cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@nb.njit(parallel=True, cache=True, fastmath=True)
 def paint_tubes(
     hu: FloatArray,
     structures: FloatArray,
@@ -250,7 +251,7 @@ def paint_tubes(
                             labels[k, j, i] = label
 
 
-@nb.njit(parallel=True, cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@nb.njit(parallel=True, cache=True, fastmath=True)
 def paint_coronaries(
     hu: FloatArray,
     labels: FloatArray,
@@ -359,7 +360,7 @@ def paint_coronaries(
                         labels[k, j, i] = 3 if deepest < 0.0 else 2
 
 
-@nb.njit(parallel=True, cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@nb.njit(parallel=True, cache=True, fastmath=True)
 def blur_slices(volume: FloatArray, kx: FloatArray, ky: FloatArray) -> None:
     """Separable blur within each slice, in place; edges repeat."""
     nz, ny, nx = volume.shape
@@ -389,7 +390,7 @@ def blur_slices(volume: FloatArray, kx: FloatArray, ky: FloatArray) -> None:
                     row[i] += w * source[i]
 
 
-@nb.njit(parallel=True, cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@nb.njit(parallel=True, cache=True, fastmath=True)
 def finish(
     volume: FloatArray,
     kz: FloatArray,

@@ -1,7 +1,9 @@
 """Compiled loops of the virtual patient: distances to chains of capsules and sampling of distance fields."""
 
+# ruff: noqa: C901 - each kernel is one loop nest; splitting it would cost the speed it exists for.
 from __future__ import annotations
 
+import heapq
 import math
 
 import numba as nb
@@ -10,7 +12,7 @@ import numpy as np
 from models.phantom.types import FloatArray
 
 
-@nb.njit(parallel=True, cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@nb.njit(parallel=True, cache=True, fastmath=True)
 def capsule_field(points: FloatArray, segments: FloatArray, cap: float) -> FloatArray:
     """Signed distance (mm, clipped above at `cap`) of `points` (n, 3) to a union of tapered capsules.
 
@@ -36,7 +38,7 @@ def capsule_field(points: FloatArray, segments: FloatArray, cap: float) -> Float
     return out
 
 
-@nb.njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
+@nb.njit(parallel=True, cache=True)
 def tube_grid(
     shape: tuple[int, int, int],
     origin: FloatArray,
@@ -54,12 +56,12 @@ def tube_grid(
         for p in range(points.shape[0]):
             r = radius[p]
             far = r + reach
-            ka = max(z0, int(math.ceil((points[p, 2] - far - origin[2]) / spacing)))
-            kb = min(z1, int(math.floor((points[p, 2] + far - origin[2]) / spacing)) + 1)
-            ja = max(0, int(math.ceil((points[p, 1] - far - origin[1]) / spacing)))
-            jb = min(ny, int(math.floor((points[p, 1] + far - origin[1]) / spacing)) + 1)
-            ia = max(0, int(math.ceil((points[p, 0] - far - origin[0]) / spacing)))
-            ib = min(nx, int(math.floor((points[p, 0] + far - origin[0]) / spacing)) + 1)
+            ka = max(z0, math.ceil((points[p, 2] - far - origin[2]) / spacing))
+            kb = min(z1, math.floor((points[p, 2] + far - origin[2]) / spacing) + 1)
+            ja = max(0, math.ceil((points[p, 1] - far - origin[1]) / spacing))
+            jb = min(ny, math.floor((points[p, 1] + far - origin[1]) / spacing) + 1)
+            ia = max(0, math.ceil((points[p, 0] - far - origin[0]) / spacing))
+            ib = min(nx, math.floor((points[p, 0] + far - origin[0]) / spacing) + 1)
             for k in range(ka, kb):
                 dz = origin[2] + k * spacing - points[p, 2]
                 for j in range(ja, jb):
@@ -69,4 +71,43 @@ def tube_grid(
                         d = math.sqrt(dx * dx + dy * dy + dz * dz) - r
                         if d < out[k, j, i]:
                             out[k, j, i] = np.float32(d)
+    return out
+
+
+@nb.njit(cache=True)
+def cheapest_path(cost: FloatArray, start: tuple[int, int, int], end: tuple[int, int, int]) -> FloatArray:
+    """Dijkstra's cheapest path (n, 3) between two voxels of a cost grid, over 26 neighbours; a step costs length times mean cost."""
+    nz, ny, nx = cost.shape
+    total = np.full(cost.shape, np.inf)
+    back = np.full(cost.shape, -1, np.int64)
+    done = np.zeros(cost.shape, np.bool_)
+    total[start] = 0.0
+    queue = [(0.0, (start[0] * ny + start[1]) * nx + start[2])]
+    goal = (end[0] * ny + end[1]) * nx + end[2]
+    while queue:
+        here, flat = heapq.heappop(queue)
+        k, j, i = flat // (ny * nx), flat // nx % ny, flat % nx
+        if done[k, j, i]:
+            continue
+        done[k, j, i] = True
+        if flat == goal:
+            break
+        for dk in range(-1, 2):
+            for dj in range(-1, 2):
+                for di in range(-1, 2):
+                    a, b, c = k + dk, j + dj, i + di
+                    if a < 0 or b < 0 or c < 0 or a >= nz or b >= ny or c >= nx or done[a, b, c]:
+                        continue
+                    way = here + math.sqrt(dk * dk + dj * dj + di * di) * 0.5 * (cost[k, j, i] + cost[a, b, c])
+                    if way < total[a, b, c]:
+                        total[a, b, c] = way
+                        back[a, b, c] = flat
+                        heapq.heappush(queue, (way, (a * ny + b) * nx + c))
+    steps = [goal]
+    while back[steps[-1] // (ny * nx), steps[-1] // nx % ny, steps[-1] % nx] >= 0:
+        steps.append(back[steps[-1] // (ny * nx), steps[-1] // nx % ny, steps[-1] % nx])
+    out = np.empty((len(steps), 3), np.int64)
+    for n in range(len(steps)):
+        flat = steps[len(steps) - 1 - n]
+        out[n, 0], out[n, 1], out[n, 2] = flat // (ny * nx), flat // nx % ny, flat % nx
     return out

@@ -36,13 +36,13 @@ def draw_patient(seed: int) -> Patient:
     lesion_drafts = draw_lesions(rng, drafts, profiles)
     veins = draw_veins(rng, surface, drafts)
     _carve(organs, grid, drafts, profiles)
-    lung = draw_lung_vessels(rng, grid, organs)
+    lung = draw_lung_vessels(rng, grid)
     branches = _branches(surface, drafts, profiles)
     channels = np.stack([np.clip(organs[n], -CLIP_MM, CLIP_MM) * 100.0 for n in CHANNELS], axis=-1).astype(np.int16)
     ostia = {side: _vector(p) for side, p in grower.ostia.items()}
     patient = Patient(
         seed=seed, sex=sex, age=age, name=_name(rng, sex), grid=grid, channels=channels, channel_names=CHANNELS,
-        branches=branches, lesions=tuple(_lesion(d, {}) for d in lesion_drafts), dominance=plan.dominance, ostia=ostia,
+        branches=branches, lesions=tuple(_lesion(d, {}) for d in lesion_drafts), dominance=grower.dominance, ostia=ostia,
         tubes=(*veins, *lung), heart_box=_heart_box(surface),
     )  # fmt: skip
     lesions = tuple(_lesion(d, _volumes(patient, d)) for d in lesion_drafts)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
-from skimage.graph import MCP_Geometric
 
+from models.phantom.kernels import cheapest_path
 from models.phantom.types import FloatArray, Grid
 
 
@@ -100,7 +100,7 @@ class Surface:
                 other = np.minimum(other, chamber)
         near = np.minimum(a, b)
         mask = (np.abs(a - b) < 2.2) & (near > height[0]) & (near < height[1]) & (other > near - 0.5) & (self.great > 2.0)
-        return self.points[mask.ravel()].astype(np.float64)
+        return np.asarray(self.points[mask.ravel()], np.float64)
 
     def ray(self, start: FloatArray, direction: FloatArray, height: float) -> FloatArray:
         """Where a ray leaves the heart for the last time within 75 mm, `height` mm above the epicardium."""
@@ -117,11 +117,9 @@ class Surface:
         box = tuple(slice(a, b) for a, b in zip(lo, hi, strict=True))
         clear, heart = self.clear[box], self.heart[box]
         cost = 1.0 + 0.06 * np.maximum(heart - height, 0.0) ** 1.5 + 1.5 * np.maximum(height - clear, 0.0) ** 2
-        a = tuple(np.clip(np.round(self.index(start)[:, 0]).astype(int) - lo, 0, np.array(clear.shape) - 1))
-        b = tuple(np.clip(np.round(self.index(end)[:, 0]).astype(int) - lo, 0, np.array(clear.shape) - 1))
-        finder = MCP_Geometric(cost)
-        finder.find_costs([a], [b])
-        path = np.asarray(finder.traceback(b), float) + lo
+        limit = np.array(clear.shape) - 1
+        a, b = (np.clip(np.round(self.index(p)[:, 0]).astype(int) - lo, 0, limit) for p in (start, end))
+        path = cheapest_path(np.ascontiguousarray(cost, np.float64), (a[0], a[1], a[2]), (b[0], b[1], b[2])) + lo
         p = path[:, ::-1] * self.grid.spacing + self.origin
         p[0], p[-1] = start, end
         return np.asarray(p)

@@ -5,6 +5,7 @@ Sizes follow CT norms (LM 4.5, LAD 3.5, LCx 3.1, RCA 3.4 mm at the origin; LAD t
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -74,8 +75,19 @@ class TreeGrower:
         self._side_branches()
         self._number("D")
         self._number("OM")
+        self._number("S")
         self._sizes()
         return self.drafts
+
+    @property
+    def dominance(self) -> str:
+        """Dominance by the branches that grew: posterior descending and posterolateral from which side."""
+        names = {d.name for d in self.drafts}
+        if "L-PDA" in names and "R-PDA" not in names:
+            return "left"
+        if "R-PDA" in names:
+            return "right" if "R-PLB" in names else "codominant"
+        return self.plan.dominance
 
     def _number(self, stem: str) -> None:
         """Number the branches of a family in the order in which they leave their parent."""
@@ -89,7 +101,7 @@ class TreeGrower:
         key = angle if by == "angle" else t
         edges = np.linspace(low, high, steps + 1)
         rows = []
-        for a, b in zip(edges[:-1], edges[1:], strict=True):
+        for a, b in itertools.pairwise(edges):
             lower, upper = min(a, b), max(a, b)
             here = (key >= lower) & (key < upper)
             if here.sum() >= 2:
@@ -179,22 +191,20 @@ class TreeGrower:
         self.drafts.append(Draft("LM", "LM", whole[: split + 1]))
         self.drafts.append(Draft("LAD", "LAD", whole[split:], 0, split))
         ring = self._left_ring()
-        last = {"right": rng.uniform(-1.3, -0.5), "left": -2.6, "codominant": -2.1}[plan.dominance]
+        last = {"right": float(rng.uniform(-1.3, -0.5)), "left": -2.6, "codominant": -2.1}[plan.dominance]
         _, angle = frame.cylindrical(ring)
         ring = ring[angle > last]
-        tangent = whole[min(split + 8, len(whole) - 1)] - whole[split]
         start = whole[split]
         path = s.route(start, ring[0], height=3.0)
         p = smooth(resample(np.concatenate([start[None], path[1:-1], ring])), 3.0)
         p[0] = start
-        del tangent
         self.drafts.append(Draft("LCX", "LCX", self._finish(p, 2.0), 0, split))
 
     def _anterior_groove(self, stop: float) -> FloatArray:
         s = self.surface
         frame = s.left_frame
         p = s.groove(s.lv, s.rv)
-        t, angle = frame.cylindrical(p)
+        _t, angle = frame.cylindrical(p)
         up = (angle > 0.3) & (angle < 3.1)
         line = self._band(p[up], frame, 0.02, min(stop, 0.97), by="height", steps=20)
         if stop > 0.97:
@@ -236,7 +246,7 @@ class TreeGrower:
     # -- side branches -------------------------------------------------------------------------------------------
 
     def _at(self, parent: int, fraction: float) -> int:
-        return int(round(fraction * (len(self.drafts[parent].points) - 1)))
+        return round(fraction * (len(self.drafts[parent].points) - 1))
 
     def _child(self, name: str, vessel: str, parent: int, index: int, way: FloatArray, *, height: float = 1.6, hug: float = 0.1) -> bool:
         """Attach a branch that leaves its parent at `index` and follows waypoints; dropped if it cannot grow 10 mm."""
@@ -280,7 +290,6 @@ class TreeGrower:
         left, right = s.left_frame, s.right_frame
         lm, lad, lcx, rca = 0, 1, 2, 3
         if plan.ramus:
-            t0, a0 = left.cylindrical(self.drafts[lad].points[12:13])
             self._child(
                 "RI", "RI", lm, len(self.drafts[lm].points) - 1,
                 self._on_ventricle(left, [(0.12, 0.95), (0.35, 0.75), (rng.uniform(0.5, 0.75), 0.6)]),
@@ -328,12 +337,15 @@ class TreeGrower:
                 self._child(f"{letter}-PDA", vessel, parent, end, line)
         if letter == "R" and plan.dominance == "codominant":
             return
-        for k in range(int(rng.choice([1, 2], p=[0.65, 0.35]))):
-            a = float(rng.uniform(-1.75, -1.35)) + 0.45 * k
+        wanted, grown = int(rng.choice([1, 2], p=[0.65, 0.35])), 0
+        for k in range(wanted + 3):
+            if grown == wanted:
+                break
+            a = float(rng.uniform(-1.85, -1.25)) + 0.4 * grown
             way = self._on_ventricle(left, [(0.08, a - 0.25), (0.25, a), (float(rng.uniform(0.45, 0.7)), a + 0.15)])
-            name = f"{letter}-PLB" if k == 0 else f"{letter}-PLB{k + 1}"
-            root = end if letter == "R" else max(0, end - 12 - 20 * k)
-            self._child(name, vessel, parent, root, way)
+            name = f"{letter}-PLB" if grown == 0 else f"{letter}-PLB{grown + 1}"
+            root = end - (12 * grown if letter == "R" else 12 + 16 * k)
+            grown += self._child(name, vessel, parent, max(0, root), way)
 
     def _right_branches(self, right: Frame, rca: int) -> None:
         rng = self.rng
@@ -343,7 +355,7 @@ class TreeGrower:
             self._child("conus", "RCA", rca, index, way, height=1.3)
         for k in range(int(rng.choice([1, 2]))):
             spot = self._at(rca, float(rng.uniform(0.38, 0.55)) - 0.15 * k)
-            t, angle = right.cylindrical(self.drafts[rca].points[spot][None])
+            _, angle = right.cylindrical(self.drafts[rca].points[spot][None])
             a0 = float(angle[0])
             way = self._on_ventricle(right, [(0.18, a0 - 0.05), (0.4, a0 - 0.1), (float(rng.uniform(0.5, 0.8)), a0 - 0.2)])
             self._child("AM" if k == 0 else "RVB", "RCA", rca, spot, way, height=1.3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from models.phantom.surface import Surface, resample, smooth
@@ -18,7 +20,7 @@ def draw_veins(rng: np.random.Generator, surface: Surface, drafts: list[Draft]) 
     _, angle = s.left_frame.cylindrical(ring)
     edges = np.linspace(1.4, -2.9, 22)
     line = []
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in itertools.pairwise(edges):
         here = (angle < a) & (angle >= b)
         if here.sum() >= 2:
             line.append(np.median(ring[here], axis=0))
@@ -31,7 +33,9 @@ def draw_veins(rng: np.random.Generator, surface: Surface, drafts: list[Draft]) 
         p = np.concatenate([front, np.asarray(line)])
         p = s.settle(smooth(resample(p), 4.0), np.full(len(resample(p)), 3.2), rounds=40, hug=0.05)
         end = s.mean_point(s.ra < 0.0)
-        tail = p[-1] + np.linspace(0, 1, 10)[1:, None] * np.clip(1.0, 0, 12.0 / max(np.linalg.norm(end - p[-1]), 1e-6)) * (end - p[-1])
+        way = end - p[-1]
+        share = min(1.0, 12.0 / max(float(np.linalg.norm(way)), 1e-6))
+        tail = p[-1] + np.linspace(0, share, 10)[1:, None] * way
         p = np.concatenate([p, tail])
         u = np.linspace(0, 1, len(p))
         radius = (0.9 + 1.1 * u + 2.2 * np.clip((u - 0.62) / 0.3, 0, 1)) * float(rng.uniform(0.8, 1.15))
@@ -45,7 +49,7 @@ def draw_veins(rng: np.random.Generator, surface: Surface, drafts: list[Draft]) 
     return tuple(out)
 
 
-def draw_lung_vessels(rng: np.random.Generator, grid: Grid, organs: dict[str, FloatArray]) -> tuple[Tube, ...]:
+def draw_lung_vessels(rng: np.random.Generator, grid: Grid) -> tuple[Tube, ...]:
     """Vessels that branch from both hila into the lungs."""
     centre = np.asarray(grid.origin) + 0.5 * grid.spacing * (np.asarray(grid.shape[::-1]) - 1)
     out: list[Tube] = []
