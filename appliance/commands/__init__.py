@@ -1,1 +1,1 @@
-"""The commands of ``python -m appliance``, one file each: ``add_arguments`` says what it takes, ``run`` does it and returns the exit status."""
+"""The commands of ``python -m appliance``, one file each: ``add_arguments`` says what it takes, ``run`` does it and returns the status."""

@@ -13,9 +13,10 @@ from appliance.analysis.pipeline import Models, not_analysed
 from appliance.analysis.reading import read_source
 from appliance.commands.progress import ProgressBar
 from appliance.errors import CoronetError, DeclinedError
-from appliance.findings import Findings
+from appliance.findings import Findings, Status
 from appliance.settings import PrinterSettings, Settings, load_settings
-from appliance.workflow.draft import make_draft, preview_release, read_draft
+from appliance.workflow.draft import make_draft, preview_release
+from appliance.workflow.draft_folder import read_draft
 
 EXIT = {"analysed": 0, "failed": 1, "declined": 3}
 PAGE = PrinterSettings(name="film", host="localhost", port=104, ae_title="FILM")
@@ -40,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         findings = _analyse(options, settings, out, bar)
     except CoronetError as error:
-        status = "declined" if isinstance(error, DeclinedError) else "failed"
+        status: Status = "declined" if isinstance(error, DeclinedError) else "failed"
         findings = not_analysed(status, error.reason)
         out.mkdir(parents=True, exist_ok=True)
         (out / "findings.json").write_bytes(findings.to_json())

@@ -1,14 +1,6 @@
 """From a study's images to the draft that a person looks at, and from the approved draft to films and DICOM objects.
 
-Used alike by the analyst process and by the command line. A draft is a folder that appears whole or not at all:
-
-    findings.json            the contract of ARCHITECTURE.md, 'The findings file'
-    header.json, source.json whose study it is, which instances it was made from
-    report.json, report.pdf  the report as text and as pages
-    key-views/               index.json and a PNG per key view
-    structures.npz           the heart's structures, to make the pictures again after a correction
-    objects/                 DICOM objects
-    film/                    film pages, a folder per page size
+Used alike by the analyst process and by the command line.
 """
 
 from __future__ import annotations
@@ -16,9 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -28,8 +18,9 @@ from PIL import Image
 from pydicom.uid import generate_uid
 
 from appliance.analysis.cadrads import apply_corrections
+from appliance.analysis.golden import check_models
 from appliance.analysis.pipeline import Models, Progress, analyze
-from appliance.analysis.reading import StudyInput
+from appliance.analysis.reading import StudyInput, read_series
 from appliance.film.pages import make_film_pages
 from appliance.findings import Findings, Grade
 from appliance.imaging.keyviews import make_key_views
@@ -38,33 +29,18 @@ from appliance.report.pdf import make_pdf
 from appliance.report.text import write_report
 from appliance.settings import PrinterSettings, Settings
 from appliance.study import Approval, FilmPage, KeyView, ReportText, StudyHeader
-from appliance.volume import Geometry, LabelMap
+from appliance.workflow.draft_folder import (
+    Draft,
+    read_draft,
+    read_structures,
+    whole_folder,
+    write_key_views,
+    write_structures,
+)
+from appliance.workflow.release import Released
 
 ANALYSIS_SHARE = 0.8
 """Part of a draft's time that the analysis takes; pictures and report take the rest."""
-
-Source = tuple[tuple[str, str], ...]
-"""(SOP class UID, SOP instance UID) of each source image."""
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A draft read back from its folder."""
-
-    folder: Path
-    findings: Findings
-    header: StudyHeader
-    source: Source
-    report: ReportText
-    key_views: tuple[KeyView, ...]
-
-
-@dataclass(frozen=True)
-class Release:
-    """What an approval releases: DICOM objects for the archive, and film pages by printer name."""
-
-    objects: tuple[Path, ...]
-    pages: Mapping[str, tuple[Path, ...]]
 
 
 def make_draft(
@@ -88,7 +64,7 @@ def make_draft(
         if progress is not None:
             progress(stage, ANALYSIS_SHARE * part)
 
-    def drawing(part: float) -> None:
+    def drawing(_: str, part: float) -> None:
         if progress is not None:
             progress("key_views", ANALYSIS_SHARE + (1 - ANALYSIS_SHARE) * part)
 
@@ -96,15 +72,15 @@ def make_draft(
     analysis = analyze(study, models=models, progress=analysing, timing=timing)
     findings, views = analysis.findings, list[KeyView]()
     seconds = dict(findings.timing_s)
-    with _whole_folder(folder) as part:
+    with whole_folder(folder) as part:
         if findings.status == "analysed" and analysis.heart is not None:
             start = time.perf_counter()
             structures = analysis.heart.structures
             views = make_key_views(study.main.volume, findings, structures=structures, progress=drawing)
-            _write_structures(structures, part)
+            write_structures(structures, part)
             seconds["key_views"] = round(time.perf_counter() - start, 3)
         start = time.perf_counter()
-        _write_key_views(views, part / "key-views")
+        write_key_views(views, part / "key-views")
         (part / "header.json").write_bytes(msgspec.json.encode(header))
         (part / "source.json").write_bytes(msgspec.json.encode(study.main.sop_instances))
         _write_report(part, header, findings, views, approval=None, institution=settings.policy.institution)
@@ -115,22 +91,6 @@ def make_draft(
     return findings
 
 
-def read_draft(folder: Path) -> Draft:
-    """Read a draft back.
-
-    Raises:
-        OSError, msgspec.ValidationError: the folder is not a draft.
-    """
-    return Draft(
-        folder=folder,
-        findings=Findings.read(folder / "findings.json"),
-        header=msgspec.json.decode((folder / "header.json").read_bytes(), type=StudyHeader),
-        source=msgspec.json.decode((folder / "source.json").read_bytes(), type=Source),
-        report=msgspec.json.decode((folder / "report.json").read_bytes(), type=ReportText),
-        key_views=tuple(_read_key_views(folder / "key-views")),
-    )
-
-
 def correct_draft(folder: Path, corrected: Path, *, corrections: Mapping[int, Grade], institution: str = "") -> Findings:
     """A new draft folder with corrected grades: findings, scores, CAD-RADS and report follow; pictures are linked, not drawn again.
 
@@ -139,7 +99,7 @@ def correct_draft(folder: Path, corrected: Path, *, corrections: Mapping[int, Gr
     """
     draft = read_draft(folder)
     findings = apply_corrections(draft.findings, corrections)
-    with _whole_folder(corrected) as part:
+    with whole_folder(corrected) as part:
         for name in ("header.json", "source.json", "structures.npz"):
             os.link(folder / name, part / name)
         shutil.copytree(folder / "key-views", part / "key-views", copy_function=os.link)
@@ -156,7 +116,7 @@ def make_release(
     study: Callable[[], StudyInput],
     settings: Settings,
     progress: Progress | None = None,
-) -> Release:
+) -> Released:
     """Make what an approval releases, in a new folder ``released`` that appears whole.
 
     Args:
@@ -171,7 +131,7 @@ def make_release(
         draft = read_draft(folder)
         views = _current_views(draft, study, progress)
         institution = settings.policy.institution
-        with _whole_folder(released) as part:
+        with whole_folder(released) as part:
             report = _write_report(part, draft.header, draft.findings, views, approval=approval, institution=institution)
             shutil.copy2(folder / "findings.json", part / "findings.json")
             objects = make_objects(
@@ -189,7 +149,7 @@ def make_release(
             for printer in settings.printer:
                 _write_pages(part, draft, views, printer, approval=approval, institution=institution)
     pages = {printer.name: tuple(sorted((released / "film" / _page_folder(printer)).glob("*.png"))) for printer in settings.printer}
-    return Release(objects=tuple(sorted((released / "objects").glob("*.dcm"))), pages=pages)
+    return Released(objects=tuple(sorted((released / "objects").glob("*.dcm"))), pages=pages)
 
 
 def preview_release(draft: Draft, folder: Path, *, printer: PrinterSettings | None = None, institution: str = "", now: datetime) -> None:
@@ -216,13 +176,17 @@ def load_pages(paths: Sequence[Path], *, printer: PrinterSettings) -> list[FilmP
     ]
 
 
+def _one_series(images: Sequence[Path]) -> StudyInput:
+    return StudyInput(main=read_series(images), phases=(), calcium=None)
+
+
 def _current_views(draft: Draft, study: Callable[[], StudyInput], progress: Progress | None) -> list[KeyView]:
     """The draft's key views; drawn again where a corrected grade is written in them."""
     if all(lesion.grade_source == "measured" for lesion in draft.findings.lesions):
         return list(draft.key_views)
-    structures = _read_structures(draft.folder)
+    structures = read_structures(draft.folder)
     volume = study().main.volume
-    drawing = None if progress is None else lambda part: progress("key_views", part)
+    drawing = None if progress is None else lambda _, part: progress("key_views", part)
     return make_key_views(volume, draft.findings, structures=structures, progress=drawing)
 
 
@@ -266,43 +230,6 @@ def _page_folder(printer: PrinterSettings) -> str:
     return f"{columns}x{rows}-{printer.orientation.lower()}"
 
 
-def _write_key_views(views: Sequence[KeyView], folder: Path) -> None:
-    folder.mkdir()
-    index = []
-    for view in views:
-        Image.fromarray(view.image).save(folder / f"{view.id}.png", compress_level=1)
-        index.append({name: getattr(view, name) for name in KeyView.__dataclass_fields__ if name != "image"})
-    (folder / "index.json").write_bytes(msgspec.json.format(msgspec.json.encode(index), indent=2))
-
-
-def _read_key_views(folder: Path) -> Iterator[KeyView]:
-    for entry in msgspec.json.decode((folder / "index.json").read_bytes()):
-        with Image.open(folder / f"{entry['id']}.png") as picture:
-            image = np.asarray(picture.convert("RGB"))
-        pairs = {name: tuple(entry[name]) for name in ("pixel_spacing_mm", "window") if entry[name] is not None}
-        yield KeyView(**{**entry, **pairs, "image": image})
-
-
-def _write_structures(structures: LabelMap, folder: Path) -> None:
-    geometry = structures.geometry
-    np.savez_compressed(
-        folder / "structures.npz",
-        labels=structures.labels,
-        spacing=geometry.spacing,
-        origin=geometry.origin,
-        direction=geometry.direction,
-    )
-
-
-def _read_structures(folder: Path) -> LabelMap:
-    with np.load(folder / "structures.npz") as data:
-        labels = data["labels"]
-        z, y, x = labels.shape
-        spacing, origin = (tuple(float(value) for value in data[name]) for name in ("spacing", "origin"))
-        geometry = Geometry((z, y, x), (spacing[0], spacing[1], spacing[2]), (origin[0], origin[1], origin[2]), data["direction"])
-    return LabelMap(labels, geometry)
-
-
 def _repeatable_uids(study_uid: str, name: str) -> Callable[[], str]:
     """UIDs that are the same when the same release is made again after a crash, so that a PACS never gets it twice."""
     count = 0
@@ -315,23 +242,48 @@ def _repeatable_uids(study_uid: str, name: str) -> Callable[[], str]:
     return next_uid
 
 
-@contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
-    """A folder to fill that takes its name only when the block ends without an error, and is on the disk then."""
-    part = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    yield part
-    for path in sorted(part.rglob("*"), reverse=True):
-        _flush(path)
-    _flush(part)
-    part.rename(folder)
-    _flush(folder.parent)
+class StudyDrafts:
+    """What the analyst process does to a study; the models are loaded by its self-test and kept.
 
+    Args:
+        settings: engine, printers, institution.
+    """
 
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    def __init__(self, *, settings: Settings) -> None:
+        self._settings = settings
+        self._models: Models | None = None
+
+    def self_test(self) -> str:
+        """Load the models and run the golden case; the engine in words.
+
+        Raises:
+            InferenceError: a model is missing or altered, or gives other answers than it should.
+        """
+        wanted = self._settings.analysis
+        models = Models.load(catalog=wanted.catalog, engine=wanted.engine, threads=wanted.threads)
+        check_models(models)
+        self._models = models
+        return f"{models.engine.name} {models.engine.precision}"
+
+    def draft(self, images: Sequence[Path], folder: Path, *, progress: Progress) -> Findings:
+        """Analyse a series and write its draft; a folder that is there already was finished before a restart and is read.
+
+        Raises:
+            CoronetError: a stage failed.
+        """
+        if folder.exists():
+            return read_draft(folder).findings
+        if self._models is None:
+            self.self_test()
+        models = self._models
+        assert models is not None  # noqa: S101 - set by the self-test
+        start = time.perf_counter()
+        progress("read", 0.0)
+        study = _one_series(images)
+        seconds = round(time.perf_counter() - start, 3)
+        return make_draft(study, folder, models=models, settings=self._settings, progress=progress, timing={"read": seconds})
+
+    def release(self, images: Sequence[Path], folder: Path, released: Path, *, approval: Approval, progress: Progress) -> Released:
+        """Make films and objects of an approved draft."""
+        settings = self._settings
+        return make_release(folder, released, approval=approval, study=lambda: _one_series(images), settings=settings, progress=progress)

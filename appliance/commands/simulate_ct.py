@@ -1,0 +1,72 @@
+"""``appliance simulate-ct``: a virtual patient on a virtual CT, pushed over C-STORE or written to a folder, with the exact truth beside it."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from appliance.dicom.sender import send
+from appliance.settings import DestinationSettings
+from models.phantom import draw_patient, draw_scan
+from models.phantom.series import KINDS, write_series
+
+PEER = re.compile(r"(?P<ae>[^@]{1,16})@(?P<host>[^:]+):(?P<port>\d{1,5})\Z")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("--seed", type=int, default=1, help="which virtual patient")
+    parser.add_argument("--kind", choices=KINDS, default="ccta", help="which series the scanner sends")
+    parser.add_argument("--slices", type=int, default=280)
+    parser.add_argument("--study", default="", help="text that tells studies of one patient apart")
+    parser.add_argument("--out", type=Path, help="write the files here (with truth.json) and keep them")
+    parser.add_argument("--files", type=Path, help="push the files of this folder instead of making new ones")
+    parser.add_argument("--to", type=_peer, metavar="AE@HOST:PORT", help="push them there")
+    parser.add_argument("--calling", default="VIRTUALCT", help="own AE title")
+
+
+def run(options: argparse.Namespace) -> int:
+    """0 if everything was made and, with ``--to``, accepted; 1 if an image was refused."""
+    if options.out is None and options.to is None:
+        sys.stderr.write("nothing to do: give --out, --to, or both\n")
+        return 2
+    if options.files is not None:
+        return _push(sorted(options.files.glob("*.dcm")), options)
+    if options.out is not None:
+        return _push(_make(options, options.out), options)
+    with tempfile.TemporaryDirectory() as folder:
+        return _push(_make(options, Path(folder)), options)
+
+
+def _make(options: argparse.Namespace, folder: Path) -> list[Path]:
+    start = time.perf_counter()
+    patient, scan = draw_patient(options.seed), draw_scan(options.seed)
+    files = write_series(patient, scan, folder, kind=options.kind, slices=options.slices, study=options.study)
+    sys.stdout.write(f"scanned: {len(files)} images in {time.perf_counter() - start:.1f} s\n")
+    return files
+
+
+def _push(files: list[Path], options: argparse.Namespace) -> int:
+    if options.to is None:
+        return 0
+    ae_title, host, port = options.to
+    destination = DestinationSettings(name="simulate-ct", host=host, port=port, ae_title=ae_title, calling_ae_title=options.calling)
+    start = time.perf_counter()
+    outcomes = send(destination, files)
+    refused = [outcome for outcome in outcomes if not outcome.accepted]
+    sys.stdout.write(f"pushed: {len(outcomes) - len(refused)} of {len(files)} images accepted in {time.perf_counter() - start:.1f} s\n")
+    for outcome in refused[:5]:
+        reason = outcome.reason
+        sys.stderr.write(f"{outcome.path.name}: {reason.en if reason else outcome.status}\n")
+    return 1 if refused else 0
+
+
+def _peer(text: str) -> tuple[str, str, int]:
+    match = PEER.match(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not AE@HOST:PORT")
+    return match["ae"], match["host"], int(match["port"])
