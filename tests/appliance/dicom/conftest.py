@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,13 +50,18 @@ StartDoor = Callable[..., Door]
 
 
 @pytest.fixture
-def start_door(tmp_path: Path) -> Iterator[StartDoor]:
-    """Start receivers with changed settings; they are stopped after the test."""
+def start_door() -> Iterator[StartDoor]:
+    """Start receivers with changed settings; they are stopped after the test.
+
+    The spool lies in memory where that is possible: its many fsyncs are for the archive's own tests.
+    """
     started: list[Door] = []
+    memory = Path("/dev/shm")  # noqa: S108 - a folder of random name below it
+    root = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
 
     def start(*, minimum_free_bytes: int = 0, **changes: Any) -> Door:
         settings = ReceiverSettings(port=free_port(), minimum_free_bytes=minimum_free_bytes, **changes)
-        folder = tmp_path / f"door-{len(started)}"
+        folder = root / f"door-{len(started)}"
         database = Database(folder / "coronet.db")
         spool = Spool(database=database, root=folder / "spool", clock=SystemClock(), minimum_free_bytes=minimum_free_bytes)
         receiver = Receiver(settings, store=spool)
@@ -68,6 +75,7 @@ def start_door(tmp_path: Path) -> Iterator[StartDoor]:
         door.receiver.stop(grace_s=5)
         door.spool.close()
         door.database.close()
+    shutil.rmtree(root)
 
 
 @pytest.fixture
