@@ -1,4 +1,4 @@
-"""``appliance simulate-ct``: a virtual patient on a virtual CT, pushed over C-STORE or written to a folder, with the exact truth beside it."""
+"""``appliance simulate-ct``: a virtual patient on a virtual CT, pushed over C-STORE or written to a folder with the truth beside it."""
 
 from __future__ import annotations
 
