@@ -80,16 +80,19 @@ class InstanceIndex:
             ).fetchone()
             return row is not None
 
-    def not_enlisted(self, study: str, *, destination: str) -> list[Instance]:
-        """Usable instances of a study that no outbox row for the destination holds yet."""
+    def with_unrelayed(self) -> list[str]:
+        """Keys of the studies with images that have not been offered to the outbox yet."""
         with self._database.reading() as connection:
-            rows = connection.execute(
-                "SELECT * FROM instances WHERE study = ? AND problem IS NULL AND id NOT IN (SELECT file.instance FROM outbox_files AS file"
-                " JOIN outbox ON outbox.id = file.outbox WHERE outbox.study = ? AND outbox.destination = ? AND file.instance IS NOT NULL)"
-                " ORDER BY id",
-                (study, study, destination),
-            )
-            return [self._instance(row) for row in rows]
+            rows = connection.execute("SELECT DISTINCT study FROM instances WHERE relayed = 0 AND study IS NOT NULL AND problem IS NULL")
+            return [row["study"] for row in rows]
+
+    def take_unrelayed(self, study: str) -> list[Instance]:
+        """Usable images of a study that were not taken here before; part of the transaction that enlists them."""
+        with self._database.transaction() as connection:
+            rows = connection.execute("SELECT * FROM instances WHERE study = ? AND relayed = 0 AND problem IS NULL ORDER BY id", (study,))
+            images = [self._instance(row) for row in rows]
+            connection.execute("UPDATE instances SET relayed = 1 WHERE study = ? AND relayed = 0 AND problem IS NULL", (study,))
+            return images
 
     def _instance(self, row: sqlite3.Row) -> Instance:
         return Instance(

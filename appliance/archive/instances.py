@@ -37,7 +37,6 @@ STATUS_CONFLICT = 0xC111
 make the sender try again for ever, and no success, since what was sent is not what is kept."""
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*\Z")
-_NAME = re.compile(r"[0-9a-f]{64}\.dcm\Z")
 
 
 class InstanceStore(Protocol):
@@ -175,25 +174,23 @@ class Spool:
         Unfinished files are removed, whole files without a row (renamed, but the power went before the commit) are taken in, associations
         left open are closed as lost. Nothing that has a row is touched; rows whose file is missing are reported.
         """
-        swept = adopted = 0
-        foreign: list[Path] = []
-        for folder in sorted(self._root.glob("[0-9a-f][0-9a-f]")):
-            for path in sorted(folder.iterdir()):
-                if path.name.endswith(PART):
-                    path.unlink()
-                    swept += 1
-                elif not _NAME.match(path.name):
-                    foreign.append(path)
-                elif (orphan := self._orphan(path)) is not None:
-                    if orphan is _FOREIGN:
-                        foreign.append(path)
-                    else:
-                        self._insert(orphan)
-                        adopted += 1
         with self._database.transaction() as connection:
             connection.execute("UPDATE associations SET closed_at = ?, outcome = 'lost' WHERE closed_at IS NULL", (self._clock.wall(),))
-            uids = [row["sop_instance_uid"] for row in connection.execute("SELECT sop_instance_uid FROM instances")]
-        missing = tuple(uid for uid in uids if not self.path(uid).exists())
+            uids = {instance_name(row["sop_instance_uid"]): row["sop_instance_uid"] for row in connection.execute(_ALL_UIDS)}
+        swept = adopted = 0
+        foreign: list[Path] = []
+        for path in sorted(self._root.glob("[0-9a-f][0-9a-f]/*")):
+            if path.name.endswith(PART):
+                path.unlink()
+                swept += 1
+            elif f"{path.parent.name}/{path.name}" not in uids:
+                orphan = self._orphan(path)
+                if orphan is None:
+                    foreign.append(path)
+                else:
+                    self._insert(orphan)
+                    adopted += 1
+        missing = tuple(uid for name, uid in uids.items() if not (self._root / name).exists())
         return Recovery(swept=swept, adopted=adopted, foreign=tuple(foreign), missing=missing)
 
     def _kept(self, sop_instance_uid: str) -> sqlite3.Row | None:
@@ -231,18 +228,15 @@ class Spool:
             )  # fmt: skip
 
     def _orphan(self, path: Path) -> _Row | None:
-        """The row that a file without one should have; None if it has one; `_FOREIGN` if the file is not an instance of ours."""
+        """The row that a file without one should have; None if the file is not a whole instance at its own place."""
         try:
-            with path.open("rb") as file:
-                meta = pydicom.filereader.read_partial(file, stop_when=lambda *_: True).file_meta
+            meta = pydicom.filereader.read_file_meta_info(path)
             uid, sop_class, syntax = (str(meta[keyword].value) for keyword in _META)
+            data = path.read_bytes()
         except (OSError, InvalidDicomError, KeyError, EOFError, ValueError, AttributeError):
-            return _FOREIGN
-        if instance_name(uid) != f"{path.parent.name}/{path.name}":
-            return _FOREIGN
-        if self._kept(uid) is not None:
             return None
-        data = path.read_bytes()
+        if instance_name(uid) != f"{path.parent.name}/{path.name}":
+            return None
         return _Row(uid, sop_class, syntax, hashlib.sha256(data).hexdigest(), content_digest(data), len(data), None)
 
 
@@ -257,7 +251,7 @@ class _Row:
     association: int | None
 
 
-_FOREIGN = _Row("", "", "", "", "", 0, None)
+_ALL_UIDS = "SELECT sop_instance_uid FROM instances"
 _META = ("MediaStorageSOPInstanceUID", "MediaStorageSOPClassUID", "TransferSyntaxUID")
 
 

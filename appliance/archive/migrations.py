@@ -55,9 +55,11 @@ CREATE TABLE instances (
     association INTEGER REFERENCES associations (id),
     study TEXT REFERENCES studies (key),
     series_uid TEXT,
+    relayed INTEGER NOT NULL DEFAULT 0,
     problem BLOB
 ) STRICT;
 CREATE INDEX instances_unsorted ON instances (id) WHERE study IS NULL AND problem IS NULL;
+CREATE INDEX instances_to_relay ON instances (study) WHERE relayed = 0 AND study IS NOT NULL;
 CREATE INDEX instances_by_study ON instances (study, series_uid);
 CREATE INDEX instances_by_association ON instances (association);
 
@@ -84,12 +86,10 @@ CREATE TABLE outbox_files (
     outbox INTEGER NOT NULL REFERENCES outbox (id),
     position INTEGER NOT NULL,
     path TEXT NOT NULL,
-    instance INTEGER REFERENCES instances (id),
     accepted INTEGER NOT NULL,
     status INTEGER,
     PRIMARY KEY (outbox, position)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX outbox_files_by_instance ON outbox_files (instance);
 
 CREATE TABLE users (
     id TEXT PRIMARY KEY,

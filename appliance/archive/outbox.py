@@ -9,7 +9,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -25,17 +24,16 @@ State = Literal["pending", "sending", "done", "retrying"]
 
 MAYBE_PRINTED = Reason(
     code="ARC-040",
-    zh="打印中途设备重启,胶片可能已打印;请核对打印机后点“重试”",
-    en="the appliance restarted while printing, the films may be out already; look at the printer, then press retry",
+    zh="打印被中断,胶片可能已打印;请核对打印机后点“重试”",
+    en="printing was interrupted, the films may be out already; look at the printer, then press retry",
 )
 
 
 @dataclass(frozen=True)
 class OutboxFile:
-    """One file of a row. ``path`` is relative to the data folder; ``instance`` is its row in the index if it is a source image."""
+    """One file of a row; ``path`` is relative to the data folder."""
 
     path: str
-    instance: int | None = None
     accepted: bool = False
     status: int | None = None
 
@@ -80,9 +78,9 @@ class Outbox:
         self._clock = clock
 
     def add(
-        self, *, study: str, generation: int, destination: str, kind: Kind, purpose: Purpose, description: str, files: Sequence[OutboxFile]
+        self, *, study: str, generation: int, destination: str, kind: Kind, purpose: Purpose, description: str, files: Sequence[str]
     ) -> int:
-        """Enlist one piece of work; returns its number."""
+        """Enlist one piece of work; ``files`` are paths relative to the data folder. Returns its number."""
         with self._database.transaction() as connection:
             cursor = connection.execute(
                 "INSERT INTO outbox (study, generation, destination, kind, purpose, description, state, attempts, created_at, held)"
@@ -91,8 +89,8 @@ class Outbox:
             )
             number = int(cursor.lastrowid or 0)
             connection.executemany(
-                "INSERT INTO outbox_files (outbox, position, path, instance, accepted, status) VALUES (?, ?, ?, ?, 0, NULL)",
-                [(number, position, file.path, file.instance) for position, file in enumerate(files)],
+                "INSERT INTO outbox_files (outbox, position, path, accepted, status) VALUES (?, ?, ?, 0, NULL)",
+                [(number, position, path) for position, path in enumerate(files)],
             )
         return number
 
@@ -111,14 +109,13 @@ class Outbox:
             ).rowcount
         return stores + prints
 
-    def next_for(self, destination: str) -> OutboxRow | None:
-        """The oldest row of a destination that is neither done nor held."""
+    def waiting_for(self, destination: str) -> list[OutboxRow]:
+        """Rows of a destination that are neither done nor held, without their files, oldest first."""
         with self._database.reading() as connection:
-            row = connection.execute(
-                "SELECT * FROM outbox WHERE destination = ? AND state <> 'done' AND held = 0 ORDER BY attempts > 0, id LIMIT 1",
-                (destination,),
-            ).fetchone()
-            return None if row is None else _row(connection, row)
+            rows = connection.execute(
+                "SELECT * FROM outbox WHERE destination = ? AND state <> 'done' AND held = 0 ORDER BY id", (destination,)
+            )
+            return [_row(row, ()) for row in rows]
 
     def get(self, number: int) -> OutboxRow:
         """The row with that number.
@@ -130,13 +127,13 @@ class Outbox:
             row = connection.execute("SELECT * FROM outbox WHERE id = ?", (number,)).fetchone()
             if row is None:
                 raise KeyError(number)
-            return _row(connection, row)
+            return _with_files(connection, row)
 
     def of_study(self, study: str) -> list[OutboxRow]:
         """All rows of a study, oldest first."""
         with self._database.reading() as connection:
             rows = connection.execute("SELECT * FROM outbox WHERE study = ? ORDER BY id", (study,)).fetchall()
-            return [_row(connection, row) for row in rows]
+            return [_with_files(connection, row) for row in rows]
 
     def undelivered(self, study: str, *, generation: int) -> int:
         """How many rows with results of that generation are not done."""
@@ -184,14 +181,23 @@ class Outbox:
         with self._database.transaction() as connection:
             return connection.execute("UPDATE outbox SET held = 0 WHERE study = ? AND held = 1", (study,)).rowcount
 
-    def destinations(self) -> list[str]:
-        """Names of all destinations with rows that are not done."""
-        with self._database.reading() as connection:
-            return [row["destination"] for row in connection.execute("SELECT DISTINCT destination FROM outbox WHERE state <> 'done'")]
+    def unreachable(self, known: Sequence[str], *, reason: Reason) -> int:
+        """Mark rows for destinations that are not among the known ones; returns how many. They go when their destination is back."""
+        marks = ", ".join("?" * len(known))
+        with self._database.transaction() as connection:
+            return connection.execute(
+                f"UPDATE outbox SET state = 'retrying', next_attempt_at = NULL, last_error = ?"  # noqa: S608 - only marks
+                f" WHERE state <> 'done' AND held = 0 AND destination NOT IN ({marks})",
+                (msgspec.json.encode(reason), *known),
+            ).rowcount
 
 
-def _row(connection: sqlite3.Connection, row: sqlite3.Row) -> OutboxRow:
+def _with_files(connection: sqlite3.Connection, row: sqlite3.Row) -> OutboxRow:
     files = connection.execute("SELECT * FROM outbox_files WHERE outbox = ? ORDER BY position", (row["id"],))
+    return _row(row, tuple(OutboxFile(path=file["path"], accepted=bool(file["accepted"]), status=file["status"]) for file in files))
+
+
+def _row(row: sqlite3.Row, files: tuple[OutboxFile, ...]) -> OutboxRow:
     return OutboxRow(
         id=row["id"],
         study=row["study"],
@@ -205,13 +211,5 @@ def _row(connection: sqlite3.Connection, row: sqlite3.Row) -> OutboxRow:
         next_attempt_at=row["next_attempt_at"],
         held=bool(row["held"]),
         last_error=None if row["last_error"] is None else msgspec.json.decode(row["last_error"], type=Reason),
-        files=tuple(
-            OutboxFile(path=file["path"], instance=file["instance"], accepted=bool(file["accepted"]), status=file["status"])
-            for file in files
-        ),
+        files=files,
     )
-
-
-def data_path(data: Path, file: OutboxFile) -> Path:
-    """Where a file of a row lies."""
-    return data / file.path

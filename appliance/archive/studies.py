@@ -16,7 +16,7 @@ from appliance.archive.clock import Clock
 from appliance.archive.database import Database
 from appliance.errors import ArchiveError, Reason
 from appliance.study import Approval, StudyHeader
-from appliance.worklist import Event, StudyRow, StudyState
+from appliance.worklist import StudyRow, StudyState
 
 EVENTS_KEPT = 10_000
 
@@ -133,6 +133,15 @@ class StudyStore:
             row = connection.execute("SELECT * FROM studies WHERE study_uid = ?", (study_uid,)).fetchone()
         return None if row is None else _record(row)
 
+    def report_progress(self, key: str, *, generation: int, stage: str, progress: float) -> bool:
+        """Note how far the analysis has come; False (and nothing noted) if the study is no longer being worked on for that generation."""
+        with self._database.transaction():
+            record = self.get(key)
+            if record.state not in {"analysing", "approved"} or record.generation != generation:
+                return False
+            self.save(msgspec.structs.replace(record, stage=stage, progress=progress))
+            return True
+
     def in_state(self, *states: StudyState) -> list[StudyRecord]:
         """All studies in one of the states: urgent ones first, then by arrival."""
         marks = ", ".join("?" * len(states))
@@ -155,8 +164,8 @@ class StudyStore:
             row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'study_events'").fetchone()
         return 0 if row is None else int(row["seq"])
 
-    def events_after(self, number: int) -> list[Event] | None:
-        """The changes after an event: for each study that changed, its last event and its row as it is now.
+    def events_after(self, number: int) -> list[tuple[int, StudyRecord]] | None:
+        """The changes after an event: for each study that changed, the number of its last event, and its row as it is now.
 
         Returns:
             None if some of the events after ``number`` are no longer kept, or ``number`` has not happened yet: ask for a snapshot.
@@ -171,7 +180,7 @@ class StudyStore:
                 " WHERE event.number > ? GROUP BY event.study ORDER BY max(event.number)",
                 (number,),
             )
-            return [Event(number=row["number"], key=row["key"], row=_record(row).row()) for row in rows]
+            return [(row["number"], _record(row)) for row in rows]
 
 
 _FIELDS = tuple(field.name for field in msgspec.structs.fields(StudyRecord))

@@ -21,16 +21,17 @@ from appliance.archive.audit import AuditTrail
 from appliance.archive.database import Database
 from appliance.archive.studies import StudyRecord, StudyStore
 from appliance.errors import Reason, WorkflowError
-from appliance.study import Approval
+from appliance.study import Approval, StudyHeader
 from appliance.worklist import STUDY_STATES, StudyState
 
 StudyEvent = Literal[
-    "image_arrived",  # an image that the present result does not depend on, or that comes while images are awaited
-    "late_image",  # an image that would change the result: it came after the study had been taken as complete
+    "images_arrived",  # images that the present result does not depend on, or that come while images are awaited
+    "late_images",  # images that would change the result: they came after the study had been taken as complete
     "completed",  # intake: the series is whole and quiet, and one that may be analysed
     "declined",  # intake or analysis: not a study for the analysis
     "claimed",  # the analyst takes the study
-    "interrupted",  # the analyst ended while it had the study
+    "interrupted",  # the analyst died while it had the study
+    "stopped",  # the analyst was told to stop while it had the study
     "analysed",  # the draft is on the disk
     "analysis_failed",  # a typed failure, or too many interruptions
     "retried",  # a person asks for another analysis
@@ -46,9 +47,9 @@ StudyEvent = Literal[
 EVENTS: tuple[StudyEvent, ...] = get_args(StudyEvent)
 
 Effect = Literal[
-    "count_image",  # images + 1
+    "count_images",  # from the facts
     "new_generation",  # generation + 1; draft, approval, reason, degree and progress go
-    "set_main_series",  # from the facts
+    "set_main_series",  # and the header of its images, from the facts
     "set_reason",  # from the facts
     "clear_reason",
     "count_attempt",  # attempts + 1
@@ -61,54 +62,54 @@ Effect = Literal[
 
 Cell = tuple[StudyState, tuple[Effect, ...]]
 
-_REOPEN: Cell = ("receiving", ("count_image", "new_generation"))
+_REOPEN: Cell = ("receiving", ("count_images", "new_generation"))
 
 STATE_TABLE: Mapping[tuple[StudyState, StudyEvent], Cell] = MappingProxyType(
     {
-        ("receiving", "image_arrived"): ("receiving", ("count_image",)),
+        ("receiving", "images_arrived"): ("receiving", ("count_images",)),
         ("receiving", "completed"): ("queued", ("set_main_series", "clear_reason", "reset_attempts")),
         ("receiving", "declined"): ("declined", ("set_reason",)),
         #
-        ("queued", "image_arrived"): ("queued", ("count_image",)),
-        ("queued", "late_image"): _REOPEN,
+        ("queued", "images_arrived"): ("queued", ("count_images",)),
+        ("queued", "late_images"): _REOPEN,
         ("queued", "claimed"): ("analysing", ("count_attempt", "clear_progress")),
-        ("queued", "analysis_failed"): ("failed", ("set_reason",)),
         #
-        ("analysing", "image_arrived"): ("analysing", ("count_image",)),
-        ("analysing", "late_image"): _REOPEN,
+        ("analysing", "images_arrived"): ("analysing", ("count_images",)),
+        ("analysing", "late_images"): _REOPEN,
         ("analysing", "interrupted"): ("queued", ("clear_progress",)),
+        ("analysing", "stopped"): ("queued", ("clear_progress", "reset_attempts")),
         ("analysing", "analysed"): ("draft", ("set_draft", "clear_progress", "clear_reason", "reset_attempts")),
         ("analysing", "declined"): ("declined", ("set_draft", "set_reason", "clear_progress", "reset_attempts")),
         ("analysing", "analysis_failed"): ("failed", ("set_reason", "clear_progress")),
         #
-        ("draft", "image_arrived"): ("draft", ("count_image",)),
-        ("draft", "late_image"): _REOPEN,
+        ("draft", "images_arrived"): ("draft", ("count_images",)),
+        ("draft", "late_images"): _REOPEN,
         ("draft", "corrected"): ("draft", ("set_draft",)),
         ("draft", "approved"): ("approving", ("set_approval", "clear_reason", "reset_attempts")),
         #
-        ("approving", "image_arrived"): ("approving", ("count_image",)),
-        ("approving", "late_image"): _REOPEN,
+        ("approving", "images_arrived"): ("approving", ("count_images",)),
+        ("approving", "late_images"): _REOPEN,
         ("approving", "undone"): ("draft", ("clear_approval",)),
         ("approving", "window_closed"): ("approved", ()),
         #
-        ("approved", "image_arrived"): ("approved", ("count_image",)),
-        ("approved", "late_image"): _REOPEN,
+        ("approved", "images_arrived"): ("approved", ("count_images",)),
+        ("approved", "late_images"): _REOPEN,
         ("approved", "release_begun"): ("approved", ("count_attempt",)),
         ("approved", "released"): ("delivering", ("reset_attempts", "clear_progress")),
         ("approved", "release_failed"): ("draft", ("clear_approval", "set_reason", "clear_progress", "reset_attempts")),
         #
-        ("delivering", "image_arrived"): ("delivering", ("count_image",)),
-        ("delivering", "late_image"): _REOPEN,
+        ("delivering", "images_arrived"): ("delivering", ("count_images",)),
+        ("delivering", "late_images"): _REOPEN,
         ("delivering", "delivery_done"): ("delivered", ()),
         #
-        ("delivered", "image_arrived"): ("delivered", ("count_image",)),
-        ("delivered", "late_image"): _REOPEN,
+        ("delivered", "images_arrived"): ("delivered", ("count_images",)),
+        ("delivered", "late_images"): _REOPEN,
         #
-        ("declined", "image_arrived"): _REOPEN,
-        ("declined", "late_image"): _REOPEN,
+        ("declined", "images_arrived"): _REOPEN,
+        ("declined", "late_images"): _REOPEN,
         #
-        ("failed", "image_arrived"): ("failed", ("count_image",)),
-        ("failed", "late_image"): _REOPEN,
+        ("failed", "images_arrived"): ("failed", ("count_images",)),
+        ("failed", "late_images"): _REOPEN,
         ("failed", "retried"): ("queued", ("clear_reason", "reset_attempts")),
     }
 )
@@ -117,7 +118,9 @@ STATE_TABLE: Mapping[tuple[StudyState, StudyEvent], Cell] = MappingProxyType(
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What comes with an event; each effect takes what it needs."""
 
+    images: int = 0
     main_series: str | None = None
+    header: StudyHeader | None = None
     reason: Reason | None = None
     draft: str | None = None
     cad_rads: str | None = None
@@ -129,9 +132,9 @@ Change = Callable[[StudyRecord, Facts], Mapping[str, Any]]
 _NEW_GENERATION = {"attempts": 0, "stage": None, "progress": None, "cad_rads": None, "reason": None, "approval": None, "draft": None}
 CHANGES: Mapping[Effect, Change] = MappingProxyType(
     {
-        "count_image": lambda study, _: {"images": study.images + 1},
+        "count_images": lambda study, facts: {"images": study.images + facts.images},
         "new_generation": lambda study, _: {**_NEW_GENERATION, "generation": study.generation + 1, "revision": study.revision + 1},
-        "set_main_series": lambda _, facts: {"main_series": facts.main_series},
+        "set_main_series": lambda study, facts: {"main_series": facts.main_series, "header": facts.header or study.header},
         "set_reason": lambda _, facts: {"reason": facts.reason},
         "clear_reason": lambda _study, _facts: {"reason": None},
         "count_attempt": lambda study, _: {"attempts": study.attempts + 1},
@@ -172,7 +175,7 @@ class StudyMachine:
     Attributes:
         database: for transactions that hold more than the transition.
         studies: the rows.
-        audit: every transition but the mere arrival of an image is recorded.
+        audit: every transition but the mere arrival of images is recorded.
     """
 
     database: Database
@@ -188,6 +191,7 @@ class StudyMachine:
         actor: str = "coronet",
         details: Mapping[str, Any] | None = None,
         generation: int | None = None,
+        revision: int | None = None,
     ) -> StudyRecord:
         """Carry out one transition, alone or as a part of the caller's transaction.
 
@@ -198,17 +202,20 @@ class StudyMachine:
             actor: user id of the person, or ``coronet``.
             details: further facts for the audit entry.
             generation: refuse if images came since: the event belongs to this generation.
+            revision: refuse if the draft has changed since: the event belongs to this revision.
 
         Raises:
-            WorkflowError: WF-001 the state does not allow it, WF-002 the generation is another.
+            WorkflowError: WF-001 the state does not allow it, WF-002 the generation is another, WF-003 the revision is another.
             ArchiveError: no such study.
         """
         with self.database.transaction():
             before = self.studies.get(key)
             if generation is not None and before.generation != generation:
                 raise WorkflowError("WF-002", zh="检查又收到了新影像", en="the study has received further images", study=key)
+            if revision is not None and before.revision != revision:
+                raise WorkflowError("WF-003", zh="草稿已更新,请重新查看", en="the draft has changed, look again", study=key)
             after = self.studies.save(next_record(before, event, facts or Facts()))
-            if event != "image_arrived" or after.state != before.state:
+            if event != "images_arrived" or after.state != before.state:
                 entry = {
                     "event": event,
                     "from": before.state,

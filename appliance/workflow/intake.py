@@ -1,0 +1,220 @@
+"""Intake: sorts arriving images into studies, says when a study is complete, and chooses the series to analyse.
+
+A series is complete when its associations are released, its geometry is whole and it has been quiet for a while; a study that stays
+incomplete is judged as it is after a longer silence. All timers run on the monotonic clock and start anew with the process, so neither a
+step of the clock nor a restart completes a study too early. What cannot be read is put aside visibly; nothing is ever dropped.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from appliance.archive.archive import Archive
+from appliance.archive.index import Instance
+from appliance.archive.studies import StudyRecord
+from appliance.errors import CoronetError, Reason, WorkflowError
+from appliance.settings import DestinationSettings, IntakeSettings
+from appliance.study import StudyHeader
+from appliance.workflow.states import Facts, StudyEvent, StudyMachine
+
+log = logging.getLogger(__name__)
+
+BATCH = 200
+"""Images sorted in one transaction."""
+TICK_S = 0.5
+IDLE_S = 5.0
+
+UNREADABLE = Reason(code="WF-012", zh="序列的影像信息无法解析", en="the headers of the series cannot be understood")
+NO_SERIES = Reason(code="WF-013", zh="检查中没有可分析的影像", en="the study holds no image that could be analysed")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found of one series: why it may not be analysed (None: it may), whether its geometry is whole, how many slices it has."""
+
+    series_uid: str
+    reason: Reason | None
+    complete: bool
+    slices: int
+    header: StudyHeader | None = None
+
+
+class Examiner(Protocol):
+    """Judges one series by its headers (no pixels)."""
+
+    def __call__(self, series_uid: str, paths: Sequence[Path]) -> Verdict:
+        """May raise a CoronetError where the images do not make a series; its reason is the verdict then."""
+        ...
+
+
+class Intake:
+    """See the module. One thread calls `step` or `run`.
+
+    Args:
+        archive: instances, studies, outbox.
+        machine: carries the transitions out.
+        settings: the quiet times.
+        destinations: those that send ``source`` get the images relayed.
+        examine: judges a series.
+        identify: reads study and series of one file.
+    """
+
+    def __init__(
+        self,
+        *,
+        archive: Archive,
+        machine: StudyMachine,
+        settings: IntakeSettings,
+        destinations: Sequence[DestinationSettings],
+        examine: Examiner,
+        identify: Callable[[Path], StudyHeader],
+    ) -> None:
+        self._archive = archive
+        self._machine = machine
+        self._settings = settings
+        self._relays = [each.name for each in destinations if each.enabled and "source" in each.send]
+        self._examine = examine
+        self._identify = identify
+        self._last_image: dict[str, float] = {}
+        self._verdicts: dict[str, tuple[int, list[Verdict]]] = {}
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until told to stop."""
+        watcher = self._archive.database.watcher()
+        while not stop.is_set():
+            waiting = self.step()
+            if waiting:
+                stop.wait(TICK_S)
+            else:
+                watcher.wait(IDLE_S, stopped=stop.wait)
+        watcher.close()
+
+    def step(self) -> bool:
+        """Sort what has arrived, then look at every study that is not complete; True while some timer runs."""
+        while self._sort_batch():
+            pass
+        receiving = self._archive.studies.in_state("receiving")
+        for study in receiving:
+            self._judge(study)
+        unrelayed = self._archive.index.with_unrelayed()
+        for key in unrelayed:
+            self._relay(key)
+        return bool(receiving or unrelayed)
+
+    # -- sorting
+
+    def _sort_batch(self) -> bool:
+        images = self._archive.index.unsorted(limit=BATCH)
+        read = [(image, self._identity(image)) for image in images]
+        with self._machine.transaction():
+            for image, identity in read:
+                if isinstance(identity, Reason):
+                    self._archive.index.quarantine(image.id, problem=identity)
+            sorted_images = [(image, identity) for image, identity in read if isinstance(identity, StudyHeader)]
+            for study_uid in dict.fromkeys(identity.study_uid for _, identity in sorted_images):
+                self._add_to_study([(image, identity) for image, identity in sorted_images if identity.study_uid == study_uid])
+        return len(images) == BATCH
+
+    def _identity(self, image: Instance) -> StudyHeader | Reason:
+        try:
+            return self._identify(image.path)
+        except WorkflowError as error:
+            log.warning("instance %d put aside: %s %s", image.id, error.code, error.details.get("cause", ""))
+            return error.reason
+
+    def _add_to_study(self, images: Sequence[tuple[Instance, StudyHeader]]) -> None:
+        first = images[0][1]
+        study = self._archive.studies.find(first.study_uid) or self._archive.studies.create(first)
+        for image, identity in images:
+            self._archive.index.sort(image.id, study=study.key, series_uid=identity.series_uid)
+        self._last_image[study.key] = self._archive.clock.monotonic()
+        series = {identity.series_uid for _, identity in images}
+        self._machine.apply(study.key, _arrival(study, series), facts=Facts(images=len(images)))
+
+    # -- completion
+
+    def _judge(self, study: StudyRecord) -> None:
+        quiet = self._quiet(study.key)
+        stalled = quiet >= self._settings.stalled_seconds
+        if quiet < self._settings.quiet_seconds or (self._archive.index.association_open(study.key) and not stalled):
+            return
+        verdicts = self._examine_study(study)
+        chosen = choose(verdicts)
+        if chosen is not None:
+            self._finish(study, "completed", Facts(main_series=chosen.series_uid, header=chosen.header), slices=chosen.slices)
+        elif stalled or all(verdict.complete for verdict in verdicts):
+            largest = max(verdicts, key=lambda verdict: verdict.slices, default=None)
+            self._finish(study, "declined", Facts(reason=(largest and largest.reason) or NO_SERIES))
+
+    def _finish(self, study: StudyRecord, event: StudyEvent, facts: Facts, **details: int) -> None:
+        # the study may have got an image since: then its count differs and the silence begins again
+        with self._machine.transaction():
+            if self._archive.studies.get(study.key).images != study.images:
+                return
+            self._machine.apply(study.key, event, facts=facts, generation=study.generation, details=details)
+        self._verdicts.pop(study.key, None)
+        log.info("study %s %s", study.key, event)
+
+    def _quiet(self, key: str) -> float:
+        """Seconds since the last image of a study was seen by this process, or since the process first saw the study."""
+        now = self._archive.clock.monotonic()
+        return now - self._last_image.setdefault(key, now)
+
+    def _examine_study(self, study: StudyRecord) -> list[Verdict]:
+        """A verdict per series, kept until a further image comes."""
+        kept = self._verdicts.get(study.key)
+        if kept is not None and kept[0] == study.images:
+            return kept[1]
+        series: dict[str, list[Path]] = {}
+        for image in self._archive.index.of_study(study.key):
+            series.setdefault(image.series_uid or "", []).append(image.path)
+        verdicts = [self._verdict(uid, paths) for uid, paths in series.items()]
+        self._verdicts[study.key] = (study.images, verdicts)
+        return verdicts
+
+    def _verdict(self, series_uid: str, paths: Sequence[Path]) -> Verdict:
+        try:
+            return self._examine(series_uid, paths)
+        except CoronetError as error:
+            return Verdict(series_uid, reason=error.reason, complete=False, slices=len(paths))
+        except Exception as error:  # noqa: BLE001 - whatever strange headers do, the study is declined visibly and the loop goes on
+            log.error("a series could not be examined: %s", type(error).__name__)  # noqa: TRY400 - its message may hold patient data
+            return Verdict(series_uid, reason=UNREADABLE, complete=False, slices=len(paths))
+
+    # -- relay
+
+    def _relay(self, key: str) -> None:
+        """Enlist images for the destinations that get the source, once the study has been quiet."""
+        if self._relays and self._quiet(key) < self._settings.quiet_seconds:
+            return
+        with self._machine.transaction():
+            study = self._archive.studies.get(key)
+            images = self._archive.index.take_unrelayed(key)
+            for name in self._relays:
+                self._archive.outbox.add(
+                    study=key,
+                    generation=study.generation,
+                    destination=name,
+                    kind="store",
+                    purpose="source",
+                    description=f"原始影像 {len(images)} 幅 / {len(images)} source images",
+                    files=[self._archive.relative(image.path) for image in images],
+                )
+
+
+def _arrival(study: StudyRecord, series: set[str]) -> StudyEvent:
+    """Whether images that came change what a result was, or will be, made from."""
+    if study.state not in {"receiving", "declined"} and study.main_series in series:
+        return "late_images"
+    return "images_arrived"
+
+
+def choose(verdicts: Sequence[Verdict]) -> Verdict | None:
+    """The main CCTA series: of those that may be analysed and are whole, the one with most slices (of equal ones, the first to come)."""
+    usable = [verdict for verdict in verdicts if verdict.reason is None and verdict.complete]
+    return max(usable, key=lambda verdict: verdict.slices, default=None)

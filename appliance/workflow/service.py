@@ -1,0 +1,327 @@
+"""What people can ask of the workflow: see, correct, approve, take back, retry. The API is a thin skin over this.
+
+Commands are idempotent by a key that the client makes, guarded by the revision that the person saw, committed before they are answered,
+and audited with what was before and after.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from appliance.archive.archive import Archive
+from appliance.archive.studies import StudyRecord
+from appliance.errors import ArchiveError, Reason, WorkflowError
+from appliance.findings import Findings, Grade
+from appliance.settings import PolicySettings
+from appliance.study import Approval, ReportText, notices
+from appliance.workflow.release import draft_name, release_name
+from appliance.workflow.sessions import Sessions
+from appliance.workflow.states import Facts, StudyMachine
+from appliance.workflow.undo import UndoWindows
+from appliance.worklist import Event, Health, PictureInfo, Session, Snapshot, StudyDetail, StudyRow
+
+WORKLIST_LENGTH = 200
+
+
+class DraftView(Protocol):
+    """Reads and corrects drafts (folders on the disk)."""
+
+    def findings(self, folder: Path) -> Findings:
+        """The findings of a draft."""
+        ...
+
+    def report(self, folder: Path) -> ReportText:
+        """The report of a draft or a release."""
+        ...
+
+    def pictures(self, folder: Path) -> tuple[PictureInfo, ...]:
+        """The key views of a draft."""
+        ...
+
+    def picture(self, folder: Path, picture_id: str) -> Path | None:
+        """The PNG of a key view."""
+        ...
+
+    def correct(self, folder: Path, corrected: Path, *, corrections: Mapping[int, Grade]) -> Findings:
+        """Write a corrected draft to a new folder, which appears whole. Raises KeyError for a lesion that is not there."""
+        ...
+
+
+class WorkflowService:
+    """See the module. Every method may be called by several threads.
+
+    Args:
+        archive: all that is kept.
+        machine: carries the transitions out.
+        drafts: reads and corrects drafts.
+        windows: the open undo windows.
+        policy: what the site wants.
+        receiver_ready: whether images can be received now.
+    """
+
+    def __init__(
+        self,
+        *,
+        archive: Archive,
+        machine: StudyMachine,
+        drafts: DraftView,
+        windows: UndoWindows,
+        policy: PolicySettings,
+        receiver_ready: Callable[[], bool],
+    ) -> None:
+        self._archive = archive
+        self._machine = machine
+        self._drafts = drafts
+        self._windows = windows
+        self._policy = policy
+        self._receiver_ready = receiver_ready
+        self._correcting = threading.Lock()
+        self._sessions = Sessions(clock=archive.clock, policy=policy)
+
+    # -- people
+
+    def sign_in(self, pin: str) -> Session:
+        """Open a session for the person whose PIN it is.
+
+        Raises:
+            WorkflowError: WF-050 nobody has that PIN (kind ``unauthenticated``), WF-051 too many failures (kind ``busy``).
+        """
+        try:
+            user = self._archive.users.check(pin)
+        except ArchiveError as error:
+            self._archive.audit.record(actor="coronet", action="sign-in locked")
+            raise WorkflowError("WF-051", zh=error.zh, en=error.en, kind="busy", **error.details) from error
+        if user is None:
+            self._archive.audit.record(actor="coronet", action="sign-in refused")
+            raise WorkflowError("WF-050", zh="PIN 不正确", en="wrong PIN", kind="unauthenticated")
+        self._archive.audit.record(actor=user.id, action="sign-in")
+        return self._sessions.open(user)
+
+    def session(self, token: str) -> Session | None:
+        """The open session with that token, None if there is none."""
+        return self._sessions.use(token)
+
+    def sign_out(self, token: str) -> None:
+        """Close a session; nothing happens if it is closed already."""
+        session = self._sessions.use(token)
+        if session is not None:
+            self._sessions.close(token)
+            self._archive.audit.record(actor=session.user_id, action="sign-out")
+
+    # -- looking
+
+    def snapshot(self) -> Snapshot:
+        """The whole worklist and the number of the last event in it."""
+        with self._archive.database.reading():
+            number = self._archive.studies.last_event()
+            studies = self._archive.studies.latest(limit=WORKLIST_LENGTH)
+            health = self._health()
+        return Snapshot(number=number, rows=tuple(self._row(study) for study in studies), health=health)
+
+    def events_after(self, number: int, *, timeout_s: float) -> list[Event] | None:
+        """Changes after event ``number``, waiting up to ``timeout_s`` seconds for the first; None: a gap, ask for a snapshot."""
+        watcher = self._archive.database.watcher()
+        try:
+            deadline = self._archive.clock.monotonic() + timeout_s
+            while True:
+                changes = self._archive.studies.events_after(number)
+                left = deadline - self._archive.clock.monotonic()
+                if changes is None:
+                    return None
+                if changes or left <= 0 or not watcher.wait(left):
+                    return [Event(number=last, key=study.key, row=self._row(study)) for last, study in changes]
+        finally:
+            watcher.close()
+
+    def study(self, key: str) -> StudyDetail:
+        """Everything of one study.
+
+        Raises:
+            WorkflowError: WF-052 no such study (kind ``not_found``).
+        """
+        with self._archive.database.reading():
+            study = self._get(key)
+            deliveries = tuple(row.delivery() for row in self._archive.outbox.of_study(key))
+        detail = StudyDetail(row=self._row(study), deliveries=deliveries)
+        if study.draft is None:
+            return detail
+        folder = self._archive.drafts / study.draft
+        released = self._archive.drafts / release_name(study)
+        findings = self._drafts.findings(folder)
+        return msgspec.structs.replace(
+            detail,
+            findings=findings,
+            report=self._drafts.report(released if released.exists() else folder),
+            pictures=self._drafts.pictures(folder),
+            notices=notices(approval=study.approval, validated_on_patients=findings.validated_on_patients),
+        )
+
+    def picture(self, key: str, picture_id: str) -> Path:
+        """The PNG file of a key view.
+
+        Raises:
+            WorkflowError: WF-052 no such study, WF-053 no such picture (kind ``not_found``).
+        """
+        study = self._get(key)
+        path = None if study.draft is None else self._drafts.picture(self._archive.drafts / study.draft, picture_id)
+        if path is None:
+            raise WorkflowError("WF-053", zh="没有此图像", en="no such picture", kind="not_found")
+        return path
+
+    # -- commands
+
+    def correct(self, *, session: Session, study: str, revision: int, lesion: int, grade: Grade, command: str) -> StudyDetail:
+        """Set the grade of a lesion in a draft; scores, CAD-RADS and report follow. Radiographers and physicians may.
+
+        Raises:
+            WorkflowError: WF-001 not a draft, WF-003 the draft has changed, WF-052 no such study, WF-054 not allowed,
+                WF-055 no such lesion.
+        """
+        self._require(session.role in {"radiographer", "physician"})
+        what = ("correct", study, revision, lesion, grade)
+        # one at a time: the new folder is written first, then named by the row in one transaction; a crash leaves the old draft or the new
+        with self._correcting:
+            if not self._known(command, *what):
+                before = self._expect(study, state="draft", revision=revision)
+                name, findings, was = self._corrected(before, lesion, grade)
+                with self._machine.transaction():
+                    self._first_time(command, *what)
+                    self._machine.apply(
+                        study,
+                        "corrected",
+                        facts=Facts(draft=name, cad_rads=findings.cad_rads.text if findings.cad_rads else None),
+                        actor=session.user_id,
+                        revision=revision,
+                        details={"lesion": lesion, "before": was, "after": grade, "cad_rads_before": before.cad_rads},
+                    )
+        return self.study(study)
+
+    def approve(self, *, session: Session, study: str, revision: int, command: str) -> StudyDetail:
+        """Approve the draft that the person saw; the undo window opens.
+
+        Raises:
+            WorkflowError: WF-001 not a draft, WF-003 the draft has changed, WF-052 no such study, WF-054 site policy asks for a physician.
+        """
+        self._require(session.may_approve)
+        with self._machine.transaction():
+            if self._first_time(command, "approve", study, revision):
+                self._get(study)
+                at = datetime.fromtimestamp(self._archive.clock.wall(), tz=UTC)
+                approval = Approval(user_id=session.user_id, user_name=session.user_name, role=session.role, at=at)
+                after = self._machine.apply(
+                    study,
+                    "approved",
+                    facts=Facts(approval=approval),
+                    actor=session.user_id,
+                    revision=revision,
+                    details={"role": session.role, "final": approval.final},
+                )
+                self._windows.left(after)
+        return self.study(study)
+
+    def undo(self, *, session: Session, study: str, command: str) -> StudyDetail:
+        """Take an approval back while the window is open.
+
+        Raises:
+            WorkflowError: WF-001 the window has closed, WF-052 no such study, WF-054 not allowed.
+        """
+        self._require(session.may_approve)
+        with self._machine.transaction():
+            if self._first_time(command, "undo", study):
+                self._get(study)
+                self._machine.apply(study, "undone", actor=session.user_id)
+        return self.study(study)
+
+    def retry(self, *, session: Session, study: str, command: str) -> StudyDetail:
+        """Queue a failed study again; while a study is being delivered, let prints go again that may have been printed already.
+
+        Raises:
+            WorkflowError: WF-001 nothing to retry, WF-052 no such study, WF-054 not allowed.
+        """
+        self._require(session.role in {"radiographer", "physician", "engineer"})
+        with self._machine.transaction():
+            if self._first_time(command, "retry", study):
+                self._get(study)
+                released = self._archive.outbox.release_held(study)
+                if released:
+                    self._archive.audit.record(actor=session.user_id, action="print again", study=study, details={"rows": released})
+                    self._archive.studies.save(self._archive.studies.get(study))
+                else:
+                    self._machine.apply(study, "retried", actor=session.user_id)
+        return self.study(study)
+
+    # -- parts
+
+    def _corrected(self, study: StudyRecord, lesion: int, grade: Grade) -> tuple[str, Findings, Grade]:
+        """A new draft folder with one more correction; its name, its findings, and the grade that was there."""
+        if study.draft is None:
+            raise WorkflowError("WF-056", zh="检查没有草稿", en="the study has no draft")
+        folder = self._archive.drafts / study.draft
+        grades = {each.id: each.grade for each in self._drafts.findings(folder).lesions}
+        if lesion not in grades:
+            raise WorkflowError("WF-055", zh="没有此病变", en="no such lesion", kind="not_found")
+        name = draft_name(study)
+        corrected = self._archive.drafts / name
+        shutil.rmtree(corrected, ignore_errors=True)  # left by a command that was not committed
+        return name, self._drafts.correct(folder, corrected, corrections={lesion: grade}), grades[lesion]
+
+    def _expect(self, key: str, *, state: str, revision: int) -> StudyRecord:
+        """The study if it still is what the person saw (checked again when the change is committed)."""
+        study = self._get(key)
+        if study.state != state:
+            raise WorkflowError("WF-001", zh="检查状态已改变", en="the study is in another state", state=study.state)
+        if study.revision != revision:
+            raise WorkflowError("WF-003", zh="草稿已更新,请重新查看", en="the draft has changed, look again", study=key)
+        return study
+
+    def _known(self, command: str, *what: Any) -> bool:
+        try:
+            return self._archive.commands.known(command, *what)
+        except ArchiveError as error:
+            raise WorkflowError("WF-057", zh=error.zh, en=error.en) from error
+
+    def _first_time(self, command: str, *what: Any) -> bool:
+        try:
+            return self._archive.commands.first_time(command, *what)
+        except ArchiveError as error:
+            raise WorkflowError("WF-057", zh=error.zh, en=error.en) from error
+
+    def _get(self, key: str) -> StudyRecord:
+        try:
+            return self._archive.studies.get(key)
+        except ArchiveError as error:
+            raise WorkflowError("WF-052", zh=error.zh, en=error.en, kind="not_found") from error
+
+    def _require(self, allowed: bool) -> None:
+        if not allowed:
+            raise WorkflowError("WF-054", zh="您的角色无权执行此操作", en="your role may not do this", kind="forbidden")
+
+    def _row(self, study: StudyRecord) -> StudyRow:
+        return study.row(undo_seconds=self._windows.left(study))
+
+    def _health(self) -> Health:
+        analyst = self._archive.components.get("analyst")
+        warnings = [] if analyst.reason is None else [analyst.reason]
+        put_aside = len(self._archive.index.quarantined())
+        if put_aside:
+            zh, en = f"{put_aside} 幅影像无法读取,已隔离保存", f"{put_aside} images cannot be read and are put aside"
+            warnings.append(Reason(code="WF-058", zh=zh, en=en))
+        return Health(
+            receiver_ready=self._receiver_ready(),
+            analyst_ready=analyst.ready,
+            engine=analyst.detail,
+            disk_free_fraction=_free_fraction(self._archive.data),
+            warnings=tuple(warnings),
+        )
+
+
+def _free_fraction(folder: Path) -> float:
+    usage = shutil.disk_usage(folder)
+    return usage.free / usage.total
