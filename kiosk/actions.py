@@ -1,0 +1,129 @@
+"""What a person can want on the kiosk: a closed set. Screens send these, the controller carries them out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from appliance.anatomy import Vessel
+from appliance.api.messages import Grade
+from kiosk.state import Tab
+
+
+@dataclass(frozen=True)
+class Action:
+    """Base of all actions."""
+
+
+@dataclass(frozen=True)
+class PressDigit(Action):
+    """A key of the PIN pad."""
+
+    digit: str
+
+
+@dataclass(frozen=True)
+class ErasePin(Action):
+    """Take the last digit away."""
+
+
+@dataclass(frozen=True)
+class SubmitPin(Action):
+    """Sign in with the digits typed."""
+
+
+@dataclass(frozen=True)
+class SwitchLanguage(Action):
+    """Chinese to English and back."""
+
+
+@dataclass(frozen=True)
+class SignOut(Action):
+    """End the session."""
+
+
+@dataclass(frozen=True)
+class ChooseTab(Action):
+    """Show one group of the worklist."""
+
+    tab: Tab
+
+
+@dataclass(frozen=True)
+class OpenStudy(Action):
+    """Go to the review of a study."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class RetryStudy(Action):
+    """Queue a failed study again."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class GoBack(Action):
+    """From the review to the worklist."""
+
+
+@dataclass(frozen=True)
+class ChooseVessel(Action):
+    """Show lesions and pictures of one vessel; None: all."""
+
+    vessel: Vessel | None
+
+
+@dataclass(frozen=True)
+class ChooseLesion(Action):
+    """Mark a lesion and show its picture."""
+
+    lesion: int
+
+
+@dataclass(frozen=True)
+class ChoosePicture(Action):
+    """Show a key view."""
+
+    picture: str
+
+
+@dataclass(frozen=True)
+class StepPicture(Action):
+    """The next (1) or previous (-1) key view."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class AskGrade(Action):
+    """Open the choice of degrees for a lesion."""
+
+    lesion: int
+
+
+@dataclass(frozen=True)
+class ChooseGrade(Action):
+    """Set the degree of the lesion that is asked about."""
+
+    grade: Grade
+
+
+@dataclass(frozen=True)
+class ShowReport(Action):
+    """Open the full report."""
+
+
+@dataclass(frozen=True)
+class Dismiss(Action):
+    """Close the choice of degrees or the full report, nothing changed."""
+
+
+@dataclass(frozen=True)
+class Approve(Action):
+    """Approve the draft as it is shown."""
+
+
+@dataclass(frozen=True)
+class Undo(Action):
+    """Take the approval back."""

@@ -1,0 +1,154 @@
+"""What the controller asks of the appliance and what comes back: the language between the screen side and the network thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import msgspec
+
+from appliance.api.messages import (
+    ApplianceInfo,
+    ApproveRequest,
+    CommandRequest,
+    CorrectionRequest,
+    ErrorReply,
+    Event,
+    Grade,
+    Session,
+    Snapshot,
+    StudyDetail,
+)
+from kiosk.state import Picture
+
+# what can be asked
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Base of all requests."""
+
+
+@dataclass(frozen=True)
+class SignIn(Ask):
+    """Answered by ``Session``."""
+
+    pin: str
+
+
+@dataclass(frozen=True)
+class SignOut(Ask):
+    """Ends the session; there is no answer to wait for."""
+
+
+@dataclass(frozen=True)
+class FetchStudy(Ask):
+    """Answered by ``StudyDetail``."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class FetchPicture(Ask):
+    """Answered by ``Picture``, or None if the one with ``tag`` is still the right one."""
+
+    key: str
+    picture: str
+    tag: str | None = None
+
+
+@dataclass(frozen=True)
+class Command(Ask):
+    """Changes a study; answered by ``StudyDetail``."""
+
+    key: str
+    verb: Literal["corrections", "approve", "undo", "retry"]
+    command: str
+    revision: int = 0
+    lesion: int = 0
+    grade: Grade = "none"
+
+    def body(self) -> msgspec.Struct:
+        """The message that the API expects."""
+        if self.verb == "corrections":
+            return CorrectionRequest(command=self.command, revision=self.revision, lesion=self.lesion, grade=self.grade)
+        if self.verb == "approve":
+            return ApproveRequest(command=self.command, revision=self.revision)
+        return CommandRequest(command=self.command)
+
+
+# what can be received
+
+
+@dataclass(frozen=True)
+class Received:
+    """Base of everything that the thread reports."""
+
+
+@dataclass(frozen=True)
+class Online(Received):
+    """Connected; the appliance said who it is."""
+
+    info: ApplianceInfo
+
+
+@dataclass(frozen=True)
+class Offline(Received):
+    """Not connected; the thread goes on trying."""
+
+
+@dataclass(frozen=True)
+class SnapshotReceived(Received):
+    """The whole worklist."""
+
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True)
+class EventsReceived(Received):
+    """Changes of the worklist; empty: nothing happened, the appliance is alive."""
+
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True)
+class SessionEnded(Received):
+    """The appliance no longer knows the session."""
+
+
+@dataclass(frozen=True)
+class Answered(Received):
+    """The answer to a request."""
+
+    id: int
+    ask: Ask
+    value: Session | StudyDetail | Picture | None
+
+
+@dataclass(frozen=True)
+class Refused(Received):
+    """The appliance said no, and why."""
+
+    id: int
+    ask: Ask
+    error: ErrorReply
+
+
+@dataclass(frozen=True)
+class Lost(Received):
+    """No answer before the deadline or the end of the connection."""
+
+    id: int
+    ask: Ask
+
+
+class ClientPort(Protocol):
+    """What the controller needs of the network."""
+
+    def send(self, ask: Ask) -> int:
+        """Hand a request over, return its id; never waits."""
+        ...
+
+    def drain(self) -> list[Received]:
+        """Everything received since the last call, in order; never waits."""
+        ...

@@ -1,0 +1,1 @@
+"""Screens: draw the views. They know no network; what a person taps leaves as an action."""

@@ -1,0 +1,125 @@
+"""The sign-in screen: a PIN pad with large keys."""
+
+from __future__ import annotations
+
+from kivy.graphics import Color
+from kivy.graphics import SmoothEllipse as Ellipse
+from kivy.uix.anchorlayout import AnchorLayout
+from kivy.uix.boxlayout import BoxLayout
+from kivy.uix.gridlayout import GridLayout
+from kivy.uix.widget import Widget
+
+from kiosk import actions
+from kiosk.screens import theme
+from kiosk.screens.frame import Act, Screen, brand
+from kiosk.screens.icons import Icon
+from kiosk.screens.theme import Scale
+from kiosk.screens.widgets import Gap, Panel, Tap, Text, TextTap
+from kiosk.views.sign_in import SignInView
+
+KEY_WIDTH, KEY_HEIGHT = 116, 76
+DOTS = 6
+
+
+class PinDots(Widget):
+    """One dot per digit typed, on at least DOTS places."""
+
+    def __init__(self, *, scale: Scale) -> None:
+        super().__init__(size_hint_y=None, height=scale(26))
+        self._scale = scale
+        self._digits = -1
+        self.bind(pos=self._draw, size=self._draw)
+
+    def show(self, digits: int) -> None:
+        """Show so many digits."""
+        if digits != self._digits:
+            self._digits = digits
+            self._draw()
+
+    def _draw(self, *_change: object) -> None:
+        places = max(DOTS, self._digits)
+        step, side = self._scale(30), self._scale(14)
+        left = self.x + self.width / 2 - step * (places - 1) / 2
+        self.canvas.clear()
+        with self.canvas:
+            for place in range(places):
+                Color(*(theme.ACCENT if place < self._digits else theme.LINE))
+                Ellipse(pos=(left + step * place - side / 2, self.y + (self.height - side) / 2), size=(side, side))
+
+
+class SignInScreen(Screen):
+    """See the module."""
+
+    name = "sign_in"
+
+    def __init__(self, *, scale: Scale, act: Act) -> None:
+        super().__init__(scale=scale, act=act)
+        self.bar.add_widget(brand(scale))
+        self._site = Text(scale=scale, type_size=theme.BODY, colour=theme.MUTED)
+        self.bar.add_widget(self._site)
+        self._language = self.bar_button("language", actions.SwitchLanguage(), text="", width=110)
+        self.bar.add_widget(self._language)
+        self._heading = Text(scale=scale, type_size=theme.TITLE, bold=True, align="center", size_hint_y=None, height=scale(46))
+        self._prompt = Text(
+            scale=scale, type_size=theme.BODY, colour=theme.MUTED, align="center", lines=2, size_hint_y=None, height=scale(52)
+        )
+        self._dots = PinDots(scale=scale)
+        self.body.add_widget(self._middle())
+
+    def show(self, view: SignInView) -> None:
+        """Draw the view."""
+        self.show_frame(view.frame)
+        self.body.opacity = 1.0
+        self._site.words = view.frame.title
+        self._language.label.words = view.switch_language
+        self._heading.words = view.heading
+        self._prompt.words = view.prompt
+        self._prompt.color = theme.BAD if view.error else theme.MUTED
+        self._dots.show(view.digits)
+        self._enter.label.words = view.enter
+        self._enter.disabled = view.busy
+
+    def _middle(self) -> AnchorLayout:
+        scale = self.scale
+        card = Panel(scale=scale, orientation="vertical", size_hint=(None, None), padding=(44, 26, 44, 30), gap=10)
+        card.width = scale(3 * KEY_WIDTH + 2 * theme.GAP + 88)
+        for part in (self._heading, self._prompt, self._dots, Gap(scale=scale, height=8), self._pad(), self._enter_key()):
+            card.add_widget(part)
+        card.bind(minimum_height=card.setter("height"))
+        middle = AnchorLayout()
+        middle.add_widget(card)
+        return middle
+
+    def _pad(self) -> GridLayout:
+        scale = self.scale
+        pad = GridLayout(cols=3, spacing=scale(theme.GAP), size_hint_y=None, height=scale(4 * KEY_HEIGHT + 3 * theme.GAP))
+        for digit in "123456789":
+            pad.add_widget(self._digit(digit))
+        pad.add_widget(Gap(scale=scale))
+        pad.add_widget(self._digit("0"))
+        erase = Tap(scale=scale, test_id="erase", on_tap=lambda: self.act(actions.ErasePin()), fill=theme.PANEL, border=theme.LINE)
+        centre = AnchorLayout()
+        centre.add_widget(Icon(scale=scale, name="erase", size=30, colour=theme.MUTED))
+        erase.add_widget(centre)
+        pad.add_widget(erase)
+        return pad
+
+    def _digit(self, digit: str) -> TextTap:
+        return TextTap(
+            scale=self.scale, test_id=f"digit-{digit}", text=digit, type_size=30, on_tap=lambda: self.act(actions.PressDigit(digit))
+        )
+
+    def _enter_key(self) -> BoxLayout:
+        self._enter = TextTap(
+            scale=self.scale,
+            test_id="sign-in",
+            text="",
+            type_size=theme.LARGE,
+            bold=True,
+            fill=theme.ACCENT_DEEP,
+            pressed=theme.ACCENT_PRESSED,
+            on_tap=lambda: self.act(actions.SubmitPin()),
+        )
+        box = BoxLayout(size_hint_y=None, height=self.scale(72))
+        box.add_widget(self._enter)
+        return box

@@ -1,0 +1,123 @@
+"""What the kiosk knows and where the person stands in it: plain data, changed by the controller alone."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Literal
+
+from appliance.anatomy import Vessel
+from appliance.api.messages import ApplianceInfo, Health, Session, StudyDetail, StudyRow
+from kiosk.words import Language, Words
+
+ScreenName = Literal["sign_in", "worklist", "review"]
+Tab = Literal["all", "review", "working", "done", "trouble"]
+
+PICTURE_CACHE_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """A decoded picture: RGB, 8 bit, rows from top to bottom."""
+
+    width: int
+    height: int
+    rgb: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A key view as it came over the API, with a small copy for the strip. ``pixels`` is None when the file cannot be read."""
+
+    tag: str
+    pixels: Pixels | None
+    thumbnail: Pixels | None
+
+    @property
+    def size(self) -> int:
+        """Bytes held."""
+        return sum(len(each.rgb) for each in (self.pixels, self.thumbnail) if each)
+
+
+class PictureCache:
+    """The pictures seen last, up to a number of bytes."""
+
+    def __init__(self, *, maximum_bytes: int = PICTURE_CACHE_BYTES) -> None:
+        self._maximum = maximum_bytes
+        self._pictures: OrderedDict[tuple[str, str], Picture] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, study: str, picture: str) -> Picture | None:
+        """The picture, or None if it is not (or no longer) here."""
+        found = self._pictures.get((study, picture))
+        if found is not None:
+            self._pictures.move_to_end((study, picture))
+        return found
+
+    def put(self, study: str, picture: str, content: Picture) -> None:
+        """Keep a picture; the ones not looked at for longest go when there is no room."""
+        old = self._pictures.pop((study, picture), None)
+        self._bytes += content.size - (old.size if old else 0)
+        self._pictures[study, picture] = content
+        while self._bytes > self._maximum and len(self._pictures) > 1:
+            _, gone = self._pictures.popitem(last=False)
+            self._bytes -= gone.size
+
+    def clear(self) -> None:
+        """Forget everything, as at sign-out."""
+        self._pictures.clear()
+        self._bytes = 0
+
+
+@dataclass
+class Review:
+    """The study that is open."""
+
+    key: str
+    detail: StudyDetail | None = None
+    asked_at: float = 0.0
+    """When the detail was last read or asked for."""
+    fetching: bool = False
+    stale: bool = False
+    """Something changed while it was being read: read it again."""
+    vessel: Vessel | None = None
+    lesion: int | None = None
+    picture: str | None = None
+    grading: int | None = None
+    """The lesion whose choice of degrees is open."""
+    report_open: bool = False
+    pending: Literal["correct", "approve", "undo"] | None = None
+    asked: set[str] = field(default_factory=set)
+    """Pictures that were asked for and have not come."""
+    current: set[str] = field(default_factory=set)
+    """Pictures known to be those of ``pictures_revision``."""
+    pictures_revision: int | None = None
+
+
+@dataclass
+class KioskState:
+    """Everything. Times are the injected monotonic clock's."""
+
+    language: Language
+    screen: ScreenName = "sign_in"
+    info: ApplianceInfo = field(default_factory=ApplianceInfo)
+    online: bool = False
+    heard_at: float | None = None
+    """When the appliance was last heard."""
+    session: Session | None = None
+    pin: str = ""
+    pin_message: Words | None = None
+    signing_in: bool = False
+    locked_study: tuple[str, str] | None = None
+    """User and study to come back to after a lock."""
+    tab: Tab = "all"
+    rows: dict[str, StudyRow] = field(default_factory=dict)
+    health: Health | None = None
+    review: Review | None = None
+    undo_ends: dict[str, float] = field(default_factory=dict)
+    undo_lengths: dict[str, float] = field(default_factory=dict)
+    retrying: set[str] = field(default_factory=set)
+    message: Words | None = None
+    message_is_error: bool = False
+    message_until: float = 0.0
+    pictures: PictureCache = field(default_factory=PictureCache)

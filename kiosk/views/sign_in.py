@@ -1,0 +1,41 @@
+"""The sign-in screen in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kiosk import words
+from kiosk.state import KioskState
+from kiosk.views.frame import Frame, make_frame
+
+
+@dataclass(frozen=True)
+class SignInView:
+    """``digits`` of the PIN typed so far (never the PIN itself); ``prompt`` or, when something is wrong, ``error`` in its place."""
+
+    frame: Frame
+    heading: str
+    prompt: str
+    error: bool
+    digits: int
+    busy: bool
+    enter: str
+    erase: str
+    switch_language: str
+
+
+def make_sign_in_view(state: KioskState, *, now: float, wall: float) -> SignInView:
+    """The screen of the state."""
+    frame = make_frame(state, now=now, wall=wall)
+    message = words.CHECKING_PIN if state.signing_in else state.pin_message or words.ENTER_PIN
+    return SignInView(
+        frame=frame,
+        heading=frame.say(words.APPLIANCE),
+        prompt=frame.say(message),
+        error=state.pin_message is not None and state.pin_message is not words.LOCKED,
+        digits=len(state.pin),
+        busy=state.signing_in,
+        enter=frame.say(words.SIGN_IN),
+        erase=frame.say(words.ERASE),
+        switch_language=frame.say(words.SWITCH_LANGUAGE),
+    )

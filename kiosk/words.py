@@ -1,0 +1,203 @@
+"""Every word of the kiosk in Chinese and English, in one place, so that a translator reads one file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from appliance.api.messages import ErrorReply, Grade, Reason, StudyState
+from appliance.findings import HighRiskFeature, NotAssessableReason, PlaqueType
+
+Language = Literal["zh", "en"]
+
+
+@dataclass(frozen=True)
+class Words:
+    """A sentence in both languages; ``say`` gives the one that is spoken, with its blanks filled in."""
+
+    zh: str
+    en: str
+
+    def say(self, language: Language, **blanks: object) -> str:
+        """The sentence in ``language``, ``{names}`` replaced by ``blanks``."""
+        sentence = self.zh if language == "zh" else self.en
+        return sentence.format(**blanks) if blanks else sentence
+
+
+def words_of(error: ErrorReply | Reason) -> Words:
+    """The sentence of an error or reason, with its code for the service engineer."""
+    return Words(f"{error.zh}({error.code})", f"{error.en} ({error.code})")
+
+
+APPLIANCE = Words("冠脉 CT 智能后处理", "Coronary CT post-processing")
+LANGUAGE_NAME = Words("中文", "English")
+SWITCH_LANGUAGE = Words("English", "中文")
+
+SIGN_IN = Words("登录", "Sign in")
+ENTER_PIN = Words("请输入 PIN 码", "Enter your PIN")
+LOCKED = Words("已锁定,请重新输入 PIN 码", "Locked. Enter your PIN to go on")
+CHECKING_PIN = Words("正在验证…", "Checking…")
+PIN_TOO_SHORT = Words("PIN 码至少 4 位", "A PIN has at least 4 digits")
+SESSION_ENDED = Words("登录已失效,请重新登录", "The session has ended, sign in again")
+SIGN_OUT = Words("退出", "Sign out")
+ERASE = Words("删除", "Erase")
+
+WORKLIST = Words("检查列表", "Worklist")
+EMPTY_LIST = Words(
+    "暂无检查。CT 发送的冠脉增强序列会自动出现在这里。", "No studies yet. Coronary series sent by the CT appear here by themselves."
+)
+EMPTY_TAB = Words("此分类下没有检查", "No studies in this group")
+TAB_ALL = Words("全部", "All")
+TAB_REVIEW = Words("待审核", "To review")
+TAB_WORKING = Words("处理中", "Processing")
+TAB_DONE = Words("已完成", "Done")
+TAB_TROUBLE = Words("异常", "Needs attention")
+URGENT = Words("急", "STAT")
+RETRY = Words("重试", "Retry")
+IMAGES = Words("{count} 幅", "{count} images")
+COLUMN_PATIENT = Words("患者", "Patient")
+COLUMN_RECEIVED = Words("接收时间", "Received")
+COLUMN_STATE = Words("状态", "State")
+COLUMN_RESULT = Words("结果", "Result")
+UNNAMED = Words("(无姓名)", "(no name)")
+
+RECEIVER = Words("接收", "Receiver")
+ANALYST = Words("分析", "Analysis")
+ENGINE = Words("引擎 {name}", "Engine {name}")
+DISK = Words("磁盘余 {percent}%", "Disk {percent}% free")
+
+BACK = Words("返回", "Back")
+ALL_VESSELS = Words("全部", "All")
+LESIONS = Words("病变", "Lesions")
+NO_LESIONS = Words("未见斑块及狭窄", "No plaque and no stenosis")
+NO_LESIONS_HERE = Words("该血管未见斑块及狭窄", "No plaque and no stenosis in this vessel")
+LENGTH = Words("长 {mm} mm", "{mm} mm")
+CORRECTED = Words("已修改", "corrected")
+NOT_MEASURED = Words("未测量", "not measured")
+QUALITY = Words("图像质量 {score}/5", "Quality {score}/5")
+DOMINANCE = {
+    "right": Words("右优势型", "Right dominant"),
+    "left": Words("左优势型", "Left dominant"),
+    "codominant": Words("均衡型", "Codominant"),
+}
+NOT_ASSESSABLE = Words("{segment}:无法评价({reason})", "{segment}: not assessable ({reason})")
+IMPRESSION = Words("报告印象", "Impression")
+FULL_REPORT = Words("报告全文", "Full report")
+CLOSE = Words("关闭", "Close")
+NO_REPORT = Words("尚无报告", "No report yet")
+LOADING = Words("正在读取…", "Loading…")
+LOADING_PICTURE = Words("正在读取图像…", "Loading picture…")
+NO_PICTURES = Words("没有该血管的图像", "No pictures of this vessel")
+PICTURE_FAILED = Words("图像无法读取", "The picture cannot be read")
+PHASE = Words("{percent}% 期相", "{percent}% phase")
+
+CHANGE_GRADE = Words("修改狭窄程度", "Change the degree of stenosis")
+MEASURED = Words("测量值 {percent}%", "Measured {percent}%")
+MEASURED_SHORT = Words("测 {percent}", "was {percent}")
+CANCEL = Words("取消", "Cancel")
+SAVING = Words("正在保存…", "Saving…")
+
+APPROVE_RELEASE = Words("放行胶片与图像", "Release films and images")
+APPROVE_SIGN = Words("审核签发", "Approve and sign")
+RELEASE_MEANS = Words("打印胶片并存入 PACS;报告仍为草稿", "Prints films and stores to PACS; the report stays a draft")
+SIGN_MEANS = Words("报告定稿,打印胶片并存入 PACS", "Finalises the report, prints films and stores to PACS")
+MAY_NOT_APPROVE = Words("您的账号无放行权限,请由医师审核", "Your account may not release; ask a physician")
+CONFIRMING = Words("正在提交…", "Submitting…")
+UNDO = Words("撤销", "Undo")
+UNDO_BAR_RELEASE = Words("已放行,{seconds} 秒后打印并发送", "Released. Printing and sending in {seconds} s")
+UNDO_BAR_SIGN = Words("已签发,{seconds} 秒后打印并发送", "Signed. Printing and sending in {seconds} s")
+APPROVED_BY = Words("{name} · {time}", "{name} · {time}")
+RELEASED_TITLE = Words("已放行(报告为草稿)", "Released (report is a draft)")
+SIGNED_TITLE = Words("已签发(报告定稿)", "Signed (final report)")
+DELIVERIES = Words("发送", "Deliveries")
+NO_DELIVERIES = Words("正在生成胶片与 DICOM 对象…", "Making films and DICOM objects…")
+DELIVERY_STATE = {
+    "pending": Words("等待", "Waiting"),
+    "sending": Words("发送中", "Sending"),
+    "done": Words("完成", "Done"),
+    "retrying": Words("将重试", "Will retry"),
+}
+ATTEMPTS = Words("第 {count} 次", "attempt {count}")
+NEXT_ATTEMPT = Words("{seconds} 秒后重试", "again in {seconds} s")
+
+CONNECTING = Words("正在连接主机…", "Connecting to the appliance…")
+DISCONNECTED = Words("与主机失去连接,正在重新连接 · 数据为 {age} 前", "Connection lost, reconnecting · data from {age} ago")
+SECONDS = Words("{count} 秒", "{count} s")
+MINUTES = Words("{count} 分钟", "{count} min")
+COMMAND_LOST = Words("操作未得到确认,请查看当前状态", "The command was not confirmed, look at the state now")
+OFFLINE_TAP = Words("未连接,暂不能操作", "Not connected, commands are off")
+GRADE_CHANGED = Words("{segment} 已改为{grade}", "{segment} changed to {grade}")
+UNDONE = Words("已撤销,可继续修改", "Undone, the draft can be changed")
+
+ROLE = {
+    "radiographer": Words("技师", "Radiographer"),
+    "physician": Words("医师", "Physician"),
+    "engineer": Words("工程师", "Engineer"),
+}
+SEX = {"M": Words("男", "M"), "F": Words("女", "F"), "O": Words("其他", "O")}
+AGE_UNIT = {"Y": Words("岁", " y"), "M": Words("月", " mo"), "W": Words("周", " wk"), "D": Words("天", " d")}
+
+STATE: dict[StudyState, Words] = {
+    "receiving": Words("正在接收", "Receiving"),
+    "queued": Words("排队等待分析", "Waiting for analysis"),
+    "analysing": Words("正在分析", "Analysing"),
+    "draft": Words("待审核", "To review"),
+    "approving": Words("已放行(可撤销)", "Released (can be undone)"),
+    "approved": Words("正在生成胶片", "Making films"),
+    "delivering": Words("正在发送", "Sending"),
+    "delivered": Words("已完成", "Delivered"),
+    "declined": Words("未分析", "Not analysed"),
+    "failed": Words("分析失败", "Analysis failed"),
+}
+
+STAGE = {
+    "read": Words("读取图像", "Reading images"),
+    "quality": Words("评价质量", "Judging quality"),
+    "locate": Words("定位心脏", "Locating the heart"),
+    "segment": Words("分割冠状动脉", "Segmenting coronaries"),
+    "centrelines": Words("提取中心线", "Tracing centrelines"),
+    "repair": Words("修补断点", "Bridging gaps"),
+    "naming": Words("血管命名", "Naming vessels"),
+    "name": Words("血管命名", "Naming vessels"),
+    "lumen": Words("测量管腔", "Measuring lumen"),
+    "lesions": Words("检出病变", "Finding lesions"),
+    "plaque": Words("分析斑块", "Analysing plaque"),
+    "cadrads": Words("CAD-RADS 分级", "CAD-RADS grading"),
+    "cad_rads": Words("CAD-RADS 分级", "CAD-RADS grading"),
+    "imaging": Words("生成关键图像", "Making key views"),
+    "key_views": Words("生成关键图像", "Making key views"),
+    "pictures": Words("生成关键图像", "Making key views"),
+    "report": Words("撰写报告", "Writing the report"),
+}
+
+GRADE: dict[Grade, Words] = {
+    "none": Words("无狭窄", "None"),
+    "minimal": Words("轻微", "Minimal"),
+    "mild": Words("轻度", "Mild"),
+    "moderate": Words("中度", "Moderate"),
+    "severe": Words("重度", "Severe"),
+    "occluded": Words("闭塞", "Occluded"),
+}
+# SCCT 2014 bands; the older Chinese consensus (2011) where the site keeps to it.
+BANDS: dict[str, dict[Grade, str]] = {
+    "scct": {"none": "0%", "minimal": "1–24%", "mild": "25–49%", "moderate": "50–69%", "severe": "70–99%", "occluded": "100%"},
+    "cn2011": {"none": "0%", "minimal": "1–24%", "mild": "25–49%", "moderate": "50–74%", "severe": "75–99%", "occluded": "100%"},
+}
+PLAQUE: dict[PlaqueType, Words] = {
+    "calcified": Words("钙化斑块", "Calcified plaque"),
+    "mixed": Words("混合斑块", "Mixed plaque"),
+    "noncalcified": Words("非钙化斑块", "Non-calcified plaque"),
+}
+HIGH_RISK: dict[HighRiskFeature, Words] = {
+    "low_attenuation": Words("低密度", "low attenuation"),
+    "positive_remodeling": Words("正性重构", "positive remodelling"),
+    "spotty_calcification": Words("点状钙化", "spotty calcification"),
+    "napkin_ring": Words("餐巾环征", "napkin ring"),
+}
+NOT_ASSESSABLE_REASON: dict[NotAssessableReason, Words] = {
+    "motion": Words("运动伪影", "motion"),
+    "noise": Words("噪声", "noise"),
+    "blooming": Words("钙化伪影", "blooming"),
+    "stent": Words("支架", "stent"),
+    "truncated": Words("未包全", "truncated"),
+}
