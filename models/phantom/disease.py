@@ -168,11 +168,12 @@ def _blobs(
 
     spread = np.pi if eccentric < 0.3 else 1.1
     if plaque == "calcified":
-        hu = float(rng.uniform(750, 1500))
+        hu = float(rng.uniform(650, 1500))
+        cover = float(rng.uniform(0.25, 0.95))
         for i in range(span.start + n // 12, span.stop - n // 12, 2):
             arc = float(rng.uniform(0.5, 1.0)) * spread
             for theta in np.arange(angle - arc, angle + arc, 0.45):
-                if rng.random() < 0.8:
+                if rng.random() < cover:
                     add(i, theta, "calcium", hu * rng.uniform(0.85, 1.1), 0.9, 0.7, float(rng.uniform(0.2, 0.7)), 0.85)
     elif plaque == "mixed":
         for _ in range(int(np.clip(rng.poisson(length / 5.0), 1, 8))):

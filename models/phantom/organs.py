@@ -119,7 +119,7 @@ def rotation(rng: np.random.Generator, degrees: Vector) -> FloatArray:
 
 
 def draw_organs(rng: np.random.Generator, grid: Grid, *, size: float) -> dict[str, FloatArray]:
-    """Signed distances (mm, float32, (z, y, x)) of all `CHANNELS` and of the heart's `lv_epi`."""
+    """Signed distances (mm, float32, (z, y, x)) of all `CHANNELS`, and of the left atrium without appendage and veins (`la_core`)."""
     shape = load_shape("wh" if rng.random() < 0.5 else "mmwhs")
     p = grid.points()
     centre = np.asarray(grid.origin) + 0.5 * grid.spacing * (np.asarray(grid.shape[::-1]) - 1)
@@ -217,7 +217,7 @@ def _compose(
     wall = np.minimum(wall, np.minimum(heart["ao"] - 1.6, heart["pa"] - 1.1))
     x, y, z = (q[:, c].reshape(shape) for c in range(3))
     chambers = np.minimum(np.minimum(myocardium, heart["rv"] - rv_wall), np.minimum(heart["la"], heart["ra"]))
-    fat = float(rng.gamma(3.0, 2.0) + 4.0)
+    fat = float(np.clip(rng.gamma(2.2, 1.6) + 2.5, 2.5, 12.0))
     sac = np.minimum(np.minimum(myocardium, heart["rv"] - rv_wall), np.minimum(core["la"], core["ra"]))
     sac = sac - fat * (1.0 + 0.35 * np.clip(lumps(rng, shape, 6, 1.0), -1.5, 1.5))
     great = np.minimum(np.maximum(core["ao"], y - 20.0), np.maximum(core["pa"], np.maximum(np.abs(x - 5.0) - 34.0, y - 25.0)))
@@ -257,7 +257,8 @@ def _compose(
     }
     out["liver"] = np.maximum(out["liver"], 1.5 - pericardium)
     out["soft"] = np.asarray(out["soft"])
-    return {name: np.asarray(out[name], np.float32) for name in CHANNELS}
+    out["la_core"] = core["la"]
+    return {name: np.asarray(field, np.float32) for name, field in out.items()}
 
 
 def _node_centres(rng: np.random.Generator) -> FloatArray:

@@ -13,7 +13,7 @@ from models.phantom.render import CALCIUM, WALL, blob_rows, coronary_rows, paint
 from models.phantom.surface import Surface
 from models.phantom.tree import Draft, TreeGrower, draw_plan
 from models.phantom.tubes import draw_lung_vessels, draw_veins
-from models.phantom.types import Branch, FloatArray, Grid, Lesion, Patient, Vector
+from models.phantom.types import Branch, FloatArray, Grid, Lesion, Patient, Tube, Vector
 
 BLOOD = ("pa", "ra", "rv", "la", "lv", "ao")
 LABEL_STEP_MM = 0.25
@@ -35,7 +35,7 @@ def draw_patient(seed: int) -> Patient:
     profiles = [healthy_profile(d, rng) for d in drafts]
     lesion_drafts = draw_lesions(rng, drafts, profiles)
     veins = draw_veins(rng, surface, drafts)
-    _carve(organs, grid, drafts, profiles)
+    _carve(organs, grid, drafts, profiles, veins)
     lung = draw_lung_vessels(rng, grid)
     branches = _branches(surface, drafts, profiles)
     channels = np.stack([np.clip(organs[n], -CLIP_MM, CLIP_MM) * 100.0 for n in CHANNELS], axis=-1).astype(np.int16)
@@ -70,14 +70,14 @@ def _heart_box(surface: Surface) -> tuple[Vector, Vector]:
     return _vector(inside.min(0)), _vector(inside.max(0))
 
 
-def _carve(organs: dict[str, FloatArray], grid: Grid, drafts: list[Draft], profiles: list[Profile]) -> None:
-    """Make chambers and muscle yield to the arteries, so that no artery lies in blood and epicardial ones lie in fat."""
+def _carve(organs: dict[str, FloatArray], grid: Grid, drafts: list[Draft], profiles: list[Profile], veins: tuple[Tube, ...]) -> None:
+    """Make chambers and muscle yield to arteries and veins, so that no artery lies in blood and epicardial ones lie in fat."""
     origin = np.asarray(grid.origin)
 
     def field(keep: list[int], reach: float) -> FloatArray:
-        p = np.concatenate([drafts[i].points + profiles[i].offset for i in keep])
-        r = np.concatenate([profiles[i].outer for i in keep])
-        return np.asarray(tube_grid(grid.shape, origin, grid.spacing, p[::2], r[::2], reach))
+        p = [(drafts[i].points + profiles[i].offset)[::2] for i in keep] + [v.points_mm[:-10] for v in veins]
+        r = [profiles[i].outer[::2] for i in keep] + [v.radius_mm[:-10] - 0.8 for v in veins]
+        return np.asarray(tube_grid(grid.shape, origin, grid.spacing, np.concatenate(p), np.concatenate(r), reach))
 
     everything = field(list(range(len(drafts))), 4.0)
     septal = {i for i, d in enumerate(drafts) if d.name.startswith("S") and d.name[1:].isdigit()}

@@ -47,10 +47,11 @@ class Surface:
         self.origin = np.asarray(grid.origin)
         self.lv = organs["myocardium"]
         wall = organs["wall"]
-        chambers = {name: organs[name] for name in ("rv", "la", "ra")}
+        chambers = {name: organs[name] for name in ("rv", "ra")} | {"la": organs["la_core"]}
         self.rv, self.la, self.ra = (np.maximum(chambers[n] - g, -40.0) for n, g in (("rv", 2.8), ("la", 1.5), ("ra", 1.5)))
         self.great = np.minimum(organs["ao"] - 1.6, organs["pa"] - 1.1)
         self.heart = np.minimum(np.minimum(self.lv, self.rv), np.minimum(self.la, self.ra))
+        self.ventricles = np.minimum(self.lv, self.rv)
         self.clear = np.minimum(self.heart, self.great)
         self.smooth = ndimage.gaussian_filter(self.clear, 0.8)
         self.gradient = np.stack([np.gradient(self.smooth, grid.spacing, axis=a) for a in (2, 1, 0)])
@@ -103,10 +104,10 @@ class Surface:
         return np.asarray(self.points[mask.ravel()], np.float64)
 
     def ray(self, start: FloatArray, direction: FloatArray, height: float) -> FloatArray:
-        """Where a ray leaves the heart for the last time within 75 mm, `height` mm above the epicardium."""
+        """Where a ray leaves the ventricles for the last time within 75 mm, `height` mm above the epicardium."""
         t = np.arange(0.0, 75.0, 0.5)
         p = start + t[:, None] * direction
-        value = self.sample(self.heart, p)
+        value = self.sample(self.ventricles, p)
         inside = np.flatnonzero(value < height)
         return np.asarray(p[inside[-1] if inside.size else 0])
 
@@ -116,7 +117,7 @@ class Surface:
         hi = np.ceil(self.index(np.maximum(start, end) + margin)[:, 0]).astype(int) + 1
         box = tuple(slice(a, b) for a, b in zip(lo, hi, strict=True))
         clear, heart = self.clear[box], self.heart[box]
-        cost = 1.0 + 0.06 * np.maximum(heart - height, 0.0) ** 1.5 + 1.5 * np.maximum(height - clear, 0.0) ** 2
+        cost = 1.0 + 0.06 * np.maximum(heart - height, 0.0) ** 1.5 + np.minimum(0.35 * np.maximum(height - clear, 0.0) ** 2, 40.0)
         limit = np.array(clear.shape) - 1
         a, b = (np.clip(np.round(self.index(p)[:, 0]).astype(int) - lo, 0, limit) for p in (start, end))
         path = cheapest_path(np.ascontiguousarray(cost, np.float64), (a[0], a[1], a[2]), (b[0], b[1], b[2])) + lo

@@ -152,6 +152,7 @@ class TreeGrower:
     def _leg(self, start: FloatArray, lead: FloatArray, line: FloatArray, height: float) -> FloatArray:
         """From an ostium along its lead-out direction, through the fat, onto a corridor line."""
         out = start + 4.0 * lead
+        line = entered(out, line)
         path = self.surface.route(out, line[0], height=height)
         p = np.concatenate([start[None], out[None], path[1:-1], line])
         p = smooth(resample(p), 3.0)
@@ -195,6 +196,7 @@ class TreeGrower:
         _, angle = frame.cylindrical(ring)
         ring = ring[angle > last]
         start = whole[split]
+        ring = entered(start, ring)
         path = s.route(start, ring[0], height=3.0)
         p = smooth(resample(np.concatenate([start[None], path[1:-1], ring])), 3.0)
         p[0] = start
@@ -262,13 +264,11 @@ class TreeGrower:
 
     def _before_collision(self, p: FloatArray, parent: int) -> FloatArray:
         """Cut a branch where it would run into another one."""
-        skip = 14
         for i, other in enumerate(self.drafts):
             distance, _ = cKDTree(other.points).query(p)
-            limit = 4.2 if i != parent else 2.6
-            begin = skip if i == parent else 8
-            siblings = other.parent == parent
-            begin = 22 if siblings else begin
+            siblings = other.parent == parent or i == self.drafts[parent].parent or other.parent == self.drafts[parent].parent
+            limit = 2.4 if i == parent else 3.6
+            begin = 24 if i == parent or siblings else 8
             close = np.flatnonzero(distance[begin:] < limit)
             if close.size:
                 p = p[: max(2, begin + close[0] - 3)]
@@ -417,6 +417,15 @@ class TreeGrower:
             share = 0.10 * float(np.clip(draft.diameter[0] / parent.diameter[draft.parent_index], 0, 1)) ** 2
             x = (np.arange(len(parent.points)) - draft.parent_index) * STEP_MM / 3.0
             parent.diameter = parent.diameter * (1.0 + share * (0.5 - 1.0 / (1.0 + np.exp(-x))))
+
+
+def entered(start: FloatArray, line: FloatArray, beyond: float = 6.0) -> FloatArray:
+    """The rest of a corridor from a little beyond the place nearest to `start` (looked for in its first half)."""
+    half = line[: max(2, len(line) // 2)]
+    nearest = int(np.argmin(((half - start) ** 2).sum(1)))
+    s = arc(line)
+    first = int(np.searchsorted(s, s[nearest] + beyond))
+    return line[min(first, len(line) - 2) :]
 
 
 def _cone(heading: FloatArray, rng: np.random.Generator) -> FloatArray:
