@@ -13,7 +13,6 @@ from datetime import datetime
 from pathlib import Path
 
 import msgspec
-import numpy as np
 from PIL import Image
 from pydicom.uid import generate_uid
 
@@ -28,7 +27,7 @@ from appliance.report.objects import make_objects, write_objects
 from appliance.report.pdf import make_pdf
 from appliance.report.text import write_report
 from appliance.settings import PrinterSettings, Settings
-from appliance.study import Approval, FilmPage, KeyView, ReportText, StudyHeader
+from appliance.study import Approval, KeyView, ReportText, StudyHeader
 from appliance.workflow.draft_folder import (
     Draft,
     read_draft,
@@ -161,19 +160,6 @@ def preview_release(draft: Draft, folder: Path, *, printer: PrinterSettings | No
     write_objects(objects, folder / "objects")
     if printer is not None and draft.findings.status == "analysed":
         _write_pages(folder, draft, views, printer, approval=None, institution=institution)
-
-
-def load_pages(paths: Sequence[Path], *, printer: PrinterSettings) -> list[FilmPage]:
-    """Film pages from the files that ``make_release`` wrote."""
-    return [
-        FilmPage(
-            number=number,
-            image=np.asarray(Image.open(path).convert("L")),
-            film_size_id=printer.film_size,
-            orientation=printer.orientation,
-        )
-        for number, path in enumerate(paths, start=1)
-    ]
 
 
 def _one_series(images: Sequence[Path]) -> StudyInput:
