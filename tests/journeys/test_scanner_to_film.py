@@ -1,0 +1,134 @@
+"""From the scanner to film and PACS through the whole appliance, with people at the API; processes are killed on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+
+from appliance.study import DRAFT_NOTICE, NOT_VALIDATED_NOTICE
+from tests.demo.box import RADIOGRAPHER_PIN, Box, Client, box
+from tests.demo.outcome import released
+from tests.peers.dcmtk import PrintScp, dcmprscp, storescu
+from tests.peers.orthanc import Orthanc, orthanc
+from tests.peers.waiting import wait_until
+
+
+@dataclass(frozen=True)
+class Hospital:
+    """The appliance with its peers."""
+
+    box: Box
+    pacs: Orthanc
+    printer: PrintScp
+
+
+@pytest.fixture
+def hospital(tmp_path: Path) -> Iterator[Hospital]:
+    with ExitStack() as stack:
+        pacs = stack.enter_context(orthanc(tmp_path / "orthanc"))
+        printer = stack.enter_context(dcmprscp(tmp_path / "printer"))
+        appliance_box = stack.enter_context(box(tmp_path / "box", printer=printer, pacs_port=pacs.port, undo_seconds=1.0))
+        yield Hospital(appliance_box, pacs, printer)
+
+
+def child_pid(appliance_box: Box, name: str) -> int:
+    """Process number of the receiver or the analyst."""
+    listing = subprocess.run(
+        ["ps", "-o", "pid=,args=", "--ppid", str(appliance_box.process.pid)], capture_output=True, text=True, check=True, timeout=10
+    ).stdout
+    return next(int(line.split()[0]) for line in listing.splitlines() if f" {name} " in f"{line} ")
+
+
+def approve(client: Client, key: str) -> dict[str, Any]:
+    revision = client.study(key)["row"]["revision"]
+    return client.call("POST", f"/v1/studies/{key}/approve", {"command": f"test-{key}-{revision}", "revision": revision})
+
+
+def test_a_study_survives_kills_is_corrected_approved_printed_and_stored(hospital: Hospital, scan: Path) -> None:
+    client = hospital.box.client()
+    files = sorted(scan.glob("*.dcm"))
+
+    pushed = storescu(hospital.box.port, files)
+    assert pushed.returncode == 0, pushed.stderr
+    os.kill(child_pid(hospital.box, "receiver"), signal.SIGKILL)
+
+    client.wait_for({"analysing"}, timeout_s=120)
+    os.kill(child_pid(hospital.box, "analyst"), signal.SIGKILL)
+
+    key = client.wait_for({"draft"}, timeout_s=250)["key"]
+    stored = {hashlib.sha256(pydicom.dcmread(path).PixelData).hexdigest() for path in (hospital.box.data / "spool").rglob("*.dcm")}
+    sent = {hashlib.sha256(pydicom.dcmread(path).PixelData).hexdigest() for path in files}
+    assert stored == sent
+
+    before = client.study(key)
+    assert NOT_VALIDATED_NOTICE in before["notices"]
+    assert DRAFT_NOTICE in before["notices"]
+    if before["findings"]["lesions"]:
+        lesion, revision = before["findings"]["lesions"][0]["id"], before["row"]["revision"]
+        body = {"command": "correct-1", "revision": revision, "lesion": lesion, "grade": "severe"}
+        corrected = client.call("POST", f"/v1/studies/{key}/corrections", body)
+        again = client.call("POST", f"/v1/studies/{key}/corrections", body)
+        assert corrected["row"]["revision"] == again["row"]["revision"] == revision + 1
+        assert corrected["findings"]["cad_rads"]["category"] in {"4A", "4B"}
+
+    approve(client, key)
+    client.wait_for({"delivered"}, timeout_s=200)
+    detail = client.study(key)
+    assert {row["state"] for row in detail["deliveries"]} == {"done"}
+
+    objects = [pydicom.dcmread(path) for path in sorted((released(hospital.box.data, key, detail) / "objects").glob("*.dcm"))]
+    assert {str(each.SOPInstanceUID) for each in objects} <= set(hospital.pacs.instances())
+    reports = [each for each in objects if each.Modality == "SR"]
+    assert [(each.CompletionFlag, each.VerificationFlag) for each in reports] == [("COMPLETE", "VERIFIED")]
+    assert len(hospital.printer.pages()) >= 2
+
+
+def test_a_radiographers_release_stays_a_draft_and_undo_takes_it_back(tmp_path: Path, scan: Path) -> None:
+    with box(tmp_path / "box", undo_seconds=600.0) as appliance_box:
+        client = appliance_box.client(RADIOGRAPHER_PIN)
+        assert storescu(appliance_box.port, sorted(scan.glob("*.dcm"))).returncode == 0
+        key = client.wait_for({"draft"}, timeout_s=250)["key"]
+        approving = approve(client, key)
+        assert approving["row"]["state"] == "approving"
+        assert DRAFT_NOTICE in approving["notices"]
+        undone = client.call("POST", f"/v1/studies/{key}/undo", {"command": "undo-1"})
+        assert undone["row"]["state"] == "draft"
+
+
+def test_a_chest_ct_is_declined_with_its_reason(tmp_path: Path) -> None:
+    chest = sorted((Path(__file__).parents[1] / "data").glob("chest-ct*/**/*.dcm"))
+    assert len(chest) > 20
+    with box(tmp_path / "box") as appliance_box:
+        client = appliance_box.client()
+        assert storescu(appliance_box.port, chest).returncode == 0
+        row = client.wait_for({"declined"}, timeout_s=120)
+        assert row["reason"]["zh"]
+        assert row["reason"]["en"]
+        assert row["images"] == len(chest)
+
+
+def test_everything_waits_for_a_pacs_that_is_down(tmp_path: Path, scan: Path) -> None:
+    with ExitStack() as stack:
+        appliance_box = stack.enter_context(box(tmp_path / "box", pacs_port=9, undo_seconds=0.5))
+        client = appliance_box.client()
+        assert storescu(appliance_box.port, sorted(scan.glob("*.dcm"))).returncode == 0
+        key = client.wait_for({"draft"}, timeout_s=250)["key"]
+        approve(client, key)
+        client.wait_for({"delivering"}, timeout_s=120)
+
+        def tried() -> bool:
+            rows = client.study(key)["deliveries"]
+            return bool(rows) and rows[0]["attempts"] >= 2 and rows[0]["last_error"] is not None
+
+        wait_until(tried, timeout_s=120, what="two attempts")
+        assert client.study(key)["row"]["state"] == "delivering"
