@@ -9,15 +9,17 @@ python -m models.training export
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from models.training.development import DevelopmentScore
 from models.training.export import export_models
+from models.training.sitting import log, train
 from models.training.tasks import TASKS
-from models.training.trainer import Schedule, Trainer
+from models.training.workers import run_team
 
 _SHARES = {"heart-loc": 0.15, "cor-seg": 0.85}
 """How ``all`` divides the minutes: the coarse network is flat long before the fine one."""
@@ -29,32 +31,29 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("what", choices=[*TASKS, "all", "export"])
     parser.add_argument("--minutes", type=float, default=60.0, help="wall-clock minutes of this sitting")
     parser.add_argument("--seed", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads of the trainer; 0: as many as cores")
+    parser.add_argument("--workers", type=int, default=_default_workers(), help="trainers that average their gradients, a process each")
+    parser.add_argument(
+        "--batch", type=int, default=0, help="samples in a step of one worker; 0: the task's own batch divided among the workers"
+    )
     parser.add_argument("--folder", type=Path, default=Path("build/training"), help="checkpoints and curves")
     parser.add_argument("--only", choices=list(TASKS), help="export: this network only")
     options = parser.parse_args(arguments)
     if options.what == "export":
         for line in export_models(folder=options.folder, only=options.only):
-            _log(line)
+            log(line)
         return 0
-    if options.threads:
-        torch.set_num_threads(options.threads)
     names = list(TASKS) if options.what == "all" else [options.what]
     for name in names:
         share = _SHARES[name] if options.what == "all" else 1.0
-        _train(name, minutes=options.minutes * share, seed=options.seed, folder=options.folder / name)
+        folder = options.folder / name
+        work = partial(train, name, minutes=options.minutes * share, seed=options.seed, folder=folder, batch=options.batch)
+        run_team(options.workers, work)
     return 0
 
 
-def _train(name: str, *, minutes: float, seed: int, folder: Path) -> None:
-    score = DevelopmentScore(TASKS[name], folder=folder)
-    trainer = Trainer(TASKS[name], folder=folder, score=score, seed=seed, log=_log)
-    trainer.run(Schedule(minutes=minutes))
-
-
-def _log(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+def _default_workers() -> int:
+    """One trainer where there is a GPU, else one per core that this process may use."""
+    return 1 if torch.cuda.is_available() else len(os.sched_getaffinity(0))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,15 @@ _ARRAYS = ("channels", "outputs")
 def write_catalog(path: Path, entries: list[dict[str, Any]]) -> None:
     """Write the entries as an array of tables."""
     path.write_text(_HEADING + "".join(_entry(entry) for entry in entries), encoding="utf-8")
+
+
+def record_figures(name: str, figures: dict[str, str | int | float], *, catalog: Path) -> None:
+    """Put measured figures into a network's entry."""
+    entries = tomllib.loads(catalog.read_text(encoding="utf-8"))["model"]
+    for entry in entries:
+        if entry["name"] == name:
+            entry["figures"] = figures
+    write_catalog(catalog, entries)
 
 
 def _entry(entry: dict[str, Any]) -> str:

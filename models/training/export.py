@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tomllib
 import warnings
 from collections.abc import Callable, Iterator
@@ -149,16 +148,6 @@ def make_entry(name: str, file: Path, network: nn.Module, progress: Progress) ->
         },
         "figures": {},
     }
-
-
-def record_figures(name: str, figures: dict[str, str | int | float], *, models: Path = MODELS) -> None:
-    """Put measured figures into a network's catalog entry."""
-    catalog = models / "catalog.toml"
-    entries = tomllib.loads(catalog.read_text(encoding="utf-8"))["model"]
-    for entry in entries:
-        if entry["name"] == name:
-            entry["figures"] = json.loads(json.dumps(figures))
-    write_catalog(catalog, entries)
 
 
 def _example(channels: int, shape: tuple[int, int, int]) -> torch.Tensor:

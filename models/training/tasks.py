@@ -45,7 +45,7 @@ TASKS = {
             hu_range=heart_loc.HU_RANGE,
             weights=LossWeights(classes=(1.0,) * len(heart_loc.CLASSES)),
             variation=Variation(flips=False, gain=0.08, offset_hu=25.0),
-            batch=2,
+            batch=4,
             learning_rate=2e-3,
             pool=256,
             reuse=3.0,

@@ -19,6 +19,7 @@ from models.training.feeder import Feeder
 from models.training.losses import segmentation_loss
 from models.training.samples import Batch, SamplePool, make_batch
 from models.training.tasks import Task
+from models.training.workers import Team
 
 Score = Callable[[nn.Module], dict[str, float]]
 """Scores the averaged network on development patients."""
@@ -47,14 +48,18 @@ class Trainer:
         score: scores the averaged network on development patients.
         seed: of weights, samples and variation.
         log: takes one line of text.
+        team: this process's place among several trainers of the network.
     """
 
-    def __init__(self, task: Task, *, folder: Path, score: Score, seed: int, log: Callable[[str], None] = print) -> None:
+    def __init__(
+        self, task: Task, *, folder: Path, score: Score, seed: int, log: Callable[[str], None] = print, team: Team | None = None
+    ) -> None:
         self._task = task
         self._folder = folder
         self._score = score
         self._seed = seed
         self._log = log
+        self._team = team or Team()
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(seed)
         self.network = task.network().to(self._device, memory_format=torch.channels_last_3d)
@@ -72,7 +77,7 @@ class Trainer:
     def run(self, schedule: Schedule) -> None:
         """One sitting: train for the given minutes, then score and save."""
         self.progress.sittings += 1
-        seed = self._seed + 1000 * self.progress.sittings
+        seed = self._seed + 1000 * self.progress.sittings + self._team.rank
         rng = np.random.default_rng(seed)
         pool = SamplePool(capacity=self._task.pool, reuse=self._task.reuse, rng=rng)
         with Feeder(self._task.source, seed=seed) as feeder:
@@ -91,14 +96,19 @@ class Trainer:
         logged = scored = saved = 0.0
         curve = Curve(self._folder / "training.csv")
         terms: list[dict[str, float]] = []
-        while (minutes := (time.monotonic() - start) / 60.0) < schedule.minutes:
+        over = False
+        while not over:
+            minutes = (time.monotonic() - start) / 60.0
             self._take_fresh(pool, feeder)
-            rate = self._set_rate(minutes / schedule.minutes)
-            terms.append(self._step(self._draw(pool, rng)))
+            rate = self._set_rate(min(1.0, minutes / schedule.minutes))
+            step_terms, over = self._step(self._draw(pool, rng), over=minutes >= schedule.minutes)
+            terms.append(step_terms)
             self.progress.steps += 1
-            self.progress.samples_drawn = before.samples_drawn + pool.drawn
-            self.progress.samples_rendered = before.samples_rendered + pool.added
+            self.progress.samples_drawn = before.samples_drawn + pool.drawn * self._team.size
+            self.progress.samples_rendered = before.samples_rendered + pool.added * self._team.size
             self.progress.minutes = before.minutes + minutes
+            if not self._team.leads:
+                continue
             if minutes - logged >= schedule.log_every:
                 logged = minutes
                 self._report(curve, terms, rate)
@@ -109,8 +119,9 @@ class Trainer:
             if minutes - scored >= schedule.score_every:
                 scored = minutes
                 self._develop()
-        self._save()
-        self._develop()
+        if self._team.leads:
+            self._save()
+            self._develop()
 
     def _take_fresh(self, pool: SamplePool, feeder: Feeder) -> None:
         while pool.hungry and (sample := feeder.take()) is not None:
@@ -120,7 +131,7 @@ class Trainer:
         samples = pool.draw(self._task.batch)
         return make_batch(samples, hu_range=self._task.hu_range, variation=self._task.variation, rng=rng)
 
-    def _step(self, batch: Batch) -> dict[str, float]:
+    def _step(self, batch: Batch, *, over: bool = False) -> tuple[dict[str, float], bool]:
         channels = torch.from_numpy(batch.channels).to(self._device).to(memory_format=torch.channels_last_3d)
         target = torch.from_numpy(batch.target).to(self._device)
         skeleton = None if batch.skeleton is None else torch.from_numpy(batch.skeleton).to(self._device)
@@ -132,10 +143,11 @@ class Trainer:
             raise FloatingPointError(f"the loss of step {self.progress.steps} is not finite")
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        over = self._team.average_gradients(self.network, over=over)
         nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
         self._optimizer.step()
         self._average.update(self.network)
-        return terms
+        return terms, over
 
     def _set_rate(self, share: float) -> float:
         warm = min(1.0, share / _WARM_UP)

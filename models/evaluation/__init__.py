@@ -1,0 +1,1 @@
+"""How good the networks are on virtual patients: ``python -m models.evaluation``."""

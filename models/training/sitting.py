@@ -1,0 +1,33 @@
+"""One sitting of one worker: what ``python -m models.training`` runs in each process."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from models.training.development import DevelopmentScore
+from models.training.tasks import TASKS
+from models.training.trainer import Schedule, Trainer
+from models.training.workers import Team
+
+
+def train(name: str, team: Team, *, minutes: float, seed: int, folder: Path, batch: int) -> None:
+    """Resume or begin a network's training and go on for the given minutes; ``batch`` 0 divides the task's own."""
+    task = replace(TASKS[name], batch=batch or max(1, TASKS[name].batch // team.size))
+    score = DevelopmentScore(task, folder=folder) if team.leads else _no_score
+    trainer = Trainer(task, folder=folder, score=score, seed=seed, log=log, team=team)
+    trainer.run(Schedule(minutes=minutes))
+
+
+def _no_score(_: nn.Module) -> dict[str, float]:
+    """Only the leading worker scores."""
+    raise AssertionError("a worker that does not lead was asked for a score")
+
+
+def log(line: str) -> None:
+    """Write a line at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
