@@ -15,7 +15,7 @@ from appliance.analysis.curves import Refiner, follow
 from appliance.analysis.ostia import Ostium, find_ostia
 from appliance.analysis.stages import Dropped, Float, Heart, Orphan, Segmentation, Side, Tree, TreeBranch, VesselClass
 from appliance.analysis.surroundings import Surroundings
-from appliance.analysis.voxelgraph import CentrePath, VoxelGraph, build_graph, centre_paths, components, depth_mm
+from appliance.analysis.voxelgraph import CentrePath, VoxelGraph, build_graph, centre_paths, components, depth_mm, graph_of
 from appliance.errors import AnalysisError
 
 
@@ -52,7 +52,19 @@ class VesselMask:
     label: NDArray[np.int32]
 
 
-def trace(heart: Heart, segmentation: Segmentation, *, rules: CentrelineRules | None = None) -> Tree:
+@dataclass(frozen=True)
+class Centrelines:
+    """The tree, and what repair needs to grow it anew once something was joined."""
+
+    tree: Tree
+    mask: VesselMask
+    ostia: list[Ostium]
+    refiner: Refiner
+    surroundings: Surroundings
+    rules: CentrelineRules
+
+
+def trace(heart: Heart, segmentation: Segmentation, *, rules: CentrelineRules | None = None) -> Centrelines:
     """The tree of centre lines.
 
     Raises:
@@ -69,16 +81,16 @@ def trace(heart: Heart, segmentation: Segmentation, *, rules: CentrelineRules | 
         raise AnalysisError("ANA-102", zh="未找到与主动脉相连的冠状动脉开口", en="no coronary ostium was found at the aorta")
     refiner = Refiner(segmentation)
     tree = grow(mask, ostia, segmentation, refiner, rules=rules)
-    orphans = _orphans(mask, ostia, rules)
-    return Tree(branches=tree, orphans=orphans)
+    orphans = find_orphans(mask, ostia, rules)
+    return Centrelines(
+        tree=Tree(branches=tree, orphans=orphans), mask=mask, ostia=ostia, refiner=refiner, surroundings=surroundings, rules=rules
+    )
 
 
-def vessel_mask(segmentation: Segmentation, *, rules: CentrelineRules, extra: NDArray[np.int32] | None = None) -> VesselMask:
-    """The mask after hysteresis, without specks and without what is too wide to be a coronary; ``extra`` voxels (n, 3) are joined in."""
+def vessel_mask(segmentation: Segmentation, *, rules: CentrelineRules) -> VesselMask:
+    """The mask after hysteresis, without specks and without what is too wide to be a coronary."""
     low = segmentation.coronary >= round(255 * rules.grow_probability)
     low &= segmentation.classes != VesselClass.VEIN
-    if extra is not None:
-        low[extra[:, 0], extra[:, 1], extra[:, 2]] = True
     spacing = segmentation.geometry.spacing[0]
     graph = build_graph(low, spacing)
     if not len(graph):
@@ -92,6 +104,12 @@ def vessel_mask(segmentation: Segmentation, *, rules: CentrelineRules, extra: ND
     seeds = np.bincount(label, weights=certain, minlength=count) * spacing**3
     good = (size >= rules.minimum_component_mm3) & (seeds >= 0.3 * rules.minimum_component_mm3)
     return _describe(graph.subset(good[label]), segmentation, rules)
+
+
+def with_voxels(mask: VesselMask, voxels: NDArray[np.int32], segmentation: Segmentation, rules: CentrelineRules) -> VesselMask:
+    """The mask with ``voxels`` (n, 3) joined in."""
+    together = np.unique(np.concatenate([mask.graph.voxels, voxels]), axis=0).astype(np.int32)
+    return _describe(graph_of(together, mask.graph.spacing_mm), segmentation, rules)
 
 
 def _without_leaks(graph: VoxelGraph, rules: CentrelineRules) -> NDArray[np.bool_]:
@@ -212,7 +230,8 @@ def _branch(
     )
 
 
-def _orphans(mask: VesselMask, ostia: list[Ostium], rules: CentrelineRules) -> tuple[Orphan, ...]:
+def find_orphans(mask: VesselMask, ostia: list[Ostium], rules: CentrelineRules) -> tuple[Orphan, ...]:
+    """Pieces of the mask without an ostium, longest first."""
     held = {int(mask.label[ostium.node]) for ostium in ostia}
     found = []
     for label in range(int(mask.label.max()) + 1):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit, prange
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from appliance.analysis.stages import Float, Segmentation, VesselClass

@@ -264,9 +264,7 @@ def _name_marginals(draft: _Draft, lcx: int | None) -> None:
     inferior, marginal = [], []
     for i in candidates:
         origin = float(course.angle[draft.runs[i].parent_index or 0])
-        if reaches_inferior and -2.3 < origin < 0.0:
-            inferior.append(i)
-        elif _posterior(draft.courses[i]) > 0.3 and not right_has_pda:
+        if (reaches_inferior and -2.3 < origin < 0.0) or (_posterior(draft.courses[i]) > 0.3 and not right_has_pda):
             inferior.append(i)
         else:
             marginal.append(i)

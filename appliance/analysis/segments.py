@@ -66,7 +66,7 @@ def anterior_descending(points: Float, *, first_border: int | None, rest_to_apex
 
 
 def circumflex(points: Float, *, first_marginal: int | None) -> Segments:
-    """pLCx and LCx; without a marginal the border is half way."""
+    """PLCx and LCx; without a marginal the border is half way."""
     border = first_marginal if first_marginal is not None else len(points) // 2
     return cut(len(points), (border,), ("pLCx", "LCx"))
 

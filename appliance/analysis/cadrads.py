@@ -1,0 +1,201 @@
+"""Grades, segment scores and CAD-RADS 2.0.
+
+Sources: degrees of stenosis and categories, CAD-RADS 2.0 (JCCT 2022;16:536); older Chinese degrees, consensus of 2011; segment involvement and
+segment stenosis score over 16 segments (Min et al., JACC 2007;50:1161). Each rule stands in one table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from appliance.anatomy import SEGMENTS, SegmentName, Territory, Vessel
+from appliance.errors import AnalysisError
+from appliance.findings import GRADES, Branch, CadRads, Findings, Grade, Lesion, NotAssessable, Quality, Stent
+
+Bands = Literal["scct", "cn2011"]
+Category = Literal["0", "1", "2", "3", "4A", "4B", "5", "N"]
+Burden = Literal["P1", "P2", "P3", "P4"]
+
+UPPER_BOUND: dict[Bands, tuple[tuple[float, Grade], ...]] = {
+    # half-open on the unrounded percentage: a grade holds up to, not including, its bound
+    "scct": ((25.0, "minimal"), (50.0, "mild"), (70.0, "moderate"), (100.0, "severe")),
+    "cn2011": ((25.0, "minimal"), (50.0, "mild"), (75.0, "moderate"), (100.0, "severe")),
+}
+CATEGORY: dict[Grade, Category] = {
+    "none": "1",  # plaque without narrowing
+    "minimal": "1",
+    "mild": "2",
+    "moderate": "3",
+    "severe": "4A",
+    "occluded": "5",
+}
+BURDEN_BY_SIS: tuple[tuple[int, Burden], ...] = ((8, "P4"), (5, "P3"), (3, "P2"), (1, "P1"))
+STENOSIS_SCORE: dict[Grade, int] = {"none": 1, "minimal": 1, "mild": 1, "moderate": 2, "severe": 3, "occluded": 3}
+MODIFIER_ORDER = ("N", "HRP", "I+", "I-", "I±", "S", "G", "E")
+SMALLEST_GRADED_MM = 1.5
+THREE_VESSELS: frozenset[Territory] = frozenset({"LAD", "LCX", "RCA"})
+_SCORED_SEGMENTS = frozenset(name for name, segment in SEGMENTS.items() if segment.scored)
+
+
+def grade_of(stenosis_percent: float, *, bands: Bands = "scct") -> Grade:
+    """The grade of an unrounded diameter stenosis.
+
+    Raises:
+        ValueError: not within 0 and 100.
+    """
+    if not 0.0 <= stenosis_percent <= 100.0:
+        raise ValueError(f"a stenosis lies within 0 and 100 %, not {stenosis_percent}")
+    if stenosis_percent == 0.0:
+        return "none"
+    for bound, grade in UPPER_BOUND[bands]:
+        if stenosis_percent < bound:
+            return grade
+    return "occluded"
+
+
+def territory_of(vessel: Vessel, segment: SegmentName) -> Territory | None:
+    """LM, LAD, LCX or RCA: branches count to their parent vessel, a ramus to the LCX (SYNTAX)."""
+    folded: dict[Vessel, Territory] = {"LM": "LM", "LAD": "LAD", "LCX": "LCX", "RI": "LCX", "RCA": "RCA"}
+    return SEGMENTS[segment].territory or folded.get(vessel)
+
+
+def segment_scores(lesions: Sequence[Lesion], branches: Sequence[Branch]) -> tuple[int, int]:
+    """Segment involvement score 0-16 and segment stenosis score 0-48.
+
+    A plaque involves every scored segment that it reaches into; its degree counts where its minimum lies, elsewhere as plaque only.
+    """
+    by_id = {branch.id: branch for branch in branches}
+    worst: dict[SegmentName, int] = {}
+    for lesion in lesions:
+        branch = by_id.get(lesion.branch)
+        reached: set[SegmentName] = {lesion.segment}
+        if branch is not None:
+            # a shoulder of a point or two across a border is not disease of the next segment
+            for start, end, name in branch.segments:
+                if min(lesion.end, end) - max(lesion.start, start) >= 4:
+                    reached.add(name)
+        for name in reached & _SCORED_SEGMENTS:
+            value = STENOSIS_SCORE[lesion.grade] if name == lesion.segment else 1
+            worst[name] = max(worst.get(name, 0), value)
+    return len(worst), sum(worst.values())
+
+
+def plaque_burden(involvement: int) -> Burden | None:
+    """P by segment involvement: <= 2 P1, 3-4 P2, 5-7 P3, >= 8 P4; None without plaque."""
+    for least, burden in BURDEN_BY_SIS:
+        if involvement >= least:
+            return burden
+    return None
+
+
+def cad_rads(
+    lesions: Sequence[Lesion],
+    branches: Sequence[Branch],
+    *,
+    not_assessable: Sequence[NotAssessable] = (),
+    stents: Sequence[Stent] = (),
+    grafts: bool = False,
+    exceptions: bool = False,
+) -> CadRads:
+    """The patient's category with plaque burden and modifiers.
+
+    Args:
+        lesions: all plaques; those in vessels under 1.5 mm reference diameter do not set the category.
+        branches: the branches that the lesions lie on.
+        not_assessable: segments that cannot be read; with less than 50 % elsewhere the category is N.
+        stents: any makes modifier S.
+        grafts: any makes modifier G.
+        exceptions: non-atherosclerotic disease, modifier E.
+    """
+    graded = [lesion for lesion in lesions if _counts(lesion)]
+    category = _category(graded)
+    modifiers: list[str] = []
+    if not_assessable:
+        if category in ("0", "1", "2"):
+            category = "N"
+        else:
+            modifiers.append("N")
+    if any(len(set(lesion.high_risk)) >= 2 for lesion in lesions):
+        modifiers.append("HRP")
+    if stents:
+        modifiers.append("S")
+    if grafts:
+        modifiers.append("G")
+    if exceptions:
+        modifiers.append("E")
+    involvement, _ = segment_scores(lesions, branches)
+    if lesions and involvement == 0:
+        # plaque only outside the sixteen scored segments is plaque all the same
+        involvement = 1
+    burden = plaque_burden(involvement)
+    ordered = tuple(sorted(modifiers, key=MODIFIER_ORDER.index))
+    text = "CAD-RADS " + "/".join([category, *([burden] if burden else []), *ordered])
+    return CadRads(
+        category=category,
+        plaque_burden=burden,
+        modifiers=ordered,
+        text=text,
+        plaque_burden_reason=None if burden else "no_plaque",
+    )
+
+
+def _counts(lesion: Lesion) -> bool:
+    return lesion.reference_diameter_mm is None or lesion.reference_diameter_mm >= SMALLEST_GRADED_MM
+
+
+def _category(lesions: Sequence[Lesion]) -> Category:
+    if not lesions:
+        return "0"
+    worst = max((lesion.grade for lesion in lesions), key=GRADES.index)
+    if worst == "occluded":
+        return "5"
+    tight = {territory_of(lesion.vessel, lesion.segment) for lesion in lesions if lesion.grade == "severe"}
+    left_main = any(
+        territory_of(lesion.vessel, lesion.segment) == "LM" and GRADES.index(lesion.grade) >= GRADES.index("moderate") for lesion in lesions
+    )
+    if left_main or tight >= THREE_VESSELS:
+        return "4B"
+    return CATEGORY[worst]
+
+
+def apply_corrections(findings: Findings, corrections: Mapping[int, Grade]) -> Findings:
+    """The findings with a person's grades in place of the measured ones, and scores and CAD-RADS that follow from them.
+
+    The measured percentages stay as they are; ``grade_source`` of a corrected lesion becomes ``corrected``. A lesion that is not in
+    ``corrections`` keeps what it has.
+
+    Raises:
+        AnalysisError: ANA-701 if a lesion does not exist, ANA-702 if the findings hold no analysis.
+    """
+    if findings.cad_rads is None:
+        raise AnalysisError("ANA-702", zh="该检查没有可修改的分析结果", en="the study has no analysis to correct")
+    unknown = set(corrections) - {lesion.id for lesion in findings.lesions}
+    if unknown:
+        raise AnalysisError("ANA-701", zh="要修改的病变不存在", en="the lesion to correct does not exist", lesions=sorted(unknown))
+    lesions = tuple(
+        msgspec.structs.replace(lesion, grade=corrections[lesion.id], grade_source="corrected") if lesion.id in corrections else lesion
+        for lesion in findings.lesions
+    )
+    involvement, stenosis = segment_scores(lesions, findings.branches)
+    kept = findings.cad_rads.modifiers
+    return msgspec.structs.replace(
+        findings,
+        lesions=lesions,
+        segment_involvement_score=involvement,
+        segment_stenosis_score=stenosis,
+        cad_rads=cad_rads(
+            lesions,
+            findings.branches,
+            not_assessable=_not_assessable(findings.quality),
+            stents=findings.stents,
+            grafts="G" in kept,
+            exceptions="E" in kept,
+        ),
+    )
+
+
+def _not_assessable(quality: Quality | None) -> tuple[NotAssessable, ...]:
+    return quality.not_assessable if quality is not None else ()

@@ -1,0 +1,240 @@
+"""Plaques with and without narrowing.
+
+Three witnesses are heard at every point, each measured against what is usual in this very patient (median and spread over all healthy
+sections), so that noise and small biases count for nothing: the wall's thickness in the section fit, plaque and calcium in the network's
+classes, and the narrowing against the reference. A stretch where together they speak clearly enough for long enough is a lesion.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from appliance.analysis.mask_sections import MaskSections, mask_sections
+from appliance.analysis.reference import healthy_weight, junction_distance, reference_of, robust_scale, smooth_along
+from appliance.analysis.runs import ranges_of
+from appliance.analysis.stages import Float, NamedTree, Profile, Range, Reference, Segmentation
+from appliance.geometry import arc_length
+
+
+@dataclass(frozen=True)
+class LesionRules:
+    """When a stretch is a lesion. Choices of this project, tuned on the development family of virtual patients.
+
+    Attributes:
+        smallest_vessel_mm: vessels narrower than this are not graded (CAD-RADS 2.0 grades vessels over 1.5 mm).
+        peak, edge: evidence at the strongest point, and where a lesion ends.
+        shortest_mm: shortest lesion.
+        join_mm: gaps up to this are bridged.
+        noise_percent: narrowing below this is none.
+        occlusion_mm: shortest stretch without lumen that is an occlusion.
+        network_weight: weight of the network's classes beside the fit's.
+    """
+
+    smallest_vessel_mm: float = 1.5
+    peak: float = 5.0
+    edge: float = 1.8
+    shortest_mm: float = 3.0
+    join_mm: float = 2.0
+    noise_percent: float = 6.0
+    occlusion_mm: float = 1.4
+    network_weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """One lesion: half-open range and narrowest point on a branch, with what was measured there.
+
+    ``stenosis_percent`` is None where no reference could be given; ``evidence`` is the mean over the lesion.
+    """
+
+    branch: int
+    start: int
+    minimum: int
+    end: int
+    lumen_mm: float
+    reference_mm: float | None
+    stenosis_percent: float | None
+    evidence: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The whole tree under one look: what is measured, what would be healthy, and where the evidence for plaque lies; one entry per branch."""
+
+    profiles: tuple[Profile, ...]
+    references: tuple[Reference, ...]
+    masks: tuple[MaskSections, ...]
+    evidence: tuple[Float, ...]
+    stretches: tuple[Stretch, ...]
+
+
+def find_lesions(
+    named: NamedTree, profiles: tuple[Profile, ...], segmentation: Segmentation, *, rules: LesionRules | None = None
+) -> Survey:
+    """Reference, evidence and lesions of every branch."""
+    rules = rules or LesionRules()
+    masks = tuple(mask_sections(branch, segmentation) for branch in named.branches)
+    along = [arc_length(branch.points_mm) for branch in named.branches]
+    junction = [junction_distance(named, i, profile) for i, profile in enumerate(profiles)]
+    thickness = [0.5 * (p.vessel_mm - p.lumen_mm) for p in profiles]
+    calm = _usual_wall(profiles, thickness, masks, junction)
+    evidence = [np.clip(calm.wall[i], -2, 6) + np.clip(calm.calcium[i], 0, 6) for i in range(len(profiles))]
+    references: list[Reference] = []
+    for _ in range(2):
+        weight = [healthy_weight(smooth_along(e, s, 1.0), j, s) for e, s, j in zip(evidence, along, junction, strict=True)]
+        references = [reference_of(p, s, w) for p, s, w in zip(profiles, along, weight, strict=True)]
+        evidence = _evidence(profiles, references, calm, junction, along, rules)
+    stretches: list[Stretch] = []
+    for number in range(len(profiles)):
+        stretches += _stretches(number, profiles[number], references[number], evidence[number], along[number], named, rules)
+    return Survey(profiles=profiles, references=tuple(references), masks=masks, evidence=tuple(evidence), stretches=tuple(stretches))
+
+
+@dataclass(frozen=True)
+class _Usual:
+    """Standardised witnesses that need no reference, one array per branch."""
+
+    wall: list[Float]
+    network: list[Float]
+    calcium: list[Float]
+
+
+def _usual_wall(
+    profiles: tuple[Profile, ...], thickness: list[Float], masks: tuple[MaskSections, ...], junction: list[Float]
+) -> _Usual:
+    """How far each section's wall lies above what is usual for a vessel of its size in this patient."""
+    size = np.concatenate([p.vessel_mm for p in profiles])
+    clear = (np.concatenate(junction) > 0.8) & (np.concatenate([p.quality for p in profiles]) > 0.3)
+    measured = np.concatenate(thickness)
+    seen = np.concatenate([_mask_thickness(m) for m in masks])
+    in_lumen = size - 2 * measured
+    wall = _standardise(measured, in_lumen, clear, floor=0.08)
+    network = _standardise(seen, in_lumen, clear & (seen > 0), floor=0.08)
+    calcium = np.concatenate([m.calcium_mm2 for m in masks])
+    dense = np.concatenate([p.calcium_mm2 for p in profiles])
+    bright = 4.0 * np.clip((dense - 0.15) / 0.5, 0, 1) + 2.0 * np.clip(calcium / 0.6, 0, 1)
+    cuts = np.cumsum([len(p.lumen_mm) for p in profiles])[:-1]
+    return _Usual(wall=np.split(wall, cuts), network=np.split(network, cuts), calcium=np.split(bright, cuts))
+
+
+def _mask_thickness(mask: MaskSections) -> Float:
+    """Mean thickness of what the network calls wall or calcium around the lumen, mm."""
+    outer = np.sqrt((mask.lumen_mm2 + mask.wall_mm2 + mask.calcium_mm2) / np.pi)
+    return np.asarray(outer - np.sqrt(mask.lumen_mm2 / np.pi))
+
+
+def _standardise(value: Float, size: Float, clear: NDArray[np.bool_], *, floor: float) -> Float:
+    """Standard scores against sections of similar size: in bands of lumen diameter, median and spread of the healthy half."""
+    out = np.zeros_like(value)
+    # plaque thins the lumen: sections are compared with all sizes as well as with their own
+    whole = robust_scale(value, clear, floor)
+    edges = (0.0, 1.4, 2.0, 2.8, 9.0)
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        band = (size >= low) & (size < high)
+        middle, spread = robust_scale(value, clear & band, floor)
+        if (clear & band).sum() < 60:
+            middle, spread = whole
+        out[band] = (value[band] - middle) / spread
+    return np.clip(out, -4.0, 12.0)
+
+
+def _evidence(
+    profiles: tuple[Profile, ...],
+    references: list[Reference],
+    usual: _Usual,
+    junction: list[Float],
+    along: list[Float],
+    rules: LesionRules,
+) -> list[Float]:
+    narrow = [np.nan_to_num(1.0 - p.lumen_mm / r.lumen_mm, nan=0.0) for p, r in zip(profiles, references, strict=True)]
+    clear = np.concatenate(junction) > 1.0
+    middle, spread = robust_scale(np.concatenate(narrow), clear, 0.04)
+    found = []
+    for i in range(len(profiles)):
+        less = (narrow[i] - middle) / spread
+        wall = 0.9 * np.clip(usual.wall[i], -2, 5)
+        network = rules.network_weight * 0.9 * np.clip(usual.network[i], -2, 5)
+        total = wall + network + usual.calcium[i] + 0.8 * np.clip(less, -2, 6)
+        doubt = np.clip((junction[i] - 0.3) / 0.7, 0.25, 1.0)
+        total = np.where(total > 0, total * doubt, total) * np.clip(profiles[i].quality / 0.5, 0.3, 1.0)
+        found.append(smooth_along(total, along[i], 0.8))
+    return found
+
+
+def _stretches(
+    number: int, profile: Profile, reference: Reference, evidence: Float, along: Float, named: NamedTree, rules: LesionRules
+) -> list[Stretch]:
+    wide = np.nan_to_num(reference.lumen_mm, nan=0.0) >= rules.smallest_vessel_mm
+    inside = (along > 0.8) & (along < along[-1] - 2.0) & wide
+    ranges = _joined(ranges_of((evidence > rules.edge) & inside), along, rules.join_mm)
+    found = []
+    for start, end in ranges:
+        peak = float(evidence[start:end].max())
+        length = float(along[end - 1] - along[start])
+        # a short stretch must speak louder
+        if peak < rules.peak or length < rules.shortest_mm:
+            continue
+        found.append(_measure(number, start, end, profile, reference, evidence, along, named, rules))
+    return found
+
+
+def _joined(ranges: tuple[Range, ...], along: Float, gap_mm: float) -> list[Range]:
+    joined: list[Range] = []
+    for start, end in ranges:
+        if joined and along[start] - along[joined[-1][1] - 1] <= gap_mm:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def _measure(
+    number: int,
+    start: int,
+    end: int,
+    profile: Profile,
+    reference: Reference,
+    evidence: Float,
+    along: Float,
+    named: NamedTree,
+    rules: LesionRules,
+) -> Stretch:
+    lumen = profile.lumen_mm[start:end]
+    healthy = reference.lumen_mm[start:end]
+    share = np.where(np.isfinite(healthy), lumen / healthy, np.inf)
+    at = start + int(np.argmin(share))
+    known = bool(np.isfinite(healthy).any())
+    stenosis: float | None = None
+    if known:
+        stenosis = float(np.clip(100.0 * (1.0 - share.min()), 0.0, 99.0))
+        closed = _joined(ranges_of(lumen <= 0.0), along[start:end], 0.9)
+        if any(along[start + b - 1] - along[start + a] >= rules.occlusion_mm for a, b in closed):
+            stenosis = 100.0
+        if stenosis < rules.noise_percent:
+            # no narrowing: the place to show is where the plaque is thickest
+            stenosis = 0.0
+            at = start + int(np.argmax(evidence[start:end]))
+    mean = float(evidence[start:end].mean())
+    trust = float(expit(0.8 * (mean - 2.5))) * float(np.clip(profile.quality[start:end].mean() + 0.3, 0, 1))
+    repaired = any(a < end and b > start for a, b in named.branches[number].repaired)
+    return Stretch(
+        branch=number,
+        start=start,
+        minimum=at,
+        end=end,
+        lumen_mm=float(profile.lumen_mm[at]),
+        reference_mm=float(reference.lumen_mm[at]) if np.isfinite(reference.lumen_mm[at]) else None,
+        stenosis_percent=stenosis,
+        evidence=mean,
+        confidence=trust * (0.6 if repaired else 1.0),
+    )
+
+
+def without(survey: Survey, refused: set[int]) -> Survey:
+    """The survey without the stretches numbered in ``refused``."""
+    return replace(survey, stretches=tuple(s for i, s in enumerate(survey.stretches) if i not in refused))

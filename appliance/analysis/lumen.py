@@ -1,0 +1,299 @@
+"""Lumen and outer wall along the tree: the section model of ``section_fit`` at every point, with the blood's own attenuation and the scan's blur.
+
+Blood: the attenuation on the centre line where the vessel is wide enough to show it unblurred, as a slowly falling line from the ostium on;
+narrow and distal stretches inherit it from above. Blur: the Gaussian under which healthy wide sections are explained best.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import median_filter
+
+from appliance.analysis import section_fit as fit
+from appliance.analysis.stages import Float, NamedTree, Profile, Tree
+from appliance.geometry import arc_length, frames
+from appliance.volume import Geometry, Volume
+
+_BLURS_MM = (0.20, 0.25, 0.30, 0.35, 0.40, 0.45, 0.50, 0.55)
+_OCCLUDED_MM = 0.42
+"""Below this diameter the fit cannot tell a thread of blood from none."""
+_PLATEAU_MM = 15.0
+_PLAQUE_HU = 80.0
+
+
+@dataclass(frozen=True)
+class Blur:
+    """Standard deviation of the scanner's point spread in the slice plane and across slices, mm, the voxel's own size included."""
+
+    in_plane_mm: float
+    across_mm: float
+
+    def along(self, directions: Float) -> Float:
+        """The blur along unit vectors (..., 3)."""
+        z2 = directions[..., 2] ** 2
+        return np.asarray(np.sqrt(self.in_plane_mm**2 * (1.0 - z2) + self.across_mm**2 * z2))
+
+
+@dataclass(frozen=True)
+class Sections:
+    """The polar samples of every point of every branch, one after the other.
+
+    Attributes:
+        points: (n, 3). directions: unit vectors of the rays (n, RAYS, 3). rays: HU (n, RAYS, SAMPLES).
+        branch: branch of each point (n,). along: distance from the branch's first point (n,).
+    """
+
+    points: Float
+    directions: Float
+    rays: Float
+    branch: NDArray[np.intp]
+    along: Float
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What the fit says of every section, (n,) unless said otherwise; radii per ray (n, RAYS)."""
+
+    lumen_mm: Float
+    outer_mm: Float
+    lumen_radius: Float
+    outer_radius: Float
+    wall_hu: Float
+    background: Float
+    residual: Float
+    support: Float
+
+
+@dataclass(frozen=True)
+class LumenResult:
+    """One profile per branch, and the sections they come from."""
+
+    profiles: tuple[Profile, ...]
+    sections: Sections
+    fitted: Fitted
+    blood: Float
+    blur: Blur
+    noise_hu: float
+
+    def rows(self, branch: int) -> slice:
+        """The sections of a branch."""
+        here = np.flatnonzero(self.sections.branch == branch)
+        return slice(int(here[0]), int(here[-1]) + 1)
+
+
+def measure_lumen(named: NamedTree, volume: Volume, *, radius_mm: tuple[Float, ...] | None = None) -> LumenResult:
+    """Lumen and outer wall along every branch.
+
+    Args:
+        named: the tree.
+        volume: the original series; measuring is done in it, not in the resampled grid.
+        radius_mm: rough lumen radius per branch where known; only the first guess of the fit.
+    """
+    sections = cut_sections(named, volume)
+    noise = noise_of(volume)
+    guess = np.concatenate(radius_mm) if radius_mm is not None else np.full(len(sections.points), 1.5)
+    blood = blood_along(named, sections, guess)
+    blur = estimate_blur(sections, blood, guess, noise, volume.geometry)
+    result = fit_all(sections, blood, guess, noise, blur)
+    # the first fit tells where the vessel is wide, which tells the blood better
+    blood = blood_along(named, sections, np.maximum(result.lumen_mm / 2, 0.3), blur=blur)
+    result = fit_all(sections, blood, guess, noise, blur)
+    profiles = tuple(_profile(result, sections, blood, number) for number in range(len(named.branches)))
+    return LumenResult(profiles=profiles, sections=sections, fitted=result, blood=blood, blur=blur, noise_hu=noise)
+
+
+def cut_sections(named: NamedTree, volume: Volume) -> Sections:
+    """Sample the volume along the rays of every section."""
+    points, directions, branch, along = [], [], [], []
+    angle = 2 * np.pi * np.arange(fit.RAYS) / fit.RAYS
+    for number, one in enumerate(named.branches):
+        _, normal, binormal = frames(one.points_mm)
+        points.append(one.points_mm)
+        directions.append(
+            np.cos(angle)[None, :, None] * normal[:, None, :] + np.sin(angle)[None, :, None] * binormal[:, None, :]
+        )
+        branch.append(np.full(len(one.points_mm), number))
+        along.append(arc_length(one.points_mm))
+    where, rays_along = np.concatenate(points), np.concatenate(directions)
+    geometry = volume.geometry
+    centre = geometry.to_index(where)
+    across = geometry.to_index(where + rays_along[:, 0]) - centre
+    quarter = fit.RAYS // 4
+    up = geometry.to_index(where + rays_along[:, quarter]) - centre
+    rays = np.empty((len(where), fit.RAYS, fit.SAMPLES))
+    fit.sample_rays(volume.voxels, centre, across, up, rays)
+    return Sections(points=where, directions=rays_along, rays=rays, branch=np.concatenate(branch), along=np.concatenate(along))
+
+
+def noise_of(volume: Volume) -> float:
+    """Standard deviation of the noise, HU: from differences of neighbours two apart in the slice, edges aside, in the middle of the volume."""
+    nz, ny, nx = volume.geometry.shape
+    part = volume.voxels[nz // 4 : 3 * nz // 4 : 4, ny // 5 : 4 * ny // 5, nx // 5 : 4 * nx // 5].astype(np.float32)
+    difference = part[:, :, 3:] - part[:, :, :-3]
+    blood_or_muscle = (part[:, :, 3:] > 20) & (part[:, :, :-3] > 20)
+    values = difference[blood_or_muscle]
+    if values.size < 500:
+        return 25.0
+    spread = 1.4826 * float(np.median(np.abs(values))) / np.sqrt(2.0)
+    return float(np.clip(spread, 8.0, 80.0))
+
+
+def blood_along(named: NamedTree, sections: Sections, radius: Float, *, blur: Blur | None = None) -> Float:
+    """Attenuation of the blood at every point, (n,)."""
+    core = np.nanmean(sections.rays[:, :, :2], axis=(1, 2))
+    core = np.where(np.isfinite(core), core, 0.0)
+    wide = radius > 2.6 * (blur.in_plane_mm if blur else 0.4)
+    blood = np.zeros(len(core))
+    typical = float(np.median(core[wide])) if wide.sum() > 20 else 380.0
+    for number, branch in enumerate(named.branches):
+        here = np.flatnonzero(sections.branch == number)
+        above = typical
+        if branch.parent is not None and branch.parent_index is not None:
+            parent = np.flatnonzero(sections.branch == branch.parent)
+            above = float(blood[parent[min(branch.parent_index, len(parent) - 1)]])
+        blood[here] = _plateau(core[here], wide[here], sections.along[here], above)
+    return blood
+
+
+def _plateau(core: Float, wide: NDArray[np.bool_], along: Float, above: float) -> Float:
+    """Running median of the core where the vessel is wide and shows neither calcium nor narrowing, pulled towards ``above``."""
+    good = wide & (core > 0.75 * above) & (core < 1.25 * above)
+    out = np.empty(len(core))
+    for i in range(0, len(core), 4):
+        window = good & (np.abs(along - along[i]) <= _PLATEAU_MM)
+        # ten healthy sections weigh as much as what is known from above
+        count = float(window.sum())
+        local = float(np.median(core[window])) if count >= 5 else above
+        share = count / (count + 10.0)
+        out[i : i + 4] = share * local + (1.0 - share) * above
+    return out
+
+
+def estimate_blur(sections: Sections, blood: Float, radius: Float, noise: float, geometry: Geometry) -> Blur:
+    """The blur under which a sample of wide sections is explained best; ``Blur`` of the voxel alone where there are too few."""
+    usable = np.flatnonzero((radius > 1.1) & (sections.rays[:, :, :2].mean(axis=(1, 2)) > 0.8 * blood))
+    voxel = np.asarray(geometry.spacing) / np.sqrt(12.0)
+    if len(usable) < 30:
+        return Blur(float(np.hypot(0.32, voxel[0])), float(np.hypot(0.35, voxel[2])))
+    chosen = usable[:: max(1, len(usable) // 150)]
+    part = Sections(
+        sections.points[chosen], sections.directions[chosen], sections.rays[chosen], sections.branch[chosen], sections.along[chosen]
+    )
+    in_plane = _best_blur(part, blood[chosen], radius[chosen], noise, [Blur(s, s) for s in _BLURS_MM])
+    across = _best_blur(part, blood[chosen], radius[chosen], noise, [Blur(in_plane.in_plane_mm, s) for s in _BLURS_MM])
+    return _best_blur(part, blood[chosen], radius[chosen], noise, [Blur(s, across.across_mm) for s in _BLURS_MM])
+
+
+def _best_blur(part: Sections, blood: Float, radius: Float, noise: float, candidates: list[Blur]) -> Blur:
+    """The candidate with the smallest residual, refined by a parabola."""
+    score = np.array([float(np.median(fit_all(part, blood, radius, noise, blur).residual ** 2)) for blur in candidates])
+    best = int(np.argmin(score))
+    low, high = candidates[max(best - 1, 0)], candidates[min(best + 1, len(candidates) - 1)]
+    centre = candidates[best]
+    if low is centre or high is centre:
+        return centre
+    a, b, c = score[best - 1], score[best], score[best + 1]
+    bend = a - 2 * b + c
+    shift = float(np.clip(0.5 * (a - c) / bend, -0.5, 0.5)) if bend > 1e-9 else 0.0
+    step_in = 0.5 * (high.in_plane_mm - low.in_plane_mm)
+    step_across = 0.5 * (high.across_mm - low.across_mm)
+    return Blur(centre.in_plane_mm + shift * step_in, centre.across_mm + shift * step_across)
+
+
+def fit_all(sections: Sections, blood: Float, radius: Float, noise: float, blur: Blur) -> Fitted:
+    """Fit the section model everywhere."""
+    count = len(sections.points)
+    disc, slope = fit.blurred_disc()
+    parameters = np.zeros((count, fit.PARAMETERS))
+    background = np.zeros((count, fit.RAYS))
+    residual, support = np.zeros(count), np.zeros(count)
+    fit.fit_sections(
+        sections.rays, blood, blur.along(sections.directions), radius, np.full(count, noise), disc, slope,
+        parameters, background, residual, support,
+    )  # fmt: skip
+    angle = 2 * np.pi * np.arange(fit.RAYS) / fit.RAYS
+    basis = np.stack([np.ones_like(angle), np.cos(angle), np.sin(angle), np.cos(2 * angle), np.sin(2 * angle)])
+    inner = np.maximum(parameters[:, :5] @ basis, 0.05)
+    outer = inner + np.maximum(parameters[:, 5:8] @ basis[:3], 0.1)
+    return Fitted(
+        lumen_mm=_equivalent(inner),
+        outer_mm=_equivalent(outer),
+        lumen_radius=inner,
+        outer_radius=outer,
+        wall_hu=parameters[:, 8],
+        background=background,
+        residual=residual,
+        support=support / (fit.RAYS * fit.SAMPLES),
+    )
+
+
+def _equivalent(radius: Float) -> Float:
+    """Diameter of the circle of equal area."""
+    return np.asarray(2.0 * np.sqrt((radius**2).mean(axis=1)))
+
+
+def _profile(result: Fitted, sections: Sections, blood: Float, number: int) -> Profile:
+    here = sections.branch == number
+    inner = result.lumen_radius[here]
+    half = fit.RAYS // 2
+    through = inner[:, :half] + inner[:, half:]
+    lumen = _smooth(result.lumen_mm[here])
+    lumen = np.where(lumen < _OCCLUDED_MM, 0.0, lumen)
+    outer = np.maximum(_smooth(result.outer_mm[here]), lumen + 0.2)
+    closed = lumen == 0.0
+    calcium = _calcium_area(sections.rays[here], blood[here], result.outer_radius[here])
+    return Profile(
+        lumen_mm=lumen,
+        narrowest_mm=np.where(closed, 0.0, through.min(axis=1)),
+        widest_mm=np.where(closed, 0.0, through.max(axis=1)),
+        vessel_mm=outer,
+        calcium_mm2=calcium,
+        lumen_hu=blood[here],
+        noise_hu=result.residual[here],
+        quality=np.clip(result.support[here] / 0.35, 0.0, 1.0) * np.clip(60.0 / np.maximum(result.residual[here], 20.0), 0.2, 1.0),
+    )
+
+
+def _smooth(value: Float) -> Float:
+    """Median of three, then a light binomial: single sections may fail, lesions are longer than that."""
+    if len(value) < 5:
+        return value
+    calm = median_filter(value, 3, mode="nearest")
+    padded = np.pad(calm, 1, mode="edge")
+    return np.asarray(0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:])
+
+
+def calcium_cells(rays: Float, blood: Float, outer: Float) -> NDArray[np.bool_]:
+    """True for the cells (n, RAYS, SAMPLES) of calcium: denser than half way between soft plaque and the section's densest calcium.
+
+    The half-way rule makes the blurred edge lie where the true one is; without anything clearly denser than the blood there is none.
+    """
+    radius = np.arange(fit.SAMPLES) * fit.SAMPLE_MM
+    within = radius[None, None, :] <= (outer + 0.6)[:, :, None]
+    values = np.where(within & np.isfinite(rays), rays, -1000.0)
+    peak = values.max(axis=(1, 2))
+    floor = blood + np.maximum(140.0, 0.35 * blood)
+    threshold = np.where(peak > floor, np.maximum(0.5 * (peak + _PLAQUE_HU), blood + 100.0), np.inf)
+    return np.asarray(values > threshold[:, None, None])
+
+
+def cell_areas() -> Float:
+    """Area in mm2 of a cell at each sample of a ray, (SAMPLES,)."""
+    return np.asarray(np.arange(fit.SAMPLES) * fit.SAMPLE_MM**2 * 2 * np.pi / fit.RAYS)
+
+
+def _calcium_area(rays: Float, blood: Float, outer: Float) -> Float:
+    return np.asarray((calcium_cells(rays, blood, outer) * cell_areas()).sum(axis=(1, 2)))
+
+
+def radius_guess(tree: Tree, named: NamedTree) -> tuple[Float, ...]:
+    """Rough lumen radius of every point of the named tree, from the mask's."""
+    from scipy.spatial import cKDTree
+
+    points = np.concatenate([branch.points_mm for branch in tree.branches])
+    radius = np.concatenate([branch.radius_mm for branch in tree.branches])
+    search = cKDTree(points)
+    return tuple(np.clip(radius[search.query(branch.points_mm)[1]] - 0.45, 0.5, 3.5) for branch in named.branches)

@@ -1,0 +1,173 @@
+"""Everything after the segmentation, in order: the tree, its names, its lumen, its lesions, what they are made of, and the category."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from appliance.analysis.cadrads import Bands, cad_rads, grade_of, segment_scores
+from appliance.analysis.centrelines import trace
+from appliance.analysis.lesions import Stretch, Survey, find_lesions
+from appliance.analysis.lumen import measure_lumen, radius_guess
+from appliance.analysis.naming import name_branches
+from appliance.analysis.plaque import Plaque, describe_plaques
+from appliance.analysis.repair import repair
+from appliance.analysis.stages import Float, Heart, Measured, NamedBranch, NamedTree, Profile, Progress, Segmentation
+from appliance.findings import Branch, Lesion, NotAssessable, PlaqueVolume, Stent
+from appliance.geometry import arc_length
+from appliance.volume import Volume
+
+STAGES: tuple[tuple[str, float], ...] = (
+    ("centrelines", 0.20),
+    ("repair", 0.25),
+    ("name", 0.30),
+    ("lumen", 0.85),
+    ("lesions", 0.92),
+    ("plaque", 0.98),
+    ("cadrads", 1.0),
+)
+"""The stages and the part of the whole that is done after each."""
+
+
+def measure(
+    volume: Volume,
+    heart: Heart,
+    segmentation: Segmentation,
+    *,
+    progress: Progress | None = None,
+    not_assessable: Sequence[NotAssessable] = (),
+    stents: Sequence[Stent] = (),
+    bands: Bands = "scct",
+) -> Measured:
+    """Measure one segmented study.
+
+    Args:
+        volume: the original series.
+        heart: its structures.
+        segmentation: its coronaries.
+        progress: told each stage's name and the part done.
+        not_assessable: segments that cannot be read (CAD-RADS N rule).
+        stents: for the modifier S.
+        bands: which table of degrees.
+
+    Raises:
+        AnalysisError: no coronary, no ostium, or no chambers to name by (ANA-101 to ANA-103).
+    """
+    clock = _Clock(progress)
+    with clock.stage("centrelines"):
+        lines = trace(heart, segmentation)
+    with clock.stage("repair"):
+        tree = repair(lines, segmentation)
+    with clock.stage("name"):
+        named = name_branches(tree, heart)
+    with clock.stage("lumen"):
+        lumen = measure_lumen(named, volume, radius_mm=radius_guess(tree, named))
+    with clock.stage("lesions"):
+        survey = find_lesions(named, lumen.profiles, segmentation)
+    with clock.stage("plaque"):
+        plaques = describe_plaques(named, survey, lumen)
+    with clock.stage("cadrads"):
+        branches = tuple(_branch(number, branch, lumen.profiles[number]) for number, branch in enumerate(named.branches))
+        lesions = make_lesions(named, survey, plaques, bands=bands)
+        involvement, stenosis = segment_scores(lesions, branches)
+        category = cad_rads(lesions, branches, not_assessable=not_assessable, stents=stents)
+    return Measured(
+        branches=branches,
+        lesions=lesions,
+        dominance=named.dominance,
+        plaque_total=_sum(lesions),
+        segment_involvement_score=involvement,
+        segment_stenosis_score=stenosis,
+        cad_rads=category,
+        dropped=(*tree.dropped, *named.dropped),
+        timing_s=clock.seconds,
+    )
+
+
+@dataclass
+class _Clock:
+    progress: Progress | None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - started, 3)
+        if self.progress is not None:
+            self.progress(name, dict(STAGES)[name])
+
+
+def _branch(number: int, branch: NamedBranch, profile: Profile) -> Branch:
+    return Branch(
+        id=number,
+        parent=branch.parent,
+        parent_index=branch.parent_index,
+        vessel=branch.vessel,
+        points_mm=tuple((float(x), float(y), float(z)) for x, y, z in branch.points_mm.round(3)),
+        segments=branch.segments,
+        name_confidence=round(branch.confidence, 3),
+        lumen_diameter_mm=_numbers(profile.lumen_mm),
+        vessel_diameter_mm=_numbers(profile.vessel_mm),
+        repaired=branch.repaired,
+        parent_reason="ostium" if branch.parent is None else None,
+        parent_index_reason="ostium" if branch.parent_index is None else None,
+    )
+
+
+def _numbers(values: Float) -> tuple[float | None, ...]:
+    return tuple(round(float(v), 3) if np.isfinite(v) else None for v in values)
+
+
+def make_lesions(named: NamedTree, survey: Survey, plaques: Sequence[Plaque], *, bands: Bands = "scct") -> tuple[Lesion, ...]:
+    """The lesions of the findings file, in the order of their vessels."""
+    order = sorted(range(len(plaques)), key=lambda i: (survey.stretches[i].branch, survey.stretches[i].start))
+    return tuple(_lesion(number, survey.stretches[i], plaques[i], named, bands) for number, i in enumerate(order))
+
+
+def _lesion(number: int, stretch: Stretch, plaque: Plaque, named: NamedTree, bands: Bands) -> Lesion:
+    branch = named.branches[stretch.branch]
+    along = arc_length(branch.points_mm)
+    percent = stretch.stenosis_percent
+    ratio = None if percent is None else 1.0 - percent / 100.0
+    unknown = "no_reference" if percent is None else None
+    return Lesion(
+        id=number,
+        branch=stretch.branch,
+        vessel=branch.vessel,
+        segment=branch.segment_at(stretch.minimum),
+        start=stretch.start,
+        minimum=stretch.minimum,
+        end=stretch.end,
+        length_mm=round(float(along[min(stretch.end, len(along)) - 1] - along[stretch.start]), 2),
+        minimum_lumen_diameter_mm=round(stretch.lumen_mm, 3),
+        reference_diameter_mm=None if stretch.reference_mm is None else round(stretch.reference_mm, 3),
+        reference_diameter_mm_reason=unknown,
+        diameter_stenosis_percent=None if percent is None else round(percent, 2),
+        diameter_stenosis_percent_reason=unknown,
+        area_stenosis_percent=None if ratio is None else round(100.0 * (1.0 - ratio**2), 2),
+        area_stenosis_percent_reason=unknown,
+        grade="none" if percent is None else grade_of(percent, bands=bands),
+        plaque_type=plaque.kind,
+        volume_mm3=plaque.volume,
+        remodeling_index=None if plaque.remodeling_index is None else round(plaque.remodeling_index, 3),
+        remodeling_index_reason="no_reference" if plaque.remodeling_index is None else None,
+        plaque_burden_percent=None if plaque.burden_percent is None else round(plaque.burden_percent, 2),
+        plaque_burden_percent_reason="no_outer_wall" if plaque.burden_percent is None else None,
+        high_risk=plaque.high_risk,
+        confidence=round(stretch.confidence, 3),
+    )
+
+
+def _sum(lesions: Sequence[Lesion]) -> PlaqueVolume:
+    volumes = [lesion.volume_mm3 for lesion in lesions]
+    return PlaqueVolume(
+        total=round(sum(v.total for v in volumes), 2),
+        calcified=round(sum(v.calcified for v in volumes), 2),
+        noncalcified=round(sum(v.noncalcified for v in volumes), 2),
+        low_attenuation=round(sum(v.low_attenuation for v in volumes), 2),
+    )

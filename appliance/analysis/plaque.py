@@ -1,0 +1,144 @@
+"""What a plaque is made of: volumes by attenuation, type, remodelling, burden, high-risk features.
+
+| quantity | rule | source |
+|---|---|---|
+| total volume | vessel less lumen between the lesion's shoulders | SCCT plaque, JCCT 2024;18:429 |
+| calcified | denser than half way between soft plaque and the densest calcium of the section | half-maximum edge |
+| low attenuation | below 30 HU, kept off lumen and fat by the blur | SCCT plaque |
+| remodelling index | outer diameter at the lesion / mean of proximal and distal reference; positive from 1.1 | CAD-RADS 2.0, JCCT 2022;16:536 |
+| burden | (vessel - lumen) / vessel area at the narrowest point | SCCT plaque |
+| spotty calcification | each piece under 3 mm and under 90 degrees, within non-calcified plaque | CAD-RADS 2.0 |
+| napkin ring | low-attenuation core with a denser rim of at most 130 HU | CAD-RADS 2.0 |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from appliance.analysis import section_fit as fit
+from appliance.analysis.lesions import Stretch, Survey
+from appliance.analysis.lumen import LumenResult, calcium_cells, cell_areas
+from appliance.analysis.runs import ranges_of
+from appliance.analysis.stages import Float, NamedTree
+from appliance.findings import HighRiskFeature, PlaqueType, PlaqueVolume
+from appliance.geometry import arc_length
+
+LOW_ATTENUATION_HU = 30.0
+RIM_HU = 130.0
+POSITIVE_REMODELING = 1.1
+SPOTTY_MM = 3.0
+CALCIFIED_SHARE = 0.30
+MIXED_SHARE = 0.025
+_SMALLEST_LOW_MM3 = 1.0
+
+
+@dataclass(frozen=True)
+class Plaque:
+    """One plaque. ``remodeling_index`` and ``burden_percent`` are None where no reference or lumen was measured."""
+
+    kind: PlaqueType
+    volume: PlaqueVolume
+    remodeling_index: float | None
+    burden_percent: float | None
+    high_risk: tuple[HighRiskFeature, ...]
+
+
+def describe_plaques(named: NamedTree, survey: Survey, lumen: LumenResult) -> tuple[Plaque, ...]:
+    """One entry per stretch of the survey, in its order."""
+    return tuple(_describe(stretch, named, survey, lumen) for stretch in survey.stretches)
+
+
+def _describe(stretch: Stretch, named: NamedTree, survey: Survey, lumen: LumenResult) -> Plaque:
+    profile = survey.profiles[stretch.branch]
+    reference = survey.references[stretch.branch]
+    span = slice(stretch.start, stretch.end)
+    along = arc_length(named.branches[stretch.branch].points_mm)
+    weight = np.gradient(along)[span] if len(along) > 1 else np.ones(1)
+    first = lumen.rows(stretch.branch).start
+    rows = slice(first + stretch.start, first + stretch.end)
+    rays, inner, outer = lumen.sections.rays[rows], lumen.fitted.lumen_radius[rows], lumen.fitted.outer_radius[rows]
+    calcium = calcium_cells(rays, lumen.blood[rows], outer)
+    soft = _low_cells(rays, inner, outer, calcium, lumen)
+    area = cell_areas()
+    wall = np.pi / 4 * np.maximum(profile.vessel_mm[span] ** 2 - profile.lumen_mm[span] ** 2, 0.0)
+    hard = np.minimum((calcium * area).sum(axis=(1, 2)), 0.95 * wall)
+    low = np.minimum((soft * area).sum(axis=(1, 2)), wall - hard)
+    total, calcified, attenuated = (float((x * weight).sum()) for x in (wall, hard, low))
+    if attenuated < _SMALLEST_LOW_MM3:
+        attenuated = 0.0
+    share = calcified / max(total, 1e-6)
+    kind: PlaqueType = "calcified" if share >= CALCIFIED_SHARE else "mixed" if share >= MIXED_SHARE else "noncalcified"
+    index = _remodeling(stretch, profile.vessel_mm, reference.vessel_mm, along)
+    vessel = float(profile.vessel_mm[stretch.minimum])
+    burden = 100.0 * (1.0 - (float(profile.lumen_mm[stretch.minimum]) / vessel) ** 2) if vessel > 0 else None
+    features: list[HighRiskFeature] = []
+    if attenuated > 0.0:
+        features.append("low_attenuation")
+    if index is not None and index >= POSITIVE_REMODELING:
+        features.append("positive_remodeling")
+    if kind == "mixed" and _spotty(calcium, weight):
+        features.append("spotty_calcification")
+    if attenuated > 0.0 and _napkin_ring(rays, inner, outer, soft):
+        features.append("napkin_ring")
+    return Plaque(
+        kind=kind,
+        volume=PlaqueVolume(
+            total=round(total, 2),
+            calcified=round(calcified, 2),
+            noncalcified=round(total - calcified, 2),
+            low_attenuation=round(attenuated, 2),
+        ),
+        remodeling_index=index,
+        burden_percent=burden,
+        high_risk=tuple(features),
+    )
+
+
+def _low_cells(rays: Float, inner: Float, outer: Float, calcium: Float, lumen: LumenResult) -> Float:
+    """True for cells of low attenuation in the wall, at least the blur's width away from lumen, fat and calcium."""
+    radius = np.arange(fit.SAMPLES) * fit.SAMPLE_MM
+    keep_off = 1.3 * lumen.blur.in_plane_mm
+    within = (radius >= (inner + keep_off)[:, :, None]) & (radius <= (outer - keep_off)[:, :, None])
+    # neighbours along the ray, across rays and along the vessel: single samples are too noisy for a threshold
+    calm = (rays + np.roll(rays, 1, axis=1) + np.roll(rays, -1, axis=1)) / 3
+    if len(calm) > 2:
+        calm = np.concatenate([calm[:1], (calm[:-2] + calm[1:-1] + calm[2:]) / 3, calm[-1:]])
+    return np.asarray(within & (calm < LOW_ATTENUATION_HU) & ~calcium)
+
+
+def _remodeling(stretch: Stretch, vessel: Float, reference: Float, along: Float) -> float | None:
+    near = np.abs(along - along[stretch.minimum]) <= 1.2
+    ends = reference[[stretch.start, min(stretch.end, len(reference) - 1)]]
+    known = ends[np.isfinite(ends)]
+    if not len(known):
+        return None
+    return float(np.median(vessel[near]) / known.mean())
+
+
+def _spotty(calcium: Float, weight: Float) -> bool:
+    """Every piece of calcium is short and covers less than a quarter of the wall."""
+    arcs = calcium.any(axis=2).mean(axis=1)
+    present = arcs > 0
+    if not present.any() or float(arcs.max()) >= 0.25:
+        return False
+    return all(float(weight[a:b].sum()) < SPOTTY_MM for a, b in ranges_of(present))
+
+
+def _napkin_ring(rays: Float, inner: Float, outer: Float, soft: Float) -> bool:
+    """A core of low attenuation whose rim towards the outside is denser, yet not calcified, over most of its arc and at least 1 mm."""
+    radius = np.arange(fit.SAMPLES) * fit.SAMPLE_MM
+    sections = 0
+    for i in np.flatnonzero(soft.any(axis=(1, 2))):
+        cored = soft[i].any(axis=1)
+        if cored.mean() < 0.2:
+            continue
+        rim = (radius >= (outer[i] - 0.5)[:, None]) & (radius <= (outer[i] - 0.1)[:, None])
+        values = [rays[i, k][rim[k]] for k in np.flatnonzero(cored) if rim[k].any()]
+        core = float(np.mean(rays[i][soft[i]]))
+        if not values:
+            continue
+        level = np.array([float(v.mean()) for v in values])
+        sections += int(((level > core + 25.0) & (level <= RIM_HU)).mean() > 0.7)
+    return sections >= 3

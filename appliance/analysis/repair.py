@@ -1,0 +1,224 @@
+"""Joining pieces that the segmentation lost: gaps between the tree and vessel-like orphans are bridged, and every bridge is marked.
+
+A bridge follows the cheapest way through the image between the tree and the orphan: cheap where the network half saw a vessel or the
+attenuation is a vessel's, dear through fat, forbidden through chambers. It must be short for the length it joins, and straight: from a vessel's
+end it may be longer than from a vessel's side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from appliance.analysis.centrelines import Centrelines, dropped_at, grow, with_voxels
+from appliance.analysis.ostia import Ostium
+from appliance.analysis.runs import ranges_of
+from appliance.analysis.stages import Dropped, Float, Orphan, Segmentation, Structure, Tree, TreeBranch
+from appliance.analysis.surroundings import Surroundings
+from appliance.analysis.voxelgraph import cheapest_paths, graph_of
+
+CHAMBERS = (Structure.LEFT_ATRIUM, Structure.LV, Structure.RIGHT_ATRIUM, Structure.RV, Structure.AORTA, Structure.PULMONARY_ARTERY)
+
+
+@dataclass(frozen=True)
+class RepairRules:
+    """When a piece may be joined. Choices of this project.
+
+    Attributes:
+        shortest_mm: shortest orphan worth joining.
+        from_end_mm, from_side_mm: longest bridge from a vessel's end and from its side.
+        dearest: highest mean price of a bridge; 1 is seen vessel, 6 fat.
+        sharpest_cosine: least cosine between bridge and the lines it joins.
+        least_probability: least mean probability of an orphan.
+        deepest_mm: an orphan whose middle lies deeper in a chamber is no coronary. farthest_mm: nor one that far from the heart.
+    """
+
+    shortest_mm: float = 8.0
+    from_end_mm: float = 14.0
+    from_side_mm: float = 6.0
+    dearest: float = 4.5
+    sharpest_cosine: float = 0.2
+    least_probability: float = 0.5
+    deepest_mm: float = 3.0
+    farthest_mm: float = 8.0
+
+
+@dataclass(frozen=True)
+class _Bridge:
+    voxels: NDArray[np.int32]
+    length_mm: float
+
+
+def repair(lines: Centrelines, segmentation: Segmentation, *, rules: RepairRules | None = None) -> Tree:
+    """The tree with what could be joined; what could not is listed in ``dropped``."""
+    rules = rules or RepairRules()
+    dropped: list[Dropped] = list(lines.tree.dropped)
+    waiting: list[Orphan] = []
+    for orphan in lines.tree.orphans:
+        refusal = _refuse(orphan, segmentation, lines.surroundings, rules)
+        if refusal:
+            dropped.append(dropped_at(segmentation.geometry.to_points(orphan.voxels), orphan.length_mm, refusal))
+        else:
+            waiting.append(orphan)
+    bridges: list[_Bridge] = []
+    ends, sides = _ends_and_sides(lines.tree)
+    for _ in range(3):
+        left: list[Orphan] = []
+        for orphan in waiting:
+            bridge = _bridge(orphan, ends, sides, segmentation, lines.surroundings, rules)
+            if bridge is None:
+                left.append(orphan)
+                continue
+            bridges.append(bridge)
+            points = segmentation.geometry.to_points(orphan.voxels)
+            # what was joined can carry further pieces from its own ends
+            ends = np.concatenate([ends, _extremes(points)])
+            sides = np.concatenate([sides, points[::5]])
+        if len(left) == len(waiting):
+            break
+        waiting = left
+    dropped += [dropped_at(segmentation.geometry.to_points(o.voxels), o.length_mm, "not_connected") for o in waiting]
+    if not bridges:
+        return replace(lines.tree, orphans=(), dropped=tuple(dropped))
+    return Tree(branches=_grow_again(lines, bridges, segmentation), dropped=tuple(dropped))
+
+
+def _refuse(orphan: Orphan, segmentation: Segmentation, surroundings: Surroundings, rules: RepairRules) -> str | None:
+    """The rule that refuses an orphan by itself, None if it may be joined."""
+    if orphan.length_mm < rules.shortest_mm:
+        return "too_short"
+    z, y, x = orphan.voxels.T
+    if segmentation.coronary[z, y, x].mean() < 255 * rules.least_probability:
+        return "low_probability"
+    points = segmentation.geometry.to_points(orphan.voxels[::4])
+    if float(np.median(surroundings.distance(points, *CHAMBERS))) < -rules.deepest_mm:
+        return "inside_chamber"
+    if float(np.median(surroundings.distance(points, *(s for s in Structure if s != Structure.BACKGROUND)))) > rules.farthest_mm:
+        return "off_the_heart"
+    return None
+
+
+def _ends_and_sides(tree: Tree) -> tuple[Float, Float]:
+    ends = np.array([branch.points_mm[-1] for branch in tree.branches])
+    sides = np.concatenate([branch.points_mm for branch in tree.branches])
+    return ends, sides
+
+
+def _extremes(points: Float) -> Float:
+    """The two points of a cloud that lie farthest apart along its main axis."""
+    centre = points.mean(axis=0)
+    axis = np.linalg.svd(points - centre, full_matrices=False)[2][0]
+    along = (points - centre) @ axis
+    return points[[int(np.argmin(along)), int(np.argmax(along))]]
+
+
+def _bridge(
+    orphan: Orphan, ends: Float, sides: Float, segmentation: Segmentation, surroundings: Surroundings, rules: RepairRules
+) -> _Bridge | None:
+    """The cheapest allowed bridge from the tree to an orphan."""
+    points = segmentation.geometry.to_points(orphan.voxels)
+    search = cKDTree(points)
+    for sources, limit in ((ends, rules.from_end_mm), (sides, rules.from_side_mm)):
+        gap, nearest = search.query(sources)
+        near = np.flatnonzero(gap <= limit)
+        if not len(near):
+            continue
+        # the nearest few places, one attempt for all of them
+        chosen = near[np.argsort(gap[near])[:40]]
+        bridge = _cheapest(sources[chosen], orphan, points[nearest[chosen]], limit, segmentation, surroundings)
+        if bridge is not None and _acceptable(bridge, points, segmentation, limit, rules, price=bridge[1]):
+            return _Bridge(voxels=bridge[0], length_mm=bridge[2])
+    return None
+
+
+def _cheapest(
+    sources: Float, orphan: Orphan, targets: Float, limit: float, segmentation: Segmentation, surroundings: Surroundings
+) -> tuple[NDArray[np.int32], float, float] | None:
+    """Voxels, mean price and length of the cheapest path from ``sources`` to the orphan in a box around the gap; None if there is none."""
+    geometry = segmentation.geometry
+    spacing = geometry.spacing[0]
+    corners = np.rint(geometry.to_index(np.concatenate([sources, targets]))).astype(np.int32)
+    pad = int(np.ceil(3.0 / spacing))
+    reach = int(np.ceil(limit / spacing))
+    # sources far apart would make a large box: stay near the closest one
+    corners = corners[np.abs(corners - corners[len(sources)]).max(axis=1) <= 2 * reach]
+    low = np.maximum(corners.min(axis=0) - pad, 0)
+    high = np.minimum(corners.max(axis=0) + pad + 1, geometry.shape)
+    axes = [np.arange(int(a), int(b), dtype=np.int32) for a, b in zip(low, high, strict=True)]
+    voxels = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    graph = graph_of(voxels, spacing)
+    price = _price(voxels, segmentation, surroundings)
+    start = _nodes(graph.lookup, graph.corner, np.rint(geometry.to_index(sources)).astype(np.int32))
+    goal = _nodes(graph.lookup, graph.corner, orphan.voxels)
+    if not len(start) or not len(goal):
+        return None
+    cost, before, length, _ = cheapest_paths(graph, price, start)
+    end = int(goal[np.argmin(cost[goal])])
+    if not np.isfinite(cost[end]) or length[end] <= 0:
+        return None
+    path = [end]
+    while before[path[-1]] >= 0:
+        path.append(int(before[path[-1]]))
+    return graph.voxels[np.asarray(path[::-1])], float(cost[end] / length[end]), float(length[end])
+
+
+def _nodes(lookup: NDArray[np.int32], corner: NDArray[np.int32], voxels: NDArray[np.int32]) -> NDArray[np.int32]:
+    local = voxels - corner
+    inside = ((local >= 0) & (local < lookup.shape)).all(axis=1)
+    nodes = lookup[tuple(local[inside].T)]
+    return np.unique(nodes[nodes >= 0]).astype(np.int32)
+
+
+def _price(voxels: NDArray[np.int32], segmentation: Segmentation, surroundings: Surroundings) -> NDArray[np.float32]:
+    """Price per mm of each voxel: 1 in seen vessel, up to 6 in fat, 20 in a chamber."""
+    z, y, x = voxels.T
+    seen = segmentation.coronary[z, y, x] / 255.0
+    hu = segmentation.hu[z, y, x].astype(np.float64)
+    tissue = np.interp(hu, [-80.0, 0.0, 120.0, 250.0], [6.0, 4.0, 2.5, 1.6])
+    price = 1.0 + (tissue - 1.0) * (1.0 - np.clip(seen / 0.4, 0.0, 1.0))
+    deep = surroundings.distance(segmentation.geometry.to_points(voxels), *CHAMBERS) < -1.5
+    return np.where(deep & (seen < 0.35), 20.0, price).astype(np.float32)
+
+
+def _acceptable(
+    bridge: tuple[NDArray[np.int32], float, float], points: Float, segmentation: Segmentation, limit: float, rules: RepairRules, *, price: float
+) -> bool:
+    line = segmentation.geometry.to_points(bridge[0])
+    length = bridge[2]
+    if price > rules.dearest or length > 1.4 * limit:
+        return False
+    if length < 3.0:
+        return True
+    # the orphan must go on in the bridge's direction
+    direction = line[-1] - line[0]
+    direction /= max(float(np.linalg.norm(direction)), 1e-9)
+    near = points[np.linalg.norm(points - line[-1], axis=1) < 6.0]
+    onward = near.mean(axis=0) - line[-1]
+    size = float(np.linalg.norm(onward))
+    return size < 0.5 or float(onward @ direction) / size >= rules.sharpest_cosine
+
+
+def _grow_again(lines: Centrelines, bridges: list[_Bridge], segmentation: Segmentation) -> tuple[TreeBranch, ...]:
+    added = np.concatenate([bridge.voxels for bridge in bridges])
+    mask = with_voxels(lines.mask, added, segmentation, lines.rules)
+    moved = [_moved(ostium, lines, mask.graph.lookup, mask.graph.corner) for ostium in lines.ostia]
+    branches = grow(mask, moved, segmentation, lines.refiner, rules=lines.rules)
+    held = set(map(tuple, lines.mask.graph.voxels.tolist()))
+    fresh = np.array([voxel for voxel in added.tolist() if tuple(voxel) not in held], np.int32).reshape(-1, 3)
+    if not len(fresh):
+        return branches
+    search = cKDTree(segmentation.geometry.to_points(fresh))
+    marked = []
+    for branch in branches:
+        near = search.query(branch.points_mm)[0] < 0.9
+        marked.append(replace(branch, repaired=(*branch.repaired, *ranges_of(near))))
+    return tuple(marked)
+
+
+def _moved(ostium: Ostium, lines: Centrelines, lookup: NDArray[np.int32], corner: NDArray[np.int32]) -> Ostium:
+    """The same ostium in the larger graph."""
+    z, y, x = lines.mask.graph.voxels[ostium.node] - corner
+    return replace(ostium, node=int(lookup[z, y, x]))
