@@ -23,7 +23,7 @@ from pydicom.errors import InvalidDicomError
 
 from appliance.archive.clock import Clock
 from appliance.archive.database import Database
-from appliance.archive.files import PART, disk_full_error, is_full, make_folder, write_durably
+from appliance.archive.files import PART, disk_full_error, is_full, make_folder, sync_folder, write_durably
 from appliance.errors import ArchiveError
 
 Part10 = bytes | bytearray | memoryview
@@ -95,7 +95,8 @@ class Spool:
         make_folder(root)
         self._held = hold_lock(root / "receiver.lock", what="spool")
         for byte in range(256):
-            make_folder(root / f"{byte:02x}")
+            (root / f"{byte:02x}").mkdir(exist_ok=True)
+        sync_folder(root)
 
     def close(self) -> None:
         """Let another process have the spool."""
@@ -205,6 +206,7 @@ class Spool:
         try:
             write_durably(path, memoryview(part10), part=path.with_name(f"{path.stem}.{next(self._parts)}{PART}"))
         except OSError as error:
+            path.unlink(missing_ok=True)  # it may have got its name before the folder could not be written
             if is_full(error):
                 raise disk_full_error() from error
             raise ArchiveError("ARC-023", zh=f"无法写入影像:{error}", en=f"an image cannot be written: {error}", status=0xA700) from error
