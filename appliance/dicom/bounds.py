@@ -189,7 +189,7 @@ class PduReader:
 
     def _cut(self, why: str) -> None:
         """Send an A-ABORT if that goes at once, shut the connection down, and raise."""
-        peer = self._association.requestor.address_info.address
+        peer = peer_address(self._association)
         log.warning("connection of %s cut: %s", peer, why, extra={"event": "receiver.cut", "peer": peer})
         sock = self._association.dul.socket.socket
         with contextlib.suppress(OSError):
@@ -208,6 +208,12 @@ def tune_socket(sock: socket.socket, *, unacknowledged_s: float) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(unacknowledged_s * 1000))
+
+
+def peer_address(association: Any) -> str:
+    """Address of the other side of an association."""
+    other = association.requestor if association.is_acceptor else association.acceptor
+    return str(other.address_info.address)
 
 
 class BoundedServer(AssociationServer):
@@ -233,8 +239,7 @@ class BoundedServer(AssociationServer):
 
     def associations_of(self, peer: str) -> int:
         """Associations and connections on their way to one, of one peer address."""
-        associations: list[Any] = list(self.active_associations)
-        return sum(association.requestor.address_info.address == peer for association in associations)
+        return sum(peer_address(association) == peer for association in self.active_associations)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
         """Whether the connection may become an association; the server closes it if not."""

@@ -31,7 +31,7 @@ from pynetdicom.events import Event
 from pynetdicom.presentation import build_context
 
 from appliance.archive.instances import InstanceStore
-from appliance.dicom.bounds import BoundedServer, ByteBudget, PduReader, tune_socket
+from appliance.dicom.bounds import BoundedServer, ByteBudget, PduReader, peer_address, tune_socket
 from appliance.dicom.dataset_start import NotDicomError, is_uid, read_start
 from appliance.dicom.syntaxes import STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
 from appliance.errors import ArchiveError
@@ -66,7 +66,7 @@ class Reception:
     @property
     def peer(self) -> str:
         """Address of the peer."""
-        return str(self.association.requestor.address_info.address)
+        return peer_address(self.association)
 
     @property
     def ended(self) -> bool:
@@ -192,7 +192,7 @@ class Receiver:
 
     def _requested(self, event: Event) -> None:
         association: Any = event.assoc
-        peer = association.requestor.address_info.address
+        peer = peer_address(association)
         if self._server is not None and self._server.associations_of(peer) > self._settings.maximum_associations_per_peer:
             log.warning("association of %s rejected: too many", peer, extra={"event": "receiver.rejected", "peer": peer})
             association.acse.send_reject(*LOCAL_LIMIT_EXCEEDED)

@@ -1,0 +1,68 @@
+"""Orthanc as the PACS: real DICOM store, asked over its REST interface what it has."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.peers.waiting import free_port, wait_until
+
+
+@dataclass(frozen=True)
+class Orthanc:
+    """A running Orthanc: AE title ORTHANC."""
+
+    port: int
+    http_port: int
+
+    def get(self, path: str) -> Any:
+        """GET a JSON resource of the REST interface."""
+        return httpx.get(f"http://127.0.0.1:{self.http_port}{path}", trust_env=False).raise_for_status().json()
+
+    def instances(self) -> list[dict[str, str]]:
+        """Main tags of all instances."""
+        return [self.get(f"/instances/{identifier}/simplified-tags") for identifier in self.get("/instances")]
+
+
+@contextmanager
+def orthanc(folder: Path) -> Iterator[Orthanc]:
+    """Run Orthanc on ``folder``."""
+    tool = shutil.which("Orthanc")
+    if tool is None:
+        pytest.skip("Orthanc is not installed")
+    peer = Orthanc(free_port(), free_port())
+    folder.mkdir(parents=True, exist_ok=True)
+    configuration = {
+        "Name": "PACS", "DicomAet": "ORTHANC", "DicomPort": peer.port, "HttpPort": peer.http_port, "RemoteAccessAllowed": False,
+        "StorageDirectory": str(folder), "IndexDirectory": str(folder), "AuthenticationEnabled": False, "DefaultEncoding": "Utf8",
+        "DicomCheckCalledAet": True, "Plugins": [],
+    }  # fmt: skip
+    file = folder / "orthanc.json"
+    file.write_text(json.dumps(configuration))
+    process = subprocess.Popen([tool, str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def ready() -> bool:
+        try:
+            return bool(peer.get("/system"))
+        except httpx.HTTPError:
+            time.sleep(0.1)
+            return process.poll() is not None
+
+    try:
+        wait_until(ready, timeout_s=60, what="Orthanc answering")
+        if process.poll() is not None:
+            raise RuntimeError(f"Orthanc ended with {process.returncode}")
+        yield peer
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
