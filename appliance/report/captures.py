@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 from pydicom.dataset import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
 
-from appliance.report.fonts import find_font, wrap
+from appliance.fonts import SIMPLIFIED_CHINESE, cjk_font
+from appliance.report.fonts import wrap
 from appliance.report.instance import Origin, new_instance
 from appliance.report.pdf_page import date_text
 from appliance.study import KeyView, StudyHeader
@@ -39,7 +40,7 @@ def make_captures(key_views: Sequence[KeyView], *, origin: Origin, notices: Sequ
         notices: sentences burnt into every picture.
 
     Raises:
-        ImagingError: IMG-201, the font is not installed.
+        ImagingError: IMG-010, the font is not installed.
     """
     if not key_views:
         return []
@@ -52,7 +53,7 @@ def burn_in(view: KeyView, *, header: StudyHeader, notices: Sequence[str]) -> ND
     rows, columns, _ = view.image.shape
     width = max(columns, MINIMUM_WIDTH)
     size = max(width // TEXT_SHARE, MINIMUM_TEXT)
-    font = ImageFont.truetype(str(find_font()), size, index=0)
+    font = ImageFont.truetype(str(cjk_font()), size, index=SIMPLIFIED_CHINESE)
     above = _lines([(patient_line(header), PATIENT_INK)], width, font)
     below = _lines([(f"{view.title_zh}  {view.title_en}", CAPTION_INK), *((notice, NOTICE_INK) for notice in notices)], width, font)
     leading = round(size * 1.45)

@@ -46,7 +46,7 @@ def make_objects(
         now: the time of making.
 
     Raises:
-        ImagingError: IMG-201, the font is not installed.
+        ImagingError: IMG-010, the font of the captures is not installed.
     """
     origin = Origin(header=header, findings=findings, source=tuple(source), approval=approval, uids=uids, now=now)
     objects = [make_structured_report(origin=origin, report=report), make_encapsulated_pdf(pdf, origin=origin, report=report)]

@@ -39,12 +39,18 @@ from appliance.report.sentences import about_percent
 from appliance.study import Approval, KeyView, ReportSection, ReportText, StudyHeader
 
 MAXIMUM_VIEWS = 6
+SHORT_REPORT = 3
+"""Up to so many sections (a declined study) both languages stand on one page."""
+
 PICTURE_PIXELS = 900
 """Longer side of an embedded picture: about 250 dpi at the printed size."""
 
 HEADING_WIDTH = 38 * mm
 SENTENCES_PER_ROW = 8
 """A table row cannot be parted between pages, so a long section takes several."""
+
+CELL_FONT = ("FONTNAME", (0, 0), (-1, -1), FONT)
+"""Without it the library names its own font, which is not embedded, in every table."""
 
 BODY = ParagraphStyle("body", fontName=FONT, fontSize=8.8, leading=12.2, textColor=INK)
 SMALL = ParagraphStyle("small", parent=BODY, fontSize=8, leading=10.4)
@@ -79,7 +85,12 @@ def make_pdf(
     views = choose_views(key_views, findings)
     if views:
         story += [Spacer(1, 4 * mm), *_pictures(views)]
-    story += [PageBreak(), *_text(report.en, findings), Spacer(1, 3 * mm), _paragraph(_status(approval).en, SMALL)]
+    story += [
+        PageBreak() if len(report.zh) > SHORT_REPORT else Spacer(1, 12 * mm),
+        *_text(report.en, findings),
+        Spacer(1, 3 * mm),
+        _paragraph(_status(approval).en, SMALL),
+    ]
     ReportPages(report=report, header=header, findings=findings).document(target).build(story, canvasmaker=NumberedCanvas)
     return target.getvalue()
 
@@ -135,6 +146,7 @@ def _text(sections: Sequence[ReportSection], findings: Findings) -> list[Flowabl
     body.setStyle(
         TableStyle(
             [
+                CELL_FONT,
                 ("VALIGN", (0, 0), (-1, -1), "TOP"),
                 ("LINEBELOW", (0, 0), (-1, -2), 0.3, RULE),
                 ("LEFTPADDING", (0, 0), (-1, -1), 0),
@@ -159,6 +171,7 @@ def _impression(section: ReportSection, findings: Findings) -> Flowable:
     box.setStyle(
         TableStyle(
             [
+                CELL_FONT,
                 ("BACKGROUND", (0, 0), (-1, -1), WASH),
                 ("LINEBEFORE", (0, 0), (0, -1), 2.5, ACCENT),
                 ("LEFTPADDING", (0, 0), (-1, -1), 5 * mm),
@@ -177,7 +190,7 @@ def _status(approval: Approval | None) -> Phrase:
         return Phrase("AI 草稿,未经审核", "AI draft, not reviewed")
     if approval.final:
         return Phrase("终版,已由医师审核", "Final, approved by a physician")
-    return Phrase("图像已放行,报告待医师审核", "Images released, report awaiting a physician")
+    return Phrase("图像已放行,报告待审核", "Images released, report pending")
 
 
 def _signature(approval: Approval | None) -> Flowable:
@@ -197,6 +210,7 @@ def _signature(approval: Approval | None) -> Flowable:
     block.setStyle(
         TableStyle(
             [
+                CELL_FONT,
                 ("LINEABOVE", (0, 0), (-1, 0), 0.6, RULE),
                 ("LINEBELOW", (0, -1), (-1, -1), 0.6, RULE),
                 ("LINEAFTER", (0, 0), (-2, -1), 0.4, RULE),
@@ -240,6 +254,7 @@ def _lesion_table(findings: Findings) -> list[Flowable]:
     table.setStyle(
         TableStyle(
             [
+                CELL_FONT,
                 ("BACKGROUND", (0, 0), (-1, 0), WASH),
                 ("LINEBELOW", (0, 0), (-1, 0), 0.8, ACCENT),
                 ("LINEBELOW", (0, 1), (-1, -1), 0.4, RULE),
@@ -276,13 +291,15 @@ def _number(value: float | None, digits: int = 1) -> str:
 
 def _pictures(views: Sequence[KeyView]) -> list[Flowable]:
     """A grid of two columns; each picture with its caption."""
-    width, height = BODY_WIDTH / 2, 55 * mm
+    width, height = BODY_WIDTH / 2, 50 * mm
     cells: list[list[Flowable]] = [_picture(view, width - 4 * mm, height) for view in views]
     cells += [[]] * (len(cells) % 2)
     rows = [cells[index : index + 2] for index in range(0, len(cells), 2)]
     grid = Table(rows, colWidths=[width, width])
     grid.setStyle(
-        TableStyle([("ALIGN", (0, 0), (-1, -1), "CENTER"), ("VALIGN", (0, 0), (-1, -1), "MIDDLE"), ("TOPPADDING", (0, 0), (-1, -1), 2)])
+        TableStyle(
+            [CELL_FONT, ("ALIGN", (0, 0), (-1, -1), "CENTER"), ("VALIGN", (0, 0), (-1, -1), "MIDDLE"), ("TOPPADDING", (0, 0), (-1, -1), 2)]
+        )
     )
     return [CondPageBreak(height + 30 * mm), _paragraph("关键图像  Key views", PART), grid]
 

@@ -104,6 +104,7 @@ class ReportPages:
             author="Coronet",
             subject="Coronary CT angiography",
             creator="Coronet",
+            initialFontName=FONT,
             invariant=1,
         )
         notices = self._notices_height()

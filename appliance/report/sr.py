@@ -119,7 +119,7 @@ def _verifying_observer(approval: Approval, institution: str) -> Dataset:
     observer = Dataset()
     observer.VerifyingObserverName = person_name(approval.user_name)
     observer.VerifyingObserverIdentificationCodeSequence = []
-    observer.VerifyingOrganization = institution
+    observer.VerifyingOrganization = institution or "UNKNOWN"
     observer.VerificationDateTime = date_time(approval.at)
     return observer
 
