@@ -35,28 +35,35 @@ def test_commits_are_durable_by_the_pragmas(database: Database) -> None:
         assert connection.execute("PRAGMA foreign_keys").fetchone()[0] == 1
 
 
-def test_an_error_undoes_the_whole_transaction(database: Database) -> None:
-    with pytest.raises(RuntimeError), database.transaction() as connection:
-        insert(connection, "a")
+def insert_and_fail(database: Database, name: str) -> None:
+    with database.transaction() as connection:
+        insert(connection, name)
         raise RuntimeError
+
+
+def test_an_error_undoes_the_whole_transaction(database: Database) -> None:
+    with pytest.raises(RuntimeError):
+        insert_and_fail(database, "a")
     assert names(database) == []
 
 
 def test_an_inner_block_can_fail_alone(database: Database) -> None:
     with database.transaction() as connection:
         insert(connection, "outer")
-        with pytest.raises(RuntimeError), database.transaction() as inner:
-            insert(inner, "inner")
-            raise RuntimeError
+        with pytest.raises(RuntimeError):
+            insert_and_fail(database, "inner")
     assert names(database) == ["outer"]
 
 
 def test_the_outer_block_takes_inner_ones_with_it(database: Database) -> None:
-    with pytest.raises(RuntimeError), database.transaction() as connection:
-        with database.transaction() as inner:
-            insert(inner, "inner")
-        insert(connection, "outer")
-        raise RuntimeError
+    def inner_then_fail() -> None:
+        with database.transaction():
+            with database.transaction() as inner:
+                insert(inner, "inner")
+            insert_and_fail(database, "outer")
+
+    with pytest.raises(RuntimeError):
+        inner_then_fail()
     assert names(database) == []
 
 

@@ -129,10 +129,15 @@ def test_a_database_that_gets_full_leaves_no_orphan(archive: Archive, spool: Spo
         connection.execute("INSERT INTO filler VALUES (zeroblob(100000))")
     archive.database._connection().execute(f"PRAGMA max_page_count = {pages}")
     stored = 0
-    with pytest.raises(ArchiveError) as raised:
+
+    def fill() -> None:
+        nonlocal stored
         for number in range(1, 2000):
             put(spool, encode(make_dataset(number=number)), f"1.2.3.1.{number}")
             stored = number
+
+    with pytest.raises(ArchiveError) as raised:
+        fill()
     assert raised.value.details["status"] == 0xA700
     assert len(files(archive)) == len(rows(archive)) == stored
     assert not spool.path(f"1.2.3.1.{stored + 1}").exists()

@@ -134,9 +134,14 @@ def machine(archive: Archive) -> StudyMachine:
 def test_a_transition_is_one_transaction(archive: Archive, machine: StudyMachine) -> None:
     study = archive.studies.create(StudyHeader(study_uid="1.2", series_uid="1.2.1"))
     before = (archive.studies.last_event(), len(archive.audit.entries()))
-    with pytest.raises(RuntimeError), machine.transaction():
-        machine.apply(study.key, "completed", facts=FACTS)
-        raise RuntimeError
+
+    def fail() -> None:
+        with machine.transaction():
+            machine.apply(study.key, "completed", facts=FACTS)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert archive.studies.get(study.key).state == "receiving"
     assert (archive.studies.last_event(), len(archive.audit.entries())) == before
     machine.apply(study.key, "completed", facts=FACTS, actor="u1")
