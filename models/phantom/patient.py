@@ -83,14 +83,19 @@ def _carve(organs: dict[str, FloatArray], grid: Grid, drafts: list[Draft], profi
     septal = {i for i, d in enumerate(drafts) if d.name.startswith("S") and d.name[1:].isdigit()}
     epicardial = field([i for i in range(len(drafts)) if i not in septal], 4.0)
     for name in ("pa", "ra", "rv", "la", "lv"):
-        organs[name] = np.maximum(organs[name], 1.3 - everything)
+        organs[name] = _yield_to(organs[name], everything, 1.3)
     aorta = np.minimum(organs["ao"] - 1.6, organs["pa"] - 1.1)
-    organs["wall"] = np.minimum(np.maximum(organs["wall"], 0.5 - epicardial), aorta)
-    organs["myocardium"] = np.maximum(organs["myocardium"], 0.3 - epicardial)
+    organs["wall"] = np.minimum(_yield_to(organs["wall"], epicardial, 0.5), aorta)
+    organs["myocardium"] = _yield_to(organs["myocardium"], epicardial, 0.3)
     organs["pericardium"] = np.minimum(organs["pericardium"], epicardial - 2.0)
     line = np.abs(unit_slope(ndimage.gaussian_filter(organs["pericardium"], 0.7))) - 0.6
     organs["soft"] = np.maximum(np.minimum(organs["soft"], line), np.maximum(1.0 - organs["wall"], 0.8 - epicardial))
     organs["lung"] = np.maximum(organs["lung"], 1.0 - organs["pericardium"])
+
+
+def _yield_to(field: FloatArray, vessel: FloatArray, gap: float, reach: float = 4.0) -> FloatArray:
+    """A signed distance kept at least `gap` mm away from vessels; `vessel` is cut off at `reach` mm."""
+    return np.asarray(np.where(vessel < reach - 0.01, np.maximum(field, gap - vessel), field))
 
 
 def _branches(surface: Surface, drafts: list[Draft], profiles: list[Profile]) -> tuple[Branch, ...]:

@@ -77,7 +77,7 @@ def noise_block(kernel: str, coarseness: float) -> FloatArray:
     r = np.hypot(np.abs(fx), np.abs(fy))
     cut = (0.26 if kernel.endswith("sharp") else 0.19) / coarseness
     response = np.sqrt(r + 0.015) * np.exp(-((r / cut) ** 2)) * np.exp(-((fz / (0.33 / coarseness)) ** 2))
-    block = np.fft.irfftn(np.fft.rfftn(white) * response, s=(n, n, n)).astype(np.float32)
+    block = np.fft.irfftn(np.fft.rfftn(white) * response, s=(n, n, n), axes=(0, 1, 2)).astype(np.float32)
     return np.asarray(block / block.std(), np.float32)
 
 

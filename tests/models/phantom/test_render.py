@@ -1,0 +1,116 @@
+"""The virtual CT: exact labels, linear attenuation, the same place looks the same in any volume."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+import pytest
+
+from models.phantom import Patient, draw_patient, draw_scan, render
+from models.phantom.render import noise_block
+
+SEEDS = (5, 17)
+
+
+@lru_cache(maxsize=4)
+def patient_of(seed: int) -> Patient:
+    return draw_patient(seed)
+
+
+def around(point: np.ndarray, half: float) -> tuple[float, float, float]:
+    return (float(point[0] - half), float(point[1] - half), float(point[2] - half))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_patch_equals_the_same_region_of_a_larger_volume(seed: int) -> None:
+    patient, scan = patient_of(seed), draw_scan(seed)
+    origin = around(patient.branches[1].points_mm[40], 24.0)
+    whole = render(patient, scan, origin=origin, spacing=(0.5, 0.5, 0.5), shape=(96, 96, 96), noise=False)
+    inner = (origin[0] + 10.0, origin[1] + 12.0, origin[2] + 8.0)
+    patch = render(patient, scan, origin=inner, spacing=(0.5, 0.5, 0.5), shape=(40, 40, 40), noise=False)
+    region = (slice(16, 56), slice(24, 64), slice(20, 60))
+    assert np.array_equal(patch.vessels, whole.vessels[region])
+    assert np.array_equal(patch.structures, whole.structures[region])
+    assert np.abs(patch.hu.astype(int) - whole.hu[region]).max() <= 1
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_lumen_volume_equals_the_truth(seed: int) -> None:
+    """Volume of a healthy stretch counted in voxels against the sum of its cross-sections."""
+    patient, scan = patient_of(seed), draw_scan(seed)
+    rca = next(b for b in patient.branches if b.name == "RCA")
+    lo, hi = rca.points_mm.min(0) - 6.0, rca.points_mm.max(0) + 6.0
+    shape = tuple(int(n) for n in np.ceil((hi - lo) / 0.3)[::-1])
+    labels = render(patient, scan, origin=(lo[0], lo[1], lo[2]), spacing=(0.3, 0.3, 0.3), shape=shape, noise=False).vessels
+    k, j, i = np.nonzero(labels == 1)
+    points = np.column_stack([i, j, k]) * 0.3 + lo
+    counted = expected = 0.0
+    for a in range(30, len(rca.points_mm) - 10, 8):
+        p, q = rca.points_mm[a], rca.points_mm[a + 4]
+        if any(b.parent == rca.id and abs((b.parent_index or 0) - a) < 40 for b in patient.branches):
+            continue
+        length = float(np.linalg.norm(q - p))
+        along = (points - p) @ ((q - p) / length)
+        near = np.linalg.norm(points - 0.5 * (p + q), axis=1) < 2.0 * rca.healthy_radius_mm[a] + 1.0
+        counted += float(((along >= 0) & (along < length) & near).sum()) * 0.3**3
+        expected += length * np.pi * float((rca.lumen_radius_mm[a : a + 5] ** 2).mean())
+    assert expected > 0.0
+    assert counted == pytest.approx(expected, rel=0.08)
+
+
+def test_plaque_volumes_equal_rendered_ones() -> None:
+    patient = next(p for p in map(patient_of, (5, 17, 4, 12)) if any(x.volume_mm3["calcified"] > 3.0 for x in p.lesions))
+    scan = draw_scan(1)
+    lesion = max(patient.lesions, key=lambda x: x.volume_mm3["calcified"])
+    p = patient.branches[lesion.branch].points_mm[lesion.start : lesion.end + 1]
+    lo, hi = p.min(0) - 5.0, p.max(0) + 5.0
+    shape = tuple(int(n) for n in np.ceil((hi - lo) / 0.35)[::-1])
+    labels = render(patient, scan, origin=(lo[0], lo[1], lo[2]), spacing=(0.35, 0.35, 0.35), shape=shape, noise=False).vessels
+    others = [x for x in patient.lesions if x is not lesion and x.branch == lesion.branch]
+    rendered = float((labels == 3).sum()) * 0.35**3
+    assert rendered <= lesion.volume_mm3["calcified"] * 1.12 + sum(x.volume_mm3["calcified"] for x in others)
+    assert rendered >= lesion.volume_mm3["calcified"] * 0.88
+
+
+def test_blood_has_the_attenuation_that_the_scan_says() -> None:
+    patient, scan = patient_of(5), replace(draw_scan(5), vessel_hu=400.0)
+    middle = patient.channel("lv")
+    k, j, i = np.unravel_index(int(middle.argmin()), middle.shape)
+    centre = np.asarray(patient.grid.origin) + patient.grid.spacing * np.array([i, j, k])
+    r = render(patient, scan, origin=around(centre, 4.0), spacing=(0.5, 0.5, 0.5), shape=(16, 16, 16), noise=False)
+    assert (r.structures == 3).all()
+    assert r.hu.mean() == pytest.approx(0.96 * 400.0, abs=20.0)
+
+
+def test_noise_has_the_asked_size_and_differs_between_seeds() -> None:
+    patient, scan = patient_of(5), replace(draw_scan(5), noise_hu=30.0)
+    middle = patient.channel("la")
+    k, j, i = np.unravel_index(int(middle.argmin()), middle.shape)
+    centre = np.asarray(patient.grid.origin) + patient.grid.spacing * np.array([i, j, k])
+    view = {"origin": around(centre, 12.0), "spacing": (0.5, 0.5, 0.5), "shape": (48, 48, 48)}
+    clean = render(patient, scan, **view, noise=False).hu.astype(float)
+    one, two = (render(patient, scan, **view, seed=s).hu - clean for s in (1, 2))
+    assert 20.0 < one.std() < 40.0
+    assert abs(np.corrcoef(one.ravel(), two.ravel())[0, 1]) < 0.2
+    assert np.corrcoef(one[:, :, 1:].ravel(), one[:, :, :-1].ravel())[0, 1] > 0.2
+
+
+def test_noise_block_is_normalised() -> None:
+    block = noise_block("cardiac-standard", 1.0)
+    assert block.std() == pytest.approx(1.0, abs=1e-3)
+    assert abs(block.mean()) < 0.02
+
+
+def test_occlusion_has_no_lumen() -> None:
+    patient = patient_of(5)
+    b = patient.branches[3]
+    lumen = b.lumen_radius_mm.copy()
+    lumen[80:100] = 0.0
+    closed = replace(b, lumen_radius_mm=lumen)
+    branches = tuple(closed if x.id == b.id else x for x in patient.branches)
+    blocked = replace(patient, branches=branches, cache={})
+    r = render(blocked, draw_scan(5), origin=around(b.points_mm[90], 4.0), spacing=(0.4, 0.4, 0.4), shape=(21, 21, 21), noise=False)
+    index = np.round((b.points_mm[85:95] - np.asarray(around(b.points_mm[90], 4.0))) / 0.4).astype(int)
+    assert (r.vessels[index[:, 2], index[:, 1], index[:, 0]] >= 2).all()
