@@ -1,7 +1,7 @@
 """Grades, segment scores and CAD-RADS 2.0.
 
-Sources: degrees of stenosis and categories, CAD-RADS 2.0 (JCCT 2022;16:536); older Chinese degrees, consensus of 2011; segment involvement and
-segment stenosis score over 16 segments (Min et al., JACC 2007;50:1161). Each rule stands in one table.
+Sources: degrees of stenosis and categories, CAD-RADS 2.0 (JCCT 2022;16:536); older Chinese degrees, consensus of 2011; segment
+involvement and segment stenosis score over 16 segments (Min et al., JACC 2007;50:1161). Each rule stands in one table.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ class Refiner:
 
 
 @njit(parallel=True, cache=True)
-def _section_centroids(hu, coronary, classes, centre, across, up, reach, step, low, high):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+def _section_centroids(hu, coronary, classes, centre, across, up, reach, step, low, high):  # type: ignore[no-untyped-def]  # noqa: C901  # pragma: no cover - compiled
     """Shift (mm along the two section axes) from each centre to the lumen's centroid; 0 where there is no lumen."""
     count = len(centre)
     out = np.zeros((count, 2))
@@ -125,4 +125,3 @@ def _section_centroids(hu, coronary, classes, centre, across, up, reach, step, l
             out[i, 0] = su / total
             out[i, 1] = sv / total
     return out
-

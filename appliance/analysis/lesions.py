@@ -8,6 +8,7 @@ classes, and the narrowing against the reference. A stretch where together they 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +65,7 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Survey:
-    """The whole tree under one look: what is measured, what would be healthy, and where the evidence for plaque lies; one entry per branch."""
+    """The whole tree under one look, one entry per branch: what is measured, what would be healthy, where the evidence for plaque lies."""
 
     profiles: tuple[Profile, ...]
     references: tuple[Reference, ...]
@@ -104,9 +105,7 @@ class _Usual:
     calcium: list[Float]
 
 
-def _usual_wall(
-    profiles: tuple[Profile, ...], thickness: list[Float], masks: tuple[MaskSections, ...], junction: list[Float]
-) -> _Usual:
+def _usual_wall(profiles: tuple[Profile, ...], thickness: list[Float], masks: tuple[MaskSections, ...], junction: list[Float]) -> _Usual:
     """How far each section's wall lies above what is usual for a vessel of its size in this patient."""
     size = np.concatenate([p.vessel_mm for p in profiles])
     clear = (np.concatenate(junction) > 0.8) & (np.concatenate([p.quality for p in profiles]) > 0.3)
@@ -134,7 +133,7 @@ def _standardise(value: Float, size: Float, clear: NDArray[np.bool_], *, floor: 
     # plaque thins the lumen: sections are compared with all sizes as well as with their own
     whole = robust_scale(value, clear, floor)
     edges = (0.0, 1.4, 2.0, 2.8, 9.0)
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         band = (size >= low) & (size < high)
         middle, spread = robust_scale(value, clear & band, floor)
         if (clear & band).sum() < 60:

@@ -1,4 +1,4 @@
-"""Lumen and outer wall along the tree: the section model of ``section_fit`` at every point, with the blood's own attenuation and the scan's blur.
+"""Lumen and outer wall along the tree: the section model of ``section_fit`` at every point.
 
 Blood: the attenuation on the centre line where the vessel is wide enough to show it unblurred, as a slowly falling line from the ostium on;
 narrow and distal stretches inherit it from above. Blur: the Gaussian under which healthy wide sections are explained best.
@@ -112,9 +112,7 @@ def cut_sections(named: NamedTree, volume: Volume) -> Sections:
     for number, one in enumerate(named.branches):
         _, normal, binormal = frames(one.points_mm)
         points.append(one.points_mm)
-        directions.append(
-            np.cos(angle)[None, :, None] * normal[:, None, :] + np.sin(angle)[None, :, None] * binormal[:, None, :]
-        )
+        directions.append(np.cos(angle)[None, :, None] * normal[:, None, :] + np.sin(angle)[None, :, None] * binormal[:, None, :])
         branch.append(np.full(len(one.points_mm), number))
         along.append(arc_length(one.points_mm))
     where, rays_along = np.concatenate(points), np.concatenate(directions)
@@ -129,7 +127,7 @@ def cut_sections(named: NamedTree, volume: Volume) -> Sections:
 
 
 def noise_of(volume: Volume) -> float:
-    """Standard deviation of the noise, HU: from differences of neighbours two apart in the slice, edges aside, in the middle of the volume."""
+    """Standard deviation of the noise, HU: from differences of near neighbours in blood and muscle, in the middle of the volume."""
     nz, ny, nx = volume.geometry.shape
     part = volume.voxels[nz // 4 : 3 * nz // 4 : 4, ny // 5 : 4 * ny // 5, nx // 5 : 4 * nx // 5].astype(np.float32)
     difference = part[:, :, 3:] - part[:, :, :-3]

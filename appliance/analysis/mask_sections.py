@@ -47,9 +47,9 @@ def _follow_rays(classes, centre, across, up, vein, out):  # type: ignore[no-unt
             met = False
             for j in range(_SAMPLES):
                 r = (j + 0.5) * _STEP_MM
-                z = int(round(centre[i, 0] + r * (c * across[i, 0] + s * up[i, 0])))
-                y = int(round(centre[i, 1] + r * (c * across[i, 1] + s * up[i, 1])))
-                x = int(round(centre[i, 2] + r * (c * across[i, 2] + s * up[i, 2])))
+                z = int(np.rint(centre[i, 0] + r * (c * across[i, 0] + s * up[i, 0])))
+                y = int(np.rint(centre[i, 1] + r * (c * across[i, 1] + s * up[i, 1])))
+                x = int(np.rint(centre[i, 2] + r * (c * across[i, 2] + s * up[i, 2])))
                 if z < 0 or y < 0 or x < 0 or z >= nz or y >= ny or x >= nx:
                     break
                 label = classes[z, y, x]

@@ -73,7 +73,9 @@ def name_branches(tree: Tree, heart: Heart) -> NamedTree:
     """
     surroundings = Surroundings(heart)
     if surroundings.frame is None:
-        raise AnalysisError("ANA-103", zh="未能识别心腔,无法命名冠状动脉", en="the chambers were not found, so the coronaries cannot be named")
+        raise AnalysisError(
+            "ANA-103", zh="未能识别心腔,无法命名冠状动脉", en="the chambers were not found, so the coronaries cannot be named"
+        )
     order, gains = _order_of_leaves(tree, surroundings)
     runs = make_runs(tree, order)
     draft = _Draft(runs=runs, courses=[course_of(run.points_mm, surroundings) for run in runs])
@@ -258,7 +260,9 @@ def _name_marginals(draft: _Draft, lcx: int | None) -> None:
     candidates = [
         i
         for i in draft.children(lcx)
-        if i not in draft.names and draft.runs[i].length_mm >= _SHORTEST_NAMED_MM and float(np.median(draft.courses[i].left_ventricle)) < 15.0
+        if i not in draft.names
+        and draft.runs[i].length_mm >= _SHORTEST_NAMED_MM
+        and float(np.median(draft.courses[i].left_ventricle)) < 15.0
     ]
     right_has_pda = "R-PDA" in draft.names.values()
     inferior, marginal = [], []

@@ -5,7 +5,7 @@
 | total volume | vessel less lumen between the lesion's shoulders | SCCT plaque, JCCT 2024;18:429 |
 | calcified | denser than half way between soft plaque and the densest calcium of the section | half-maximum edge |
 | low attenuation | below 30 HU, kept off lumen and fat by the blur | SCCT plaque |
-| remodelling index | outer diameter at the lesion / mean of proximal and distal reference; positive from 1.1 | CAD-RADS 2.0, JCCT 2022;16:536 |
+| remodelling index | outer diameter at the lesion / mean of the references beside it; positive from 1.1 | CAD-RADS 2.0, JCCT 2022;16:536 |
 | burden | (vessel - lumen) / vessel area at the narrowest point | SCCT plaque |
 | spotty calcification | each piece under 3 mm and under 90 degrees, within non-calcified plaque | CAD-RADS 2.0 |
 | napkin ring | low-attenuation core with a denser rim of at most 130 HU | CAD-RADS 2.0 |
@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from appliance.analysis import section_fit as fit
 from appliance.analysis.lesions import Stretch, Survey
@@ -24,6 +25,8 @@ from appliance.analysis.runs import ranges_of
 from appliance.analysis.stages import Float, NamedTree
 from appliance.findings import HighRiskFeature, PlaqueType, PlaqueVolume
 from appliance.geometry import arc_length
+
+Bools = NDArray[np.bool_]
 
 LOW_ATTENUATION_HU = 30.0
 RIM_HU = 130.0
@@ -80,7 +83,7 @@ def _describe(stretch: Stretch, named: NamedTree, survey: Survey, lumen: LumenRe
         features.append("positive_remodeling")
     if kind == "mixed" and _spotty(calcium, weight):
         features.append("spotty_calcification")
-    if attenuated > 0.0 and _napkin_ring(rays, inner, outer, soft):
+    if attenuated > 0.0 and _napkin_ring(rays, outer, soft):
         features.append("napkin_ring")
     return Plaque(
         kind=kind,
@@ -96,7 +99,7 @@ def _describe(stretch: Stretch, named: NamedTree, survey: Survey, lumen: LumenRe
     )
 
 
-def _low_cells(rays: Float, inner: Float, outer: Float, calcium: Float, lumen: LumenResult) -> Float:
+def _low_cells(rays: Float, inner: Float, outer: Float, calcium: Bools, lumen: LumenResult) -> Bools:
     """True for cells of low attenuation in the wall, at least the blur's width away from lumen, fat and calcium."""
     radius = np.arange(fit.SAMPLES) * fit.SAMPLE_MM
     keep_off = 1.3 * lumen.blur.in_plane_mm
@@ -117,7 +120,7 @@ def _remodeling(stretch: Stretch, vessel: Float, reference: Float, along: Float)
     return float(np.median(vessel[near]) / known.mean())
 
 
-def _spotty(calcium: Float, weight: Float) -> bool:
+def _spotty(calcium: Bools, weight: Float) -> bool:
     """Every piece of calcium is short and covers less than a quarter of the wall."""
     arcs = calcium.any(axis=2).mean(axis=1)
     present = arcs > 0
@@ -126,7 +129,7 @@ def _spotty(calcium: Float, weight: Float) -> bool:
     return all(float(weight[a:b].sum()) < SPOTTY_MM for a, b in ranges_of(present))
 
 
-def _napkin_ring(rays: Float, inner: Float, outer: Float, soft: Float) -> bool:
+def _napkin_ring(rays: Float, outer: Float, soft: Bools) -> bool:
     """A core of low attenuation whose rim towards the outside is denser, yet not calcified, over most of its arc and at least 1 mm."""
     radius = np.arange(fit.SAMPLES) * fit.SAMPLE_MM
     sections = 0

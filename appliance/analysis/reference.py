@@ -1,8 +1,8 @@
 """What a healthy vessel would measure at each point: robust regression of the whole profile.
 
-A local straight line through the diameters of healthy sections, weighted by a Gaussian along the vessel (the usual automatic form of the
-interpolated reference, clinical reference 1.2). Left out: sections with plaque, within about a diameter of ostia and side branches, where the
-section shows two vessels, and, by their residual, narrowed and ectatic ones.
+A local straight line through the diameters of healthy sections, weighted by a Gaussian along the vessel: the usual automatic form of the
+interpolated reference. Left out: sections with plaque, within about a diameter of ostia and side branches, where the section shows two
+vessels, and, by their residual, narrowed and ectatic ones.
 """
 
 from __future__ import annotations

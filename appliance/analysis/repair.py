@@ -1,8 +1,8 @@
 """Joining pieces that the segmentation lost: gaps between the tree and vessel-like orphans are bridged, and every bridge is marked.
 
 A bridge follows the cheapest way through the image between the tree and the orphan: cheap where the network half saw a vessel or the
-attenuation is a vessel's, dear through fat, forbidden through chambers. It must be short for the length it joins, and straight: from a vessel's
-end it may be longer than from a vessel's side.
+attenuation is a vessel's, dear through fat, forbidden through chambers. It must be short and straight; from a vessel's end it may be longer
+than from a vessel's side.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def _bridge(
         # the nearest few places, one attempt for all of them
         chosen = near[np.argsort(gap[near])[:40]]
         bridge = _cheapest(sources[chosen], orphan, points[nearest[chosen]], limit, segmentation, surroundings)
-        if bridge is not None and _acceptable(bridge, points, segmentation, limit, rules, price=bridge[1]):
+        if bridge is not None and _acceptable(bridge, points, segmentation, limit, rules):
             return _Bridge(voxels=bridge[0], length_mm=bridge[2])
     return None
 
@@ -184,10 +184,10 @@ def _price(voxels: NDArray[np.int32], segmentation: Segmentation, surroundings: 
 
 
 def _acceptable(
-    bridge: tuple[NDArray[np.int32], float, float], points: Float, segmentation: Segmentation, limit: float, rules: RepairRules, *, price: float
+    bridge: tuple[NDArray[np.int32], float, float], points: Float, segmentation: Segmentation, limit: float, rules: RepairRules
 ) -> bool:
     line = segmentation.geometry.to_points(bridge[0])
-    length = bridge[2]
+    _, price, length = bridge
     if price > rules.dearest or length > 1.4 * limit:
         return False
     if length < 3.0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from appliance.analysis.stages import Float, Range, Side, Tree
 
@@ -58,7 +59,10 @@ def make_runs(tree: Tree, leaves: list[int]) -> list[Run]:
     owner: dict[tuple[int, int], tuple[int, int]] = {}
     runs: list[Run] = []
     for leaf in leaves:
-        points, radius, probability, marked = [], [], [], []
+        points: list[Float] = []
+        radius: list[float] = []
+        probability: list[float] = []
+        marked: list[bool] = []
         parent: int | None = None
         parent_index: int | None = None
         for number, (branch, used) in enumerate(path_to(tree, leaf)):
@@ -128,7 +132,7 @@ def _cut(run: Run, start: int, end: int, *, parent: int | None, parent_index: in
     )
 
 
-def ranges_of(mask: np.ndarray) -> tuple[Range, ...]:
+def ranges_of(mask: NDArray[np.bool_]) -> tuple[Range, ...]:
     """Half-open ranges of the True stretches of a boolean vector."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
     return tuple((int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True))

@@ -4,10 +4,13 @@ In polar coordinates about the section's centre the attenuation along the ray at
 
     I(r) = B + (W - B) D(r; R_w(a), s) + (L - W) D(r; R_l(a), s)
 
-with L the blood, W the wall or plaque, B what lies beyond on that ray, and D(r; R, s) a disc of radius R blurred by a Gaussian of standard
-deviation s: D = 1 - Q_1(r/s, R/s), Marcum's Q function. R_l has harmonics up to the second (centre shift, ellipse), the thickness R_w - R_l up
-to the first (eccentric plaque). Samples beside calcium carry no weight: calcium only bounds the lumen from outside. A mask or a half-maximum is
-wrong by the wall's thickness and by the blur; this model is not (docs: measurement limits in ARCHITECTURE.md).
+with L the blood, W the wall or plaque, B what lies beyond on that ray, and D(r; R, s) a disc of radius R blurred by a Gaussian of
+standard deviation s: D = 1 - Q_1(r/s, R/s), Marcum's Q function. R_l has harmonics up to the second (centre shift, ellipse), the
+thickness R_w - R_l up to the first (eccentric plaque). Samples beside calcium carry no weight: calcium only bounds the lumen from outside.
+A mask or a half-maximum is wrong by the wall's thickness and by the blur; this model is not.
+
+The fit is a damped Gauss-Newton iteration with weak priors; each ray's B is eliminated in closed form (variable projection, Golub and
+Pereyra, SIAM J. Numer. Anal. 10 (1973) 413).
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from functools import lru_cache
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
+from scipy.special import ive
 from scipy.stats import ncx2
 
 RAYS = 16
@@ -36,8 +40,6 @@ def blurred_disc() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     value = np.zeros_like(rho)
     value[:, 1:] = ncx2.cdf(radius[:, 1:] ** 2, 2, np.maximum(rho[:, 1:] ** 2, 1e-12))
     value = np.clip(np.nan_to_num(value), 0.0, 1.0)
-    from scipy.special import ive
-
     slope = radius * np.exp(-0.5 * (radius - rho) ** 2) * ive(0, radius * rho)
     return value.astype(np.float32), slope.astype(np.float32)
 
@@ -94,69 +96,228 @@ def sample_rays(voxels, centre, across, up, out):  # type: ignore[no-untyped-def
                 out[i, k, j] = value
 
 
+_HARMONICS = 5
+_WALL = 8
+_PRIOR_THICKNESS_MM = 0.6
+_PRIOR_WALL_HU = 60.0
+_FAR_BACKGROUND_HU = -60.0
+_TURNS = 14
+_SETTLING = 5
+"""Turns in which the samples to be looked at still follow the estimate."""
+
+
 @njit(parallel=True, cache=True)
-def fit_sections(rays, blood, blur, start, noise, disc, slope, parameters, background, residual, weight_sum):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+def fit_sections(rays, blood, blur, start, noise, disc, slope, parameters, background, residual, support):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """Fit every section.
 
     Args:
-        rays: HU (n, RAYS, SAMPLES). blood: L (n,). blur: s per ray in mm (n, RAYS). start: first lumen radius (n,). noise: HU (n,).
-        disc, slope: ``blurred_disc()``.
-        parameters (n, PARAMETERS), background (n, RAYS), residual (n,), weight_sum (n,): filled.
+        rays: HU (n, RAYS, SAMPLES).
+        blood: L (n,).
+        blur: s per ray in mm (n, RAYS).
+        start: first lumen radius in mm (n,).
+        noise: HU (n,).
+        disc: first of ``blurred_disc()``.
+        slope: second of ``blurred_disc()``.
+        parameters: filled, (n, PARAMETERS).
+        background: filled, B per ray (n, RAYS).
+        residual: filled, root mean square in HU (n,).
+        support: filled, how many samples carried weight (n,).
     """
     for i in prange(len(rays)):
+        one = slice(i, i + 1)
         _fit(
-            rays[i], blood[i], blur[i], start[i], noise[i], disc, slope, parameters[i], background[i], residual[i : i + 1], weight_sum[i : i + 1]
-        )
+            rays[i], blood[i], blur[i], start[i], noise[i], disc, slope, parameters[i], background[i], residual[one], support[one]
+        )  # fmt: skip
 
 
 @njit(cache=True)
-def _usable(ray, blood, noise, s, weight, bound):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Weights of the samples: none beside calcium, none past the point where something else begins. ``bound``: inner edge of calcium."""
-    calcium = blood + max(110.0, 4.0 * noise)
-    keep_off = 1.6 * s
+def _fit(ray, blood, blur, start, noise, disc, slope, p, background, residual, support):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    basis = _basis()
+    calm = np.empty((RAYS, SAMPLES))
+    weight = np.empty((RAYS, SAMPLES))
+    bound = np.empty(RAYS)
+    _usable(ray, blood, noise, blur.mean(), calm, bound)
+    own = _half_maximum(ray, calm, blood)
+    if own > 0.0:
+        start = min(own, 1.5 * start + 0.5)
+    prior = np.array([start, 0.0, 0.0, 0.0, 0.0, _PRIOR_THICKNESS_MM, 0.0, 0.0, _PRIOR_WALL_HU])
+    ellipse = 0.06 + 0.1 * start
+    spread = np.array([9.0, 0.5, 0.5, ellipse, ellipse, 0.5, 0.5, 0.5, 35.0])
+    p[:] = prior
+    lumen = np.empty(RAYS)
+    outer = np.empty(RAYS)
+    matrix = np.empty((PARAMETERS, PARAMETERS))
+    gradient = np.empty(PARAMETERS)
+    damping = 1e-3
+    best = 1e30
+    kept = p.copy()
+    kept_background = np.zeros(RAYS)
+    for turn in range(_TURNS):
+        _radii(p, basis, lumen, outer)
+        if turn < _SETTLING:
+            weight[:] = calm
+            _cut(ray, blood, outer, weight)
+            best = 1e30
+        matrix[:] = 0.0
+        gradient[:] = 0.0
+        cost = _add_prior(p, prior, spread, matrix, gradient)
+        for k in range(RAYS):
+            cost += _add_ray(
+                ray[k], weight[k], blur[k], blood, p[_WALL], noise, lumen[k], outer[k], basis[k], disc, slope,
+                matrix, gradient, background[k : k + 1],
+            )  # fmt: skip
+            cost += _add_bound(lumen[k] - bound[k], basis[k], matrix, gradient)
+        if cost < best:
+            gained = best - cost
+            best = cost
+            kept[:] = p
+            kept_background[:] = background
+            damping = max(0.3 * damping, 1e-5)
+            if turn > _SETTLING and gained < 1e-3 * best:
+                break
+            _step(matrix, gradient, damping, p)
+        else:
+            # a step too far: from the best place again, shorter
+            damping = min(8.0 * damping, 1e4)
+            p[:] = kept + 0.3 * (p - kept)
+        _constrain(p)
+    p[:] = kept
+    background[:] = kept_background
+    _radii(p, basis, lumen, outer)
+    _residual(ray, weight, blur, blood, p[_WALL], lumen, outer, background, disc, residual, support)
+
+
+@njit(cache=True)
+def _basis():  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Harmonics 0 to 2 at the rays' angles, (RAYS, 5)."""
+    basis = np.empty((RAYS, _HARMONICS))
     for k in range(RAYS):
-        bound[k] = 99.0
-        for j in range(SAMPLES):
-            weight[k, j] = 0.0 if np.isnan(ray[k, j]) else 1.0
+        angle = 2.0 * np.pi * k / RAYS
+        basis[k, 0] = 1.0
+        basis[k, 1] = np.cos(angle)
+        basis[k, 2] = np.sin(angle)
+        basis[k, 3] = np.cos(2 * angle)
+        basis[k, 4] = np.sin(2 * angle)
+    return basis
+
+
+@njit(cache=True)
+def _radii(p, basis, lumen, outer):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    for k in range(RAYS):
+        value = 0.0
+        for a in range(_HARMONICS):
+            value += p[a] * basis[k, a]
+        lumen[k] = max(value, 0.05)
+        outer[k] = lumen[k] + max(p[5] + p[6] * basis[k, 1] + p[7] * basis[k, 2], 0.1)
+
+
+@njit(cache=True)
+def _add_prior(p, prior, spread, matrix, gradient):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    cost = 0.0
+    for a in range(PARAMETERS):
+        w = 1.0 / (spread[a] * spread[a])
+        cost += w * (p[a] - prior[a]) ** 2
+        gradient[a] -= w * (p[a] - prior[a])
+        matrix[a, a] += w
+    return cost
+
+
+@njit(cache=True)
+def _add_bound(over, basis, matrix, gradient):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """The lumen must not reach into calcium."""
+    if over <= 0.0:
+        return 0.0
+    w = 1.0 / (0.15 * 0.15)
+    for a in range(_HARMONICS):
+        gradient[a] -= w * over * basis[a]
+        for b in range(_HARMONICS):
+            matrix[a, b] += w * basis[a] * basis[b]
+    return w * over * over
+
+
+@njit(cache=True)
+def _add_ray(ray, weight, s, blood, wall, noise, low, high, basis, disc, slope, matrix, gradient, background):  # type: ignore[no-untyped-def]  # noqa: C901  # pragma: no cover - compiled
+    """One ray's part of the normal equations, its background eliminated; returns its cost."""
+    # neighbouring samples share voxels: their errors are not independent
+    share = 0.3 / (noise * noise)
+    inside = np.empty(SAMPLES)
+    covered = np.empty(SAMPLES)
+    own = 1.0 / (150.0 * 150.0)
+    sought = own * _FAR_BACKGROUND_HU
+    for j in range(SAMPLES):
+        if weight[j] == 0.0:
+            continue
+        rho = j * SAMPLE_MM / s
+        inside[j] = _look_up(disc, rho, low / s)
+        covered[j] = _look_up(disc, rho, high / s)
+        open_part = 1.0 - covered[j]
+        rest = ray[j] - wall * (covered[j] - inside[j]) - blood * inside[j]
+        own += share * weight[j] * open_part * open_part
+        sought += share * weight[j] * open_part * rest
+    back = sought / own
+    background[0] = back
+    cross = np.zeros(PARAMETERS)
+    jacobian = np.empty(PARAMETERS)
+    cost = 0.0
+    for j in range(SAMPLES):
+        if weight[j] == 0.0:
+            continue
+        error = ray[j] - (back + (wall - back) * covered[j] + (blood - wall) * inside[j])
+        scale = abs(error) / (3.0 * noise)
+        w = share * weight[j] * (1.0 if scale < 1.0 else 1.0 / scale)
+        cost += w * error * error
+        rho = j * SAMPLE_MM / s
+        to_lumen = (blood - wall) * _look_up(slope, rho, low / s) / s
+        to_outer = (wall - back) * _look_up(slope, rho, high / s) / s
+        for a in range(_HARMONICS):
+            jacobian[a] = (to_lumen + to_outer) * basis[a]
+        for a in range(3):
+            jacobian[5 + a] = to_outer * basis[a]
+        jacobian[_WALL] = covered[j] - inside[j]
+        for a in range(PARAMETERS):
+            cross[a] += w * (1.0 - covered[j]) * jacobian[a]
+            gradient[a] += w * jacobian[a] * error
+            for b in range(PARAMETERS):
+                matrix[a, b] += w * jacobian[a] * jacobian[b]
+    for a in range(PARAMETERS):
+        for b in range(PARAMETERS):
+            matrix[a, b] -= cross[a] * cross[b] / own
+    return cost
+
+
+@njit(cache=True)
+def _step(matrix, gradient, damping, p):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    for a in range(PARAMETERS):
+        matrix[a, a] *= 1.0 + damping
+    step = np.linalg.solve(matrix, gradient)
+    for a in range(PARAMETERS):
+        limit = 0.5 if a != _WALL else 40.0
+        p[a] += min(max(step[a], -limit), limit)
+
+
+@njit(cache=True)
+def _constrain(p):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    p[0] = min(max(p[0], 0.05), 4.5)
+    p[5] = min(max(p[5], 0.1), 3.0)
+    p[_WALL] = min(max(p[_WALL], -30.0), 200.0)
+
+
+@njit(cache=True)
+def _residual(ray, weight, blur, blood, wall, lumen, outer, background, disc, residual, support):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    total = 0.0
+    square = 0.0
     for k in range(RAYS):
         for j in range(SAMPLES):
-            if not (ray[k, j] > calcium):
+            if weight[k, j] == 0.0:
                 continue
-            r = j * SAMPLE_MM
-            bound[k] = min(bound[k], r)
-            for dk in range(-2, 3):
-                kk = (k + dk) % RAYS
-                angle = 2.0 * np.pi * dk / RAYS
-                for jj in range(SAMPLES):
-                    rr = jj * SAMPLE_MM
-                    d2 = r * r + rr * rr - 2.0 * r * rr * np.cos(angle)
-                    if d2 < keep_off * keep_off:
-                        weight[kk, jj] = 0.0
-
-
-@njit(cache=True)
-def _cut(ray, blood, outer, weight):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Take the weight from samples beyond the lowest point behind the vessel's edge, where a neighbour begins, and far beyond the wall."""
-    for k in range(RAYS):
-        lowest = 1e9
-        gone = False
-        for j in range(SAMPLES):
-            r = j * SAMPLE_MM
-            value = ray[k, j]
-            if r > outer[k] + 1.4:
-                gone = True
-            if not gone and r > 0.6 * outer[k]:
-                if value < lowest:
-                    lowest = value
-                elif value > lowest + 90.0 and value > 0.45 * blood and lowest < 0.6 * blood:
-                    gone = True
-                    # the rise began before: take back what belongs to it
-                    back = j
-                    while back > 0 and ray[k, back] > lowest + 25.0:
-                        weight[k, back] = 0.0
-                        back -= 1
-            if gone:
-                weight[k, j] = 0.0
+            rho = j * SAMPLE_MM / blur[k]
+            inside = _look_up(disc, rho, lumen[k] / blur[k])
+            covered = _look_up(disc, rho, outer[k] / blur[k])
+            error = ray[k, j] - (background[k] + (wall - background[k]) * covered + (blood - wall) * inside)
+            square += weight[k, j] * error * error
+            total += weight[k, j]
+    residual[0] = np.sqrt(square / max(total, 1.0))
+    support[0] = total
 
 
 @njit(cache=True)
@@ -174,166 +335,49 @@ def _half_maximum(ray, weight, blood):  # type: ignore[no-untyped-def]  # pragma
 
 
 @njit(cache=True)
-def _fit(ray, blood, blur, start, noise, disc, slope, p, background, residual, weight_sum):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    n = PARAMETERS
-    calm = np.empty((RAYS, SAMPLES))
-    weight = np.empty((RAYS, SAMPLES))
-    bound = np.empty(RAYS)
-    basis = np.empty((RAYS, 5))
+def _usable(ray, blood, noise, blur, weight, bound):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Weights of the samples: none beside calcium. ``bound``: inner edge of calcium on each ray, 99 where there is none."""
+    dense = blood + max(110.0, 4.0 * noise)
     for k in range(RAYS):
-        angle = 2.0 * np.pi * k / RAYS
-        basis[k, 0] = 1.0
-        basis[k, 1] = np.cos(angle)
-        basis[k, 2] = np.sin(angle)
-        basis[k, 3] = np.cos(2 * angle)
-        basis[k, 4] = np.sin(2 * angle)
-    mean_blur = 0.0
-    for k in range(RAYS):
-        mean_blur += blur[k] / RAYS
-    _usable(ray, blood, noise, mean_blur, calm, bound)
-    own = _half_maximum(ray, calm, blood)
-    if own > 0.0:
-        start = min(own, 1.5 * start + 0.5)
-    prior = np.array([start, 0.0, 0.0, 0.0, 0.0, 0.6, 0.0, 0.0, 60.0])
-    spread = np.array([9.0, 0.5, 0.5, 0.06 + 0.1 * start, 0.06 + 0.1 * start, 0.5, 0.5, 0.5, 35.0])
-    for a in range(n):
-        p[a] = prior[a]
-    lumen = np.empty(RAYS)
-    outer = np.empty(RAYS)
-    jac = np.empty(n)
-    # neighbouring samples share voxels: their errors are not independent
-    share = 0.3 / (noise * noise)
-    damping = 1e-3
-    best = 1e30
-    kept = p.copy()
-    kept_background = np.zeros(RAYS)
-    for turn in range(14):
-        for k in range(RAYS):
-            lumen[k] = 0.0
-            for a in range(5):
-                lumen[k] += p[a] * basis[k, a]
-            thick = p[5] + p[6] * basis[k, 1] + p[7] * basis[k, 2]
-            lumen[k] = max(lumen[k], 0.05)
-            outer[k] = lumen[k] + max(thick, 0.1)
-        if turn < 5:
-            # what is looked at follows the estimate while that still moves
-            for k in range(RAYS):
-                for j in range(SAMPLES):
-                    weight[k, j] = calm[k, j]
-            _cut(ray, blood, outer, weight)
-            best = 1e30
-        matrix = np.zeros((n, n))
-        gradient = np.zeros(n)
-        cost = 0.0
-        for k in range(RAYS):
-            s = blur[k]
-            # the ray's own background is solved for in closed form and eliminated
-            bb = 1.0 / (150.0 * 150.0)
-            bi = bb * (-60.0)
-            for j in range(SAMPLES):
-                if weight[k, j] == 0.0:
-                    continue
-                rho = j * SAMPLE_MM / s
-                dl = _look_up(disc, rho, lumen[k] / s)
-                dw = _look_up(disc, rho, outer[k] / s)
-                rest = ray[k, j] - p[8] * (dw - dl) - blood * dl
-                f = 1.0 - dw
-                w = share * weight[k, j]
-                bb += w * f * f
-                bi += w * f * rest
-            back = bi / bb
-            background[k] = back
-            cross = np.zeros(n)
-            for j in range(SAMPLES):
-                if weight[k, j] == 0.0:
-                    continue
-                r = j * SAMPLE_MM
-                rho = r / s
-                dl = _look_up(disc, rho, lumen[k] / s)
-                dw = _look_up(disc, rho, outer[k] / s)
-                error = ray[k, j] - (back + (p[8] - back) * dw + (blood - p[8]) * dl)
-                scale = abs(error) / (3.0 * noise)
-                w = share * weight[k, j] * (1.0 if scale < 1.0 else 1.0 / scale)
-                cost += w * error * error
-                gl = (blood - p[8]) * _look_up(slope, rho, lumen[k] / s) / s
-                gw = (p[8] - back) * _look_up(slope, rho, outer[k] / s) / s
-                for a in range(5):
-                    jac[a] = (gl + gw) * basis[k, a]
-                for a in range(3):
-                    jac[5 + a] = gw * basis[k, a]
-                jac[8] = dw - dl
-                f = 1.0 - dw
-                for a in range(n):
-                    cross[a] += w * f * jac[a]
-                    gradient[a] += w * jac[a] * error
-                    for b in range(a + 1):
-                        matrix[a, b] += w * jac[a] * jac[b]
-            for a in range(n):
-                for b in range(a + 1):
-                    matrix[a, b] -= cross[a] * cross[b] / bb
-            if bound[k] < 50.0:
-                over = lumen[k] - bound[k]
-                if over > 0.0:
-                    w = 1.0 / (0.15 * 0.15)
-                    cost += w * over * over
-                    for a in range(5):
-                        gradient[a] -= w * over * basis[k, a]
-                        for b in range(a + 1):
-                            matrix[a, b] += w * basis[k, a] * basis[k, b]
-        for a in range(n):
-            w = 1.0 / (spread[a] * spread[a])
-            cost += w * (p[a] - prior[a]) ** 2
-            gradient[a] -= w * (p[a] - prior[a])
-            matrix[a, a] += w
-        if cost < best:
-            improved = best - cost
-            best = cost
-            for a in range(n):
-                kept[a] = p[a]
-            for k in range(RAYS):
-                kept_background[k] = background[k]
-            damping = max(damping * 0.3, 1e-5)
-            if turn >= 6 and improved < 1e-3 * best:
-                break
-        else:
-            damping = min(damping * 8.0, 1e4)
-        for a in range(n):
-            for b in range(a + 1, n):
-                matrix[a, b] = matrix[b, a]
-        for a in range(n):
-            matrix[a, a] *= 1.0 + damping
-        step = np.linalg.solve(matrix, gradient)
-        if cost > best:
-            # a step too far: from the best place again, shorter
-            for a in range(n):
-                p[a] = kept[a] + 0.3 * (p[a] - kept[a])
-        else:
-            for a in range(n):
-                limit = 0.5 if a != 8 else 40.0
-                p[a] += min(max(step[a], -limit), limit)
-        p[0] = min(max(p[0], 0.05), 4.5)
-        p[5] = min(max(p[5], 0.1), 3.0)
-        p[8] = min(max(p[8], -30.0), 200.0)
-    for a in range(n):
-        p[a] = kept[a]
-    total = 0.0
-    square = 0.0
-    for k in range(RAYS):
-        background[k] = kept_background[k]
-        low = 0.0
-        for a in range(5):
-            low += p[a] * basis[k, a]
-        low = max(low, 0.05)
-        high = low + max(p[5] + p[6] * basis[k, 1] + p[7] * basis[k, 2], 0.1)
+        bound[k] = 99.0
         for j in range(SAMPLES):
-            w = weight[k, j]
-            if w == 0.0:
+            weight[k, j] = 0.0 if np.isnan(ray[k, j]) else 1.0
+    for k in range(RAYS):
+        for j in range(SAMPLES):
+            if ray[k, j] > dense:
+                bound[k] = min(bound[k], j * SAMPLE_MM)
+                _blank(weight, k, j * SAMPLE_MM, 1.6 * blur)
+
+
+@njit(cache=True)
+def _blank(weight, k, r, reach):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Take the weight from samples within ``reach`` of the one on ray ``k`` at radius ``r``."""
+    for turn in range(-2, 3):
+        cosine = np.cos(2.0 * np.pi * turn / RAYS)
+        for j in range(SAMPLES):
+            other = j * SAMPLE_MM
+            if r * r + other * other - 2.0 * r * other * cosine < reach * reach:
+                weight[(k + turn) % RAYS, j] = 0.0
+
+
+@njit(cache=True)
+def _cut(ray, blood, outer, weight):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Take the weight from samples behind the vessel where a neighbour begins, and from those far beyond the wall."""
+    for k in range(RAYS):
+        lowest = 1e9
+        end = SAMPLES
+        for j in range(SAMPLES):
+            if j * SAMPLE_MM > outer[k] + 1.4:
+                end = j
+                break
+            if j * SAMPLE_MM <= 0.6 * outer[k]:
                 continue
-            rho = j * SAMPLE_MM / blur[k]
-            dl = _look_up(disc, rho, low / blur[k])
-            dw = _look_up(disc, rho, high / blur[k])
-            error = ray[k, j] - (background[k] + (p[8] - background[k]) * dw + (blood - p[8]) * dl)
-            square += w * error * error
-            total += w
-    residual[0] = np.sqrt(square / max(total, 1.0))
-    weight_sum[0] = total
+            lowest = min(lowest, ray[k, j])
+            if ray[k, j] > lowest + 90.0 and ray[k, j] > 0.45 * blood and lowest < 0.6 * blood:
+                # the rise began before: take back what belongs to it
+                end = j
+                while end > 0 and ray[k, end - 1] > lowest + 25.0:
+                    end -= 1
+                break
+        for j in range(end, SAMPLES):
+            weight[k, j] = 0.0

@@ -58,7 +58,10 @@ def acute_margin(points: Float) -> int:
 
 
 def anterior_descending(points: Float, *, first_border: int | None, rest_to_apex_mm: float) -> Segments:
-    """pLAD, mLAD and dLAD; ``first_border`` is the first large septal or diagonal (None: none seen), the apex lies ``rest_to_apex_mm`` on."""
+    """pLAD, mLAD and dLAD.
+
+    ``first_border`` is the first large septal or diagonal, None if none was seen; the apex lies ``rest_to_apex_mm`` beyond the end.
+    """
     along = arc_length(points)
     first = first_border if first_border is not None else int(np.searchsorted(along, 0.3 * along[-1]))
     half = int(np.searchsorted(along, along[first] + 0.5 * (along[-1] + rest_to_apex_mm - along[first])))

@@ -23,7 +23,7 @@ class Surroundings:
     _fields: dict[tuple[Structure, ...], NDArray[np.float32]] = field(default_factory=dict, repr=False, compare=False)
 
     def distance(self, points: Float, *classes: Structure) -> Float:
-        """Signed distance in mm from LPS ``points`` (..., 3) to the surface of ``classes`` together, negative inside; ``FAR_MM`` without any.
+        """Signed distance in mm from LPS ``points`` (..., 3) to the surface of ``classes``, negative inside; ``FAR_MM`` without any.
 
         Outside the structure map the distance at its nearest voxel is given.
         """
