@@ -21,6 +21,8 @@ ARTERIAL_CONTRAST_HU = 200.0
 SCORES: tuple[tuple[int, float, float], ...] = ((5, 350.0, 15.0), (4, 300.0, 12.0), (3, 250.0, 8.0), (2, 200.0, 5.0))
 """Score, lowest aortic HU and lowest contrast-to-noise ratio for it; 1 below the last row."""
 FAT_HU = (-150, -30)
+CHAMBERS = tuple(structure for structure in CARDIAC if structure is not Structure.PERICARDIUM)
+CUT_MM2 = 100.0
 MINIMUM_VOXELS = 200
 
 
@@ -108,6 +110,6 @@ def _values(volume: Volume, heart: Heart, mask: NDArray[np.bool_]) -> NDArray[np
 
 
 def _covered(heart: Heart) -> bool:
-    """True unless the heart touches the first or last slices of the scan."""
-    inside = np.asarray(heart.mask(*CARDIAC).max(axis=(1, 2)))
-    return not bool(inside[0] or inside[-1])
+    """True unless a chamber is cut by the first or last slices of the scan (more than ``CUT_MM2`` of it lies there)."""
+    chambers = heart.mask(*CHAMBERS).sum(axis=(1, 2)) * heart.structures.geometry.spacing[0] * heart.structures.geometry.spacing[1]
+    return not bool(chambers[0] > CUT_MM2 or chambers[-1] > CUT_MM2)
