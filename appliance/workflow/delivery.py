@@ -140,10 +140,7 @@ class DestinationWorker:
         except CoronetError as error:
             log.warning("%s: row %d: %s", self._channel.name, row.id, error)
             self._open_circuit()
-            if error.details.get("maybe_done") and row.kind == "print":
-                self._archive.outbox.failed(row.id, reason=MAYBE_PRINTED, wait_s=None)
-            else:
-                self._retry_later(row, error.reason)
+            self._keep_printed(row, error, list(paths.values()))
             return
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the worker; the row waits visibly and is tried again
             frames = "".join(traceback.format_tb(error.__traceback__))
@@ -151,6 +148,15 @@ class DestinationWorker:
             self._retry_later(row, FAULT)
             return
         self._record(row, delivered, paths)
+
+    def _keep_printed(self, row: OutboxRow, error: CoronetError, files: Sequence[OutboxFile]) -> None:
+        """After an error: pages that the printer took are not printed again; a page that may have come out is left to a person."""
+        printed = int(error.details.get("pages_printed", 0))
+        self._archive.outbox.answered(row.id, answers={file.path: (True, None) for file in files[:printed]})
+        if error.details.get("maybe_done"):
+            self._archive.outbox.failed(row.id, reason=MAYBE_PRINTED, wait_s=None)
+        else:
+            self._retry_later(row, error.reason)
 
     def _record(self, row: OutboxRow, delivered: Delivered, paths: dict[Path, OutboxFile]) -> None:
         """Write down what came of a try, and finish the study if this was its last row."""
