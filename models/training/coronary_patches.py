@@ -16,7 +16,7 @@ from models.training.families import load_families
 from models.training.samples import Sample
 
 PATCH = 64
-PATCHES_PER_PATIENT = 30
+PATCHES_PER_PATIENT = 36
 PATIENTS_AT_A_TIME = 3
 
 _MARGIN_MM = 30.0

@@ -66,7 +66,7 @@ class SamplePool:
     @property
     def hungry(self) -> bool:
         """Whether fresh samples are wanted: always while filling, then to keep the reuse."""
-        filling = len(self._samples) < (self._samples.maxlen or 0) // 2
+        filling = len(self._samples) < (self._samples.maxlen or 0) // 4
         return filling or self.drawn > self.added * self._reuse
 
     def draw(self, count: int) -> list[Sample]:

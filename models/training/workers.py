@@ -59,6 +59,7 @@ def run_team(size: int, work: Callable[[Team], None]) -> None:
 
 def _member(rank: int, size: int, meeting: Path, work: Callable[[Team], None]) -> None:
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # the members are on this machine, and nothing is to listen beyond it
+    os.setsid()  # a scheduling group of its own: each worker gets the share of a process, not the team together
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=size)
     try:
