@@ -23,6 +23,7 @@ FOOTER = 13.0
 GAP = 1.6
 MAX_SECTION_BLOCKS = 6
 MAX_TABLE_ROWS = 12
+MAX_CURVED_COLUMNS = 5
 
 
 def make_film_pages(
@@ -97,26 +98,32 @@ def _rendering_page(key_views: Sequence[KeyView]) -> Content | None:
 
 
 def _curved_page(key_views: Sequence[KeyView]) -> Content | None:
-    """First angles in the first row, second angles below, further vessels after them."""
+    """A column for each vessel, a row for each angle."""
     views = _of_kind(key_views, "cpr")
     angles = sorted({view.angle_degrees or 0.0 for view in views})
-    main = [view for view in views if view.id.split("-")[1] in ("lad", "lcx", "rca")]
-    other = [view for view in views if view not in main]
-    ordered = [view for angle in angles for view in main if (view.angle_degrees or 0.0) == angle] + other
-    across = len(ordered) // len(angles) if angles and not other else None
-    return (lambda sheet, area: _grid(sheet, area, ordered[:10], columns=across)) if ordered else None
+    vessels = list(dict.fromkeys(_vessel_key(view) for view in views))[:MAX_CURVED_COLUMNS]
+    placed = {(view.angle_degrees or 0.0, _vessel_key(view)): view for view in views}
+    shown = [placed.get((angle, vessel)) for angle in angles for vessel in vessels]
+    return (lambda sheet, area: _grid(sheet, area, shown, columns=len(vessels))) if views else None
 
 
-def _grid(sheet: Sheet, area: Area, views: Sequence[KeyView], *, columns: int | None = None) -> None:
-    height, width = views[0].image.shape[:2]
+def _vessel_key(view: KeyView) -> str:
+    """What an id says between its kind and its angle."""
+    return view.id.split("-", 1)[-1].rsplit("-", 1)[0]
+
+
+def _grid(sheet: Sheet, area: Area, views: Sequence[KeyView | None], *, columns: int | None = None) -> None:
+    height, width = next(view.image.shape[:2] for view in views if view is not None)
     for cell, view in zip(area.grid(len(views), width / height, gap=GAP, columns=columns), views, strict=True):
-        sheet.picture(cell, view)
+        if view is not None:
+            sheet.picture(cell, view)
 
 
 def _lesion_page(findings: Findings, key_views: Sequence[KeyView]) -> Content | None:
     strips = _of_kind(key_views, "scpr")
     blocks = _section_blocks(findings, _of_kind(key_views, "section"))
-    mips = [view for view in _of_kind(key_views, "mip") if view.image.shape[0] == view.image.shape[1]]
+    mips = [view for view in _of_kind(key_views, "mip") if "-curved-" not in view.id]
+    curved = [view for view in _of_kind(key_views, "mip") if "-curved-" in view.id][:3]
     if not (strips or blocks or mips):
         return None
 
@@ -131,7 +138,12 @@ def _lesion_page(findings: Findings, key_views: Sequence[KeyView]) -> Content | 
         if mips:
             chosen = _chosen_mips(findings, mips)
             _grid(sheet, pictures, chosen)
-        _summary(sheet, table if mips else rest, findings)
+        place = table if mips else rest
+        below = _summary(sheet, place, findings) + 3.0
+        if curved and place.bottom - below > 45.0:
+            height, width = curved[0].image.shape[:2]
+            tall = min(place.bottom - below, (place.width - GAP * (len(curved) - 1)) / len(curved) * height / width)
+            _grid(sheet, Area(place.left, place.bottom - tall, place.width, tall), curved, columns=len(curved))
 
     return content
 
@@ -141,7 +153,7 @@ def _strips(sheet: Sheet, area: Area, strips: Sequence[KeyView]) -> float:
     shown = strips[:8]
     height, width = shown[0].image.shape[:2]
     cell_width = (area.width - GAP) / 2
-    cell_height = cell_width * height / width
+    cell_height = cell_width * float(height) / float(width)
     for number, view in enumerate(shown):
         place = Area(area.left + (number % 2) * (cell_width + GAP), area.top + (number // 2) * (cell_height + GAP), cell_width, cell_height)
         sheet.picture(place, view)
@@ -160,8 +172,8 @@ def _section_blocks(findings: Findings, sections: Sequence[KeyView]) -> list[Blo
         if views:
             blocks.append((words.lesion_title(lesion), views[:3]))
     if not blocks:
-        for vessel in dict.fromkeys(view.vessel for view in sections if view.vessel is not None):
-            blocks.append((f"{vessel}", [view for view in sections if view.vessel == vessel][:3]))
+        vessels = dict.fromkeys(view.vessel for view in sections if view.vessel is not None)
+        blocks += [(vessel, [view for view in sections if view.vessel == vessel][:3]) for vessel in vessels]
     return blocks[:MAX_SECTION_BLOCKS]
 
 
@@ -195,8 +207,8 @@ def _chosen_mips(findings: Findings, mips: Sequence[KeyView]) -> list[KeyView]:
     return [*planes[:3], *axial[:1]] or list(mips[:4])
 
 
-def _summary(sheet: Sheet, area: Area, findings: Findings) -> None:
-    """The lesions as a table, then CAD-RADS, scores and dominance."""
+def _summary(sheet: Sheet, area: Area, findings: Findings) -> float:
+    """The lesions as a table, then CAD-RADS, scores and dominance; returns the lower edge."""
     row = 6.4
     size = 3.7
     sheet.fitted(Area(area.left, area.top, area.width, 8.0), "病变汇总 Lesions", size=4.6, weight="Bold")
@@ -219,11 +231,13 @@ def _summary(sheet: Sheet, area: Area, findings: Findings) -> None:
         more = f"另有 {len(lesions) - len(shown)} 处,见报告 / {len(lesions) - len(shown)} more in the report"
         top = _table_row(sheet, Area(area.left, top, area.width, row), (more,), (1.0,), size=3.3, shade=GREY)
     if any(lesion.grade_source == "corrected" for lesion in shown):
-        top = _table_row(sheet, Area(area.left, top, area.width, row), ("* 医师修改 corrected by a physician",), (1.0,), size=3.3, shade=GREY)
-    _conclusion(sheet, Area(area.left, top + 2.0, area.width, area.bottom - top - 2.0), findings)
+        top = _table_row(
+            sheet, Area(area.left, top, area.width, row), ("* 医师修改 corrected by a physician",), (1.0,), size=3.3, shade=GREY
+        )
+    return _conclusion(sheet, Area(area.left, top + 2.0, area.width, area.bottom - top - 2.0), findings)
 
 
-def _conclusion(sheet: Sheet, area: Area, findings: Findings) -> None:
+def _conclusion(sheet: Sheet, area: Area, findings: Findings) -> float:
     lines = []
     if findings.dominance is not None:
         lines.append(" ".join(words.DOMINANCE[findings.dominance]))
@@ -237,6 +251,8 @@ def _conclusion(sheet: Sheet, area: Area, findings: Findings) -> None:
         top += 8.5
     if lines:
         sheet.fitted(Area(area.left, top, area.width, 6.0), "   ".join(lines), size=3.7, shade=GREY)
+        top += 6.0
+    return top
 
 
 def _table_row(sheet: Sheet, area: Area, cells: Sequence[str], shares: Sequence[float], *, size: float, shade: int = WHITE) -> float:
@@ -256,7 +272,11 @@ def _banner(sheet: Sheet, area: Area, header: StudyHeader, findings: Findings, i
     sheet.fitted(Area(left.left, left.top + 12.0, left.width - 4, 8.0), "冠状动脉 CTA  Coronary CT angiography", size=3.9, shade=GREY)
     fields = (
         (("姓名 Name", header.display_name or words.UNKNOWN), ("性别 Sex", words.sex(header)), ("年龄 Age", words.age(header))),
-        (("检查号 No.", words.examination_number(header)), ("日期 Date", words.date(header)), ("期相 Phase", words.phase(header, findings))),
+        (
+            ("检查号 No.", words.examination_number(header)),
+            ("日期 Date", words.date(header)),
+            ("期相 Phase", words.phase(header, findings)),
+        ),
     )
     for row, line in enumerate(fields):
         for column, (label, value) in enumerate(line):
@@ -283,7 +303,9 @@ def _footer(sheet: Sheet, area: Area, marks: Sequence[str], approval: Approval |
     for row, mark in zip(rows, marks, strict=False):
         wide = min(sheet.width_of(mark, 4.2, "Bold"), room - 6.0)
         box = Area(area.left, row.top + 0.4, wide + 6.0, row.height - 0.8)
-        sheet.draw.rectangle([sheet.px(box.left), sheet.px(box.top), sheet.px(box.right), sheet.px(box.bottom)], outline=WHITE, width=max(sheet.px(0.3), 1))
+        sheet.draw.rectangle(
+            [sheet.px(box.left), sheet.px(box.top), sheet.px(box.right), sheet.px(box.bottom)], outline=WHITE, width=max(sheet.px(0.3), 1)
+        )
         sheet.fitted(Area(box.left + 3.0, box.top, wide, box.height), mark, size=4.2, weight="Bold")
     if signed:
         sheet.text(area.right, area.top + area.height / 2, signed, size=3.6, anchor="rm")

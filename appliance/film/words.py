@@ -80,12 +80,17 @@ def grade(lesion: Lesion) -> str:
 
 
 def segment(lesion: Lesion) -> str:
-    """Segment in short and in Chinese."""
-    return f"{lesion.segment} {SEGMENTS[lesion.segment].zh}"
+    """Segment in short and in Chinese; the vessel's branch where the segment model has no name for it."""
+    return f"{short_segment(lesion)} {SEGMENTS[lesion.segment].zh}" if lesion.segment != "other" else short_segment(lesion)
+
+
+def short_segment(lesion: Lesion) -> str:
+    """Abbreviation of the segment, e.g. ``pLAD``; ``RCA 分支 branch`` where the segment model has no name for it."""
+    return lesion.segment if lesion.segment != "other" else f"{lesion.vessel if lesion.vessel != 'other' else ''} 分支 branch".strip()
 
 
 def lesion_title(lesion: Lesion) -> str:
     """One line over a lesion's pictures."""
     plaque_zh, plaque_en = PLAQUE[lesion.plaque_type]
     narrowing = f"{percent(lesion)} {grade(lesion)}" if lesion.grade != "none" else grade(lesion)
-    return f"{lesion.segment}  {narrowing} · {plaque_zh} {plaque_en} · {lesion.length_mm:.0f} mm"
+    return f"{short_segment(lesion)}  {narrowing} · {plaque_zh} {plaque_en} · {lesion.length_mm:.0f} mm"

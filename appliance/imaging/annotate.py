@@ -51,14 +51,17 @@ def typeface(size: int, weight: Weight = "Regular") -> ImageFont.FreeTypeFont:
 
 
 def lesion_label(lesion: Lesion) -> str:
-    """Segment, diameter stenosis in whole percent and degree, e.g. ``pLAD 62% 中度``."""
-    zh, _ = GRADE_TEXT[lesion.grade]
+    """Segment and diameter stenosis in whole percent, e.g. ``pLAD 62%``; the degree in words where no percentage was measured.
+
+    A measured percentage stays true when a physician corrects the degree, a word burnt into the picture would not.
+    """
     percent = lesion.diameter_stenosis_percent
+    name = lesion.segment if lesion.segment != "other" else f"{lesion.vessel if lesion.vessel != 'other' else ''} 分支".strip()
     if percent is None:
-        return f"{lesion.segment} {zh}(未测 n/a)" if lesion.grade_source == "measured" else f"{lesion.segment} {zh}"
+        return f"{name} {' '.join(GRADE_TEXT[lesion.grade])}"
     if lesion.grade == "none":
-        return f"{lesion.segment} 斑块 0%"
-    return f"{lesion.segment} {round_percent(percent)}% {zh}"
+        return f"{name} 斑块 plaque"
+    return f"{name} {round_percent(percent)}%"
 
 
 def round_percent(percent: float) -> int:
@@ -120,7 +123,8 @@ class Canvas:
         font = typeface(round(size * self.scale), weight)
         rim = 1 if size < 15 else max(round(1.4 * self.scale), 1)
         self.draw.text(place, text, font=font, fill=colour, anchor=anchor, stroke_width=rim, stroke_fill=(0, 0, 0))
-        self.taken.append(tuple(self.draw.textbbox(place, text, font=font, anchor=anchor)))
+        left, top, right, bottom = self.draw.textbbox(place, text, font=font, anchor=anchor)
+        self.taken.append((left, top, right, bottom))
 
     def caption(self, zh: str, en: str) -> None:
         """The picture's name in the upper left corner."""
@@ -185,7 +189,7 @@ class Canvas:
     def name_beside(
         self, place: tuple[float, float], direction: tuple[float, float], text: str, *, gap: float, colour: Colour = GREY, size: float = 14
     ) -> None:
-        """A name beside a place (column, row), on the side of ``direction`` or, where that is taken, on the other; left out where both are."""
+        """A name beside a place (column, row), on the side of ``direction``, else on the other; left out where both are taken."""
         wide, high = self.size_of(text, size)
         for sign in (1, -1):
             for more in (1.0, 1.6, 2.3):

@@ -52,10 +52,8 @@ def make_key_views(
     tell("pictures", 0.4)
     views += tree_views(box, findings)
     tell("pictures", 0.55)
-    for path in main:
+    for path in (*main, *side):
         views += curved_views(volume, path, angles=ANGLES)
-    for path in side:
-        views += curved_views(volume, path, angles=ANGLES[:1])
     tell("pictures", 0.7)
     for path in (*main, *side):
         views += straight_views(volume, path, angles=ANGLES)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.anatomy import SegmentName, Vessel
-from appliance.findings import Branch, Findings, Lesion
+from appliance.findings import GRADES, Branch, Findings, Lesion
 from appliance.geometry import arc_length, resample_curve, smooth_curve
 
 Float = NDArray[np.float64]
@@ -98,11 +98,11 @@ def main_paths(findings: Findings) -> tuple[VesselPath, ...]:
 
 
 def diseased_side_paths(findings: Findings, main: Sequence[VesselPath]) -> tuple[VesselPath, ...]:
-    """Paths from the ostium to the end of each branch that has a lesion which no path of ``main`` shows, in the order of the branches."""
+    """Paths from the ostium to the end of each branch that has a lesion which no path of ``main`` shows, the tightest lesion first."""
     shown = {span.lesion.id for path in main for span in path.lesions}
     wanted = {lesion.branch for lesion in findings.lesions if lesion.id not in shown}
     paths: list[VesselPath] = []
-    for branch in findings.branches:
+    for branch in sorted(findings.branches, key=lambda branch: _tightness(branch, findings), reverse=True):
         if branch.id in wanted and len(branch.points_mm) >= 2:
             names = [path.name for path in paths]
             plain = branch.name if branch.name != "other" else f"{branch.vessel}-branch"
@@ -114,6 +114,11 @@ def diseased_side_paths(findings: Findings, main: Sequence[VesselPath]) -> tuple
 def _longest(branches: Sequence[Branch]) -> Branch | None:
     usable = [branch for branch in branches if len(branch.points_mm) >= 2]
     return max(usable, key=lambda branch: float(arc_length(_points(branch))[-1]), default=None)
+
+
+def _tightness(branch: Branch, findings: Findings) -> tuple[int, float]:
+    lesions = [lesion for lesion in findings.lesions if lesion.branch == branch.id]
+    return max(((GRADES.index(lesion.grade), lesion.diameter_stenosis_percent or 0.0) for lesion in lesions), default=(0, 0.0))
 
 
 def _points(branch: Branch) -> Float:
@@ -158,7 +163,7 @@ def _join(name: str, vessel: Vessel, parts: Sequence[tuple[Branch, int]], findin
     }
     points = resample_curve(raw, STEP_MM)
     step = float(position[-1]) / (len(points) - 1)
-    at = np.arange(len(points)) * step
+    at: Float = np.arange(len(points), dtype=np.float64) * step
     return VesselPath(
         name=name,
         vessel=vessel,

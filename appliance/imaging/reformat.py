@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from appliance.geometry import frames, smooth_curve
 from appliance.imaging.paths import VesselPath
-from appliance.volume import Geometry, Volume
+from appliance.volume import Volume
 
 Float = NDArray[np.float64]
 Projection = Literal["mean", "max"]
@@ -66,7 +66,8 @@ def _extended(path: VesselPath, before_mm: float, after_mm: float) -> tuple[Floa
     lead = path.points[0] + np.arange(before, 0, -1)[:, None] * step * (head / np.linalg.norm(head))
     trail = path.points[-1] + np.arange(1, after + 1)[:, None] * step * (tail / np.linalg.norm(tail))
     points = np.concatenate([lead, path.points, trail])
-    return points, (np.arange(len(points)) - before) * step
+    position: Float = (np.arange(len(points), dtype=np.float64) - before) * step
+    return points, position
 
 
 def _at(points: Float, place: Float) -> Float:
@@ -78,7 +79,7 @@ def _at(points: Float, place: Float) -> Float:
 def _slab(
     volume: Volume, grid: Float, normal: Float, thickness_mm: float, projection: Projection, step_mm: float = 0.4
 ) -> NDArray[np.float32]:
-    """Mean or maximum over ``thickness_mm`` along ``normal`` for each point of ``grid`` (rows, columns, 3); ``normal`` broadcasts against it."""
+    """Mean or maximum over ``thickness_mm`` along ``normal`` for each point of ``grid`` (rows, columns, 3)."""
     count = max(round(thickness_mm / step_mm), 0) + 1
     offsets = np.linspace(-thickness_mm / 2, thickness_mm / 2, count) if count > 1 else np.zeros(1)
     index = volume.geometry.to_index(grid).reshape(-1, 3)
@@ -130,11 +131,12 @@ def straighten(
 ) -> Reformation:
     """Straightened reformation: distance from the ostium runs to the right, the centreline lies on the middle row.
 
-    The cut turns with the vessel's rotation-minimising frame; ``angle_degrees`` turns it about the centreline. ``thickness_mm`` is averaged.
+    The cut turns with the vessel's rotation-minimising frame; ``angle_degrees`` turns it about the centreline; ``thickness_mm`` is a mean.
     Column ``c`` is ``c * spacing_mm - before_mm`` from the ostium, to the nearest step of the path.
     """
     points, position = _extended(path, before_mm, after_mm)
-    _, normal, binormal = frames(points)
+    # at a kink neighbouring sections would cross each other, so their planes follow a smoother curve than their centres
+    _, normal, binormal = frames(smooth_curve(points, 2.5, path.step_mm))
     columns = round((position[-1] - position[0]) / spacing_mm) + 1
     wanted = position[0] + np.arange(columns) * spacing_mm
     place = (wanted - position[0]) / path.step_mm
@@ -151,19 +153,48 @@ def straighten(
     return Reformation(hu, spacing_mm, curve, wanted)
 
 
-def plane_of(path: VesselPath) -> tuple[Float, Float, Float]:
-    """Unit vectors of a path: along its chord, across (the side to which it bends most), and through (the side to which it bends least)."""
+def plane_of(path: VesselPath) -> tuple[Float, Float]:
+    """The directions (LPS unit vectors) of the lines of the 0 and the 90 degree curved reformation.
+
+    The first is the side to which the vessel bends most, at right angles to its chord, turned and tilted by up to 40 degrees where that
+    spares the unrolled surface sharp folds, which would show the vessel's surroundings twice.
+    """
     chord = path.points[-1] - path.points[0]
     along = chord / np.linalg.norm(chord)
     offset = path.points - path.points.mean(axis=0)
     offset = offset - (offset @ along)[:, None] * along
     _, _, axes = np.linalg.svd(offset, full_matrices=False)
-    across = axes[0] - (axes[0] @ along) * along
-    across /= np.linalg.norm(across)
+    side = axes[0] - (axes[0] @ along) * along
+    side /= np.linalg.norm(side)
     # the sign is free: let the picture's right be the patient's left or back, as on films
-    if across @ np.array([1.0, 0.45, -0.2]) < 0:
-        across = -across
-    return along, across, np.cross(along, across)
+    if side @ np.array([1.0, 0.45, -0.2]) < 0:
+        side = -side
+    through = np.cross(along, side)
+    best, best_cost = (side, through), np.inf
+    for tilt in np.radians(np.arange(-40, 41, 10)):
+        axis = np.cos(tilt) * along - np.sin(tilt) * side
+        tilted = np.cos(tilt) * side + np.sin(tilt) * along
+        for turn in np.radians(np.arange(-40, 41, 10)):
+            first = np.cos(turn) * tilted + np.sin(turn) * through
+            second = np.cross(axis, first)
+            cost = _folding(path, first) + 0.6 * _folding(path, second) + 6.0 * (abs(tilt) + abs(turn))
+            if cost < best_cost:
+                best, best_cost = (first, second), cost
+    return best
+
+
+def _folding(path: VesselPath, line: Float) -> float:
+    """How much the surface of lines along ``line`` folds: mm of the path times turn beyond 60 degrees within 12 mm (radians)."""
+    stride = max(round(1.0 / path.step_mm), 1)
+    flat = path.points - (path.points @ line)[:, None] * line
+    flat = flat[::stride]
+    reach = min(6, (len(flat) - 1) // 2)
+    if reach < 1:
+        return 0.0
+    back, ahead = flat[reach:-reach] - flat[: -2 * reach], flat[2 * reach :] - flat[reach:-reach]
+    size = np.linalg.norm(back, axis=1) * np.linalg.norm(ahead, axis=1)
+    turn = np.arccos(np.clip((back * ahead).sum(axis=1) / np.maximum(size, 1e-9), -1, 1))
+    return float(np.maximum(turn - np.pi / 3, 0).sum())
 
 
 def curve(
@@ -178,10 +209,10 @@ def curve(
 ) -> Reformation:
     """Stretched curved reformation of the whole path, proximal end at the top, scaled to fill ``size`` (rows, columns) in height.
 
-    At 0 degrees the lines of the surface run to the side where the vessel bends most, so the picture shows its bends; ``angle_degrees``
-    turns them about the vessel's chord. ``margin_mm`` is shown before the ostium and after the end.
+    At 0 degrees the lines of the surface run to the side where the vessel bends most, so the picture shows its bends (``plane_of``);
+    ``angle_degrees`` turns them. ``margin_mm`` is shown before the ostium and after the end.
     """
-    _, side, through = plane_of(path)
+    side, through = plane_of(path)
     angle = np.radians(angle_degrees)
     line = np.cos(angle) * side + np.sin(angle) * through
     flat, column_mm, position = _unrolled(path, line, margin_mm)
@@ -221,8 +252,8 @@ def _unrolled(path: VesselPath, line: Float, margin_mm: tuple[float, float]) -> 
     lead = flat[0] + np.arange(before, 0, -1)[:, None] * step * head / max(float(np.linalg.norm(head)), 1e-6)
     trail = flat[-1] + np.arange(1, after + 1)[:, None] * step * tail / max(float(np.linalg.norm(tail)), 1e-6)
     columns = np.concatenate([np.full(before, along[0]), along, np.full(after, along[-1])])
-    position = (np.arange(before + len(flat) + after) - before) * step
-    return np.concatenate([lead, flat, trail]), columns, position
+    position: Float = (np.arange(before + len(flat) + after, dtype=np.float64) - before) * step
+    return np.asarray(np.concatenate([lead, flat, trail])), columns, position
 
 
 def _direction(flat: Float, place: Float) -> Float:
@@ -284,16 +315,11 @@ def slab_mip(
     v = (np.arange(rows) - (rows - 1) / 2) * spacing_mm
     grid = centre + u[None, :, None] * across + v[:, None, None] * down
     hu = _slab(volume, grid, normal, thickness_mm, "max", 0.5)
-    where, position = np.empty((0, 2)), np.empty(0)
+    where: Float = np.empty((0, 2))
+    position: Float = np.empty(0)
     if path is not None:
         offset = path.points - centre
         inside = np.abs(offset @ normal) <= thickness_mm / 2
         where = np.stack([offset @ down / spacing_mm + (rows - 1) / 2, offset @ across / spacing_mm + (columns - 1) / 2], axis=1)[inside]
-        position = (np.arange(len(path.points)) * path.step_mm)[inside]
+        position = np.arange(len(path.points), dtype=np.float64)[inside] * path.step_mm
     return Reformation(hu, spacing_mm, where, position, across=across, down=down)
-
-
-def grid_inside(geometry: Geometry, point: Float) -> bool:
-    """True if the LPS ``point`` lies inside the voxel grid."""
-    index = geometry.to_index(point)
-    return bool((index >= 0).all() and (index <= np.asarray(geometry.shape) - 1).all())

@@ -1,7 +1,7 @@
 """Volume rendering on the processor: orthographic ray casting with gradient shading and empty-space skipping.
 
 Classification after Levoy, 'Display of surfaces from volume data', IEEE CG&A 8 (1988): colour and opacity are functions of attenuation,
-gradients give the shading. Two functions are mixed per voxel (``tone``), so that a vessel can look different from its surroundings. A coarse
+gradients give the shading. Two functions are mixed per voxel (``tone``), so that a vessel can look unlike its surroundings. A coarse
 opacity map darkens grooves and casts one soft shadow per ray.
 """
 

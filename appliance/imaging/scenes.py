@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
-from scipy.ndimage import binary_opening, distance_transform_edt, find_objects, gaussian_filter, generate_binary_structure, label
+from scipy.ndimage import binary_opening, distance_transform_edt, gaussian_filter, generate_binary_structure, label
 
 from appliance.errors import ImagingError
 from appliance.findings import Branch, Findings
@@ -52,8 +52,8 @@ class HeartBox:
 def heart_box(volume: Volume, structures: LabelMap, findings: Findings) -> HeartBox:
     """Cut the heart out of the volume.
 
-    Kept are the chambers, the aorta that leaves the left ventricle, the pulmonary trunk and the fat next to them; the descending aorta, lung
-    vessels and whatever the label map holds farther away are no part of the picture.
+    Kept are the chambers, the aorta that leaves the left ventricle, the pulmonary trunk and the fat next to them; the descending aorta,
+    lung vessels and whatever the label map holds farther away are no part of the picture.
 
     Raises:
         ImagingError: IMG-001, the label map holds no heart.
@@ -63,7 +63,8 @@ def heart_box(volume: Volume, structures: LabelMap, findings: Findings) -> Heart
         raise ImagingError(
             "IMG-001", zh="标记图中没有心脏,无法生成心脏容积再现图。", en="The label map holds no heart, so the heart cannot be rendered."
         )
-    geometry = _box_of(heart, structures.geometry, volume.geometry)
+    tracks = [np.asarray(branch.points_mm, np.float64) for branch in findings.branches if branch.points_mm]
+    geometry = _box_of(np.concatenate([structures.geometry.to_points(np.argwhere(heart)), *tracks]), volume.geometry)
     soft = gaussian_filter(heart.astype(np.float32), 0.8)
     aorta = heart & (structures.labels == AORTA)
     soft_aorta = gaussian_filter(aorta.astype(np.float32), 0.8)
@@ -91,7 +92,9 @@ def tree_scene(box: HeartBox, branches: Sequence[Branch], *, root_mm: float = 24
     vessels = tube_mask(box.geometry, branches, extra_mm=0.7, soft_mm=0.6)
     root = _root_near(box, [np.asarray(branch.points_mm[0]) for branch in branches if branch.parent is None], root_mm)
     field = _masked(box.hu, np.maximum(vessels, root))
-    return make_scene(field, vessels, (_root_table(box.blood_hu), _tree_table(box.blood_hu)), box.geometry)
+    # deep in the aorta the lumen of a tube is aorta
+    tone = np.where(box.aorta > 250, np.uint8(0), vessels)
+    return make_scene(field, tone, (_root_table(box.blood_hu), _tree_table(box.blood_hu)), box.geometry)
 
 
 def tube_mask(geometry: Geometry, branches: Sequence[Branch], *, extra_mm: float, soft_mm: float) -> NDArray[np.uint8]:
@@ -117,15 +120,18 @@ def _outer_radius(branch: Branch) -> Float:
             for outer, lumen in zip(branch.vessel_diameter_mm, branch.lumen_diameter_mm, strict=True)
         ]
     )
-    return np.maximum(radius, 0.7)
+    return np.asarray(np.maximum(radius, 0.7))
 
 
 def _heart_only(structures: LabelMap) -> NDArray[np.bool_]:
     """The voxels of the label map that belong to the heart, its fat and the great vessels near it."""
     labels, edge = structures.labels, structures.geometry.spacing[0]
     chambers = (labels >= 1) & (labels <= 5)
-    # opening takes away what is thinner than 9 mm: the veins that run into atria
-    body = _largest_piece(binary_opening(chambers, generate_binary_structure(3, 1), iterations=1))
+    ventricles = (labels == 1) | (labels == 3) | (labels == 5)
+    atria = (chambers & ~ventricles) & _above(ventricles, structures.geometry)
+    # opening takes away what is thinner than 15 mm: the veins that run into the atria
+    wide = binary_opening(atria, generate_binary_structure(3, 1), iterations=2)
+    body = _largest_piece(wide | binary_opening(ventricles, generate_binary_structure(3, 1)))
     if not body.any():
         return body
     reach = edge * distance_transform_edt(~body)
@@ -134,7 +140,16 @@ def _heart_only(structures: LabelMap) -> NDArray[np.bool_]:
     trunk = (labels == PULMONARY) & (reach <= TRUNK_REACH_MM)
     kept = body | aorta | trunk
     near = np.minimum(reach, edge * distance_transform_edt(~aorta) + 6.0) <= FAT_REACH_MM
-    return np.asarray(_largest_piece(kept | (chambers & (reach <= edge)) | ((labels == CONTENT) & near)))
+    rim = (ventricles | atria) & (reach <= edge)
+    return _largest_piece(kept | rim | ((labels == CONTENT) & near))
+
+
+def _above(ventricles: NDArray[np.bool_], geometry: Geometry) -> NDArray[np.bool_]:
+    """Voxels above the lowest tenth of the ventricles: what the label map calls atrium below it is the inferior vena cava."""
+    height = geometry.to_points(np.argwhere(ventricles))[:, 2] if ventricles.any() else np.zeros(1)
+    floor = float(np.quantile(height, 0.1))
+    index = np.stack(np.meshgrid(*[np.arange(n) for n in geometry.shape], indexing="ij"), axis=-1)
+    return np.asarray(geometry.to_points(index)[..., 2] >= floor)
 
 
 def _piece_at(mask: NDArray[np.bool_], place: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -152,11 +167,8 @@ def _largest_piece(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray((pieces == sizes.argmax()) & mask)
 
 
-def _box_of(mask: NDArray[np.bool_], source: Geometry, volume: Geometry) -> Geometry:
-    """LPS-aligned grid of ``GRID_MM`` around the mask, no larger than the scanned volume."""
-    found = find_objects(mask.astype(np.uint8))[0]
-    corners = np.array(np.meshgrid(*[[part.start - 0.5, part.stop - 0.5] for part in found], indexing="ij")).reshape(3, -1).T
-    points = source.to_points(corners)
+def _box_of(points: Float, volume: Geometry) -> Geometry:
+    """LPS-aligned grid of ``GRID_MM`` around the points, no larger than the scanned volume."""
     low, high = points.min(axis=0) - MARGIN_MM, points.max(axis=0) + MARGIN_MM
     ends = volume.to_points((np.asarray(volume.shape) - 1) * np.array(np.meshgrid([0, 1], [0, 1], [0, 1], indexing="ij")).reshape(3, -1).T)
     # a rim of air beyond the last slice closes the cut through the aorta

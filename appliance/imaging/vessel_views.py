@@ -25,7 +25,7 @@ from appliance.volume import Volume
 
 Float = NDArray[np.float64]
 
-CURVED_SIZE = (1100, 704)
+CURVED_SIZE = (1160, 704)
 STRIP_COLUMNS = 1600
 STRIP_HALF = 104
 STRIP_BANDS = (52, 40)
@@ -247,14 +247,14 @@ def plane_mip_view(volume: Volume, path: VesselPath, *, reach_mm: float = 90.0) 
     centre = (proximal.min(axis=0) + proximal.max(axis=0)) / 2
     _, _, axes = np.linalg.svd(proximal - proximal.mean(axis=0), full_matrices=False)
     normal = axes[2]
-    # the film's way round: seen from the front (or from the left), feet down
-    if normal @ np.array([0.5, -1.0, 0.2]) > 0:
-        normal = -normal
     down = np.array([0.0, 0.0, -1.0]) - (-normal[2]) * normal
-    if np.linalg.norm(down) < 0.3:
+    if np.linalg.norm(down) < 0.5:
         down = np.array([0.0, 1.0, 0.0]) - normal[1] * normal
     down = down / np.linalg.norm(down)
     across = np.cross(down, normal)
+    # the usual way round: the patient's left, or back, on the right
+    if across @ np.array([1.0, 0.6, 0.0]) < 0:
+        across = -across
     centre = centre + ((proximal.mean(axis=0) - centre) @ normal) * normal
     title = (f"{vessel_title(path.name)} 斜位薄层 MIP {SLAB_MM:g} mm", f"{path.name} oblique thin-slab MIP {SLAB_MM:g} mm")
     return _mip_view(volume, f"mip-plane-{path.name.lower()}", title, centre, across, down, path)

@@ -85,8 +85,8 @@ def _label_tree(canvas: Canvas, findings: Findings, camera: Camera, width_mm: fl
         branch.id: project(camera, np.asarray(branch.points_mm, np.float64), size=SIZE, width_mm=width_mm, centre=centre)
         for branch in findings.branches
     }
-    for places in seen.values():
-        canvas.keep_off(places[:: max(len(places) // 40, 1)], 7 * canvas.scale)
+    for track in seen.values():
+        canvas.keep_off(track[:: max(len(track) // 40, 1)], 7 * canvas.scale)
     for lesion in findings.lesions:
         places = seen.get(lesion.branch)
         if places is None or lesion.grade in ("none", "minimal"):
@@ -121,4 +121,4 @@ def _name_branch(canvas: Canvas, branch: Branch, places: Float, text: str, part:
 
 def vessel_title(name: str) -> str:
     """Chinese name of a main vessel, the plain name of a side branch."""
-    return next((zh for vessel, zh in VESSEL_ZH.items() if vessel == name), name)
+    return next((zh for vessel, zh in VESSEL_ZH.items() if vessel == name), name.replace("-branch", " 分支"))
