@@ -33,7 +33,8 @@ class TrueBranch:
     def steps(self) -> npt.NDArray[np.float64]:
         """Length that each point stands for, (n,) mm."""
         gaps = np.linalg.norm(np.diff(self.points, axis=0), axis=1)
-        return 0.5 * (np.concatenate([[0.0], gaps]) + np.concatenate([gaps, [0.0]]))
+        halves: npt.NDArray[np.float64] = 0.5 * (np.concatenate([[0.0], gaps]) + np.concatenate([gaps, [0.0]]))
+        return halves
 
 
 def dice(predicted: Mask, truth: Mask) -> float | None:

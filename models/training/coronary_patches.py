@@ -85,8 +85,8 @@ def draw_centre(sites: Sites, rng: np.random.Generator, *, spread_mm: float) -> 
     groups = (sites.centreline, sites.lesions, sites.calcium, sites.veins, sites.surfaces, sites.near_heart)
     shares = np.array([share if len(group) else 0.0 for group, share in zip(groups, _SHARES, strict=True)])
     group = groups[rng.choice(len(groups), p=shares / shares.sum())]
-    jitter: npt.NDArray[np.float64] = rng.uniform(-spread_mm, spread_mm, 3)
-    return group[rng.integers(len(group))] + jitter
+    centre: npt.NDArray[np.float64] = group[rng.integers(len(group))] + rng.uniform(-spread_mm, spread_mm, 3)
+    return centre
 
 
 def find_sites(patient: Patient, rng: np.random.Generator, *, points_per_branch: int = 60) -> Sites:

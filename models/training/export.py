@@ -106,7 +106,7 @@ def export_network(deployment: Deployment, network: nn.Module, *, channels: int,
     """Write the deployed graph as ONNX; returns the share of voxels whose class differs between ONNX Runtime and torch."""
     graph = deployment.graph(network).float().eval()
     example = _example(channels, deployment.sample_shape)
-    names: tuple[str, ...] = graph.outputs  # type: ignore[assignment]
+    names: tuple[str, ...] = graph.outputs
     dynamic = {0: "n"} | ({} if "tile" in deployment.entry else {2: "z", 3: "y", 4: "x"})
     outputs = {name: ({0: "n"} if name == "check" else {axis - (axis > 1): text for axis, text in dynamic.items()}) for name in names}
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -79,7 +79,8 @@ class SamplePool:
 def scale_hu(hu: npt.NDArray[np.floating], low: float, high: float) -> npt.NDArray[np.float32]:
     """Clip attenuation to [low, high] and scale it to [-1, 1], as the exported graphs do."""
     half = 0.5 * (high - low)
-    return ((np.clip(hu, low, high) - low) / half - 1.0).astype(np.float32)
+    scaled: npt.NDArray[np.float32] = ((np.clip(hu, low, high) - low) / half - 1.0).astype(np.float32)
+    return scaled
 
 
 def make_batch(samples: list[Sample], *, hu_range: tuple[float, float], variation: Variation, rng: np.random.Generator) -> Batch:
