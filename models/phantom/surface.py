@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
-from models.phantom.kernels import cheapest_path
+from models.phantom.kernels import cheapest_path, tube_grid
 from models.phantom.types import FloatArray, Grid
 
 
@@ -55,6 +56,7 @@ class Surface:
         self.clear = np.minimum(self.heart, self.great)
         self.smooth = ndimage.gaussian_filter(self.clear, 0.8)
         self.gradient = np.stack([np.gradient(self.smooth, grid.spacing, axis=a) for a in (2, 1, 0)])
+        self.rise = np.stack([np.gradient(ndimage.gaussian_filter(self.heart, 1.0), grid.spacing, axis=a) for a in (2, 1, 0)])
         self.wall = wall
         self.organs = organs
         self.points = grid.points()
@@ -111,13 +113,22 @@ class Surface:
         inside = np.flatnonzero(value < height)
         return np.asarray(p[inside[-1] if inside.size else 0])
 
-    def route(self, start: FloatArray, end: FloatArray, *, height: float, margin: float = 14.0) -> FloatArray:
-        """The cheapest path in the fat between two positions: off every structure, near `height` above the heart."""
+    def route(
+        self, start: FloatArray, end: FloatArray, *, height: float, margin: float = 14.0, avoid: FloatArray | None = None
+    ) -> FloatArray:
+        """The cheapest path in the fat between two positions: off every structure, near `height` above the heart.
+
+        The path keeps 7 mm off the points `avoid`, where it can.
+        """
         lo = np.floor(self.index(np.minimum(start, end) - margin)[:, 0]).astype(int).clip(0)
         hi = np.ceil(self.index(np.maximum(start, end) + margin)[:, 0]).astype(int) + 1
         box = tuple(slice(a, b) for a, b in zip(lo, hi, strict=True))
         clear, heart = self.clear[box], self.heart[box]
         cost = 1.0 + 0.06 * np.maximum(heart - height, 0.0) ** 1.5 + np.minimum(0.35 * np.maximum(height - clear, 0.0) ** 2, 40.0)
+        if avoid is not None:
+            first = np.asarray(self.grid.origin) + self.grid.spacing * lo[::-1]
+            near = tube_grid(clear.shape, first, self.grid.spacing, avoid, np.zeros(len(avoid)), 7.0)
+            cost += 0.5 * (7.0 - near) ** 1.5
         limit = np.array(clear.shape) - 1
         a, b = (np.clip(np.round(self.index(p)[:, 0]).astype(int) - lo, 0, limit) for p in (start, end))
         path = cheapest_path(np.ascontiguousarray(cost, np.float64), (a[0], a[1], a[2]), (b[0], b[1], b[2])) + lo
@@ -125,31 +136,36 @@ class Surface:
         p[0], p[-1] = start, end
         return np.asarray(p)
 
-    def settle(self, p: FloatArray, height: FloatArray, *, free: int = 1, rounds: int = 60, hug: float = 0.0) -> FloatArray:
-        """Relax a path (step about 1 mm): at least `height` off everything, smooth, its first `free` points kept.
+    def settle(
+        self, p: FloatArray, height: float, *, rounds: int = 60, hug: float = 0.0, avoid: FloatArray | None = None, apart: float = 3.8
+    ) -> FloatArray:
+        """Relax a path (step about 1 mm): at least `height` off everything, smooth, its first point kept.
 
-        `hug` pulls a path that lies high in the fat down towards the heart.
+        `hug` pulls a path that lies high in the fat down to the heart. The path leaves the points `avoid` at once and then stays
+        `apart` mm off them.
         """
         p = p.copy()
+        tree = cKDTree(avoid) if avoid is not None else None
         for _ in range(rounds):
             index = self.index(p)
-            clear = ndimage.map_coordinates(self.smooth, index, order=1, mode="nearest")
-            g = np.stack([ndimage.map_coordinates(c, index, order=1, mode="nearest") for c in self.gradient], 1)
-            g /= np.linalg.norm(g, axis=1, keepdims=True) + 1e-3
-            lift = np.clip(height - clear, 0.0, 1.2) - hug * np.clip(clear - height - 1.0, 0.0, 1.0)
+            clear, heart = (ndimage.map_coordinates(f, index, order=1, mode="nearest") for f in (self.smooth, self.heart))
+            out = _unit(np.stack([ndimage.map_coordinates(c, index, order=1, mode="nearest") for c in self.gradient], 1))
+            up = _unit(np.stack([ndimage.map_coordinates(c, index, order=1, mode="nearest") for c in self.rise], 1))
+            lift = 0.5 * np.clip(height - clear, 0.0, 1.2)[:, None] * out
+            lift -= 0.5 * hug * np.clip(heart - height - 1.0, 0.0, 1.5)[:, None] * up
+            if tree is not None and avoid is not None:
+                distance, nearest = tree.query(p)
+                need = np.minimum(apart, 0.9 * np.arange(len(p)))
+                lift += 0.5 * np.clip(need - distance, 0.0, 1.0)[:, None] * _unit(p - avoid[nearest])
             move = np.zeros_like(p)
             move[1:-1] = 0.5 * (p[:-2] + p[2:]) - p[1:-1]
-            p[free:] += 0.6 * move[free:] + 0.5 * (lift[:, None] * g)[free:]
-            p = keep_spacing(p, free)
+            p[1:] += 0.6 * move[1:] + lift[1:]
+            p = resample(p, count=len(p))
         return p
 
 
-def keep_spacing(p: FloatArray, free: int) -> FloatArray:
-    """Spread the points of a polyline evenly again, keeping the first `free`."""
-    if len(p) - free < 2:
-        return p
-    tail = resample(p[free - 1 :], count=len(p) - free + 1)
-    return np.concatenate([p[: free - 1], tail])
+def _unit(v: FloatArray) -> FloatArray:
+    return np.asarray(v / (np.linalg.norm(v, axis=1, keepdims=True) + 1e-3))
 
 
 def arc(p: FloatArray) -> FloatArray:

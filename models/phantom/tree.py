@@ -159,11 +159,11 @@ class TreeGrower:
         p[0] = start
         return p
 
-    def _finish(self, p: FloatArray, height: float, *, hug: float = 0.1, rounds: int = 60) -> FloatArray:
+    def _finish(self, p: FloatArray, height: float, *, avoid: FloatArray | None = None, apart: float = 3.8) -> FloatArray:
         """Wiggle, settle and resample a path."""
         p = resample(p)
         p = p + self._wiggle(len(p))
-        p = self.surface.settle(p, np.full(len(p), height), hug=hug, rounds=rounds)
+        p = self.surface.settle(p, height, hug=0.35, avoid=avoid, apart=apart)
         p = smooth(p, 1.5)
         return resample(p, step=STEP_MM * 0.98)
 
@@ -197,10 +197,10 @@ class TreeGrower:
         ring = ring[angle > last]
         start = whole[split]
         ring = entered(start, ring)
-        path = s.route(start, ring[0], height=3.0)
+        path = s.route(start, ring[0], height=3.0, avoid=whole[split + 12 :: 2])
         p = smooth(resample(np.concatenate([start[None], path[1:-1], ring])), 3.0)
         p[0] = start
-        self.drafts.append(Draft("LCX", "LCX", self._finish(p, 2.0), 0, split))
+        self.drafts.append(Draft("LCX", "LCX", self._finish(p, 2.0, avoid=whole, apart=5.5), 0, split))
 
     def _anterior_groove(self, stop: float) -> FloatArray:
         s = self.surface
@@ -250,12 +250,12 @@ class TreeGrower:
     def _at(self, parent: int, fraction: float) -> int:
         return round(fraction * (len(self.drafts[parent].points) - 1))
 
-    def _child(self, name: str, vessel: str, parent: int, index: int, way: FloatArray, *, height: float = 1.6, hug: float = 0.1) -> bool:
+    def _child(self, name: str, vessel: str, parent: int, index: int, way: FloatArray, *, height: float = 1.6) -> bool:
         """Attach a branch that leaves its parent at `index` and follows waypoints; dropped if it cannot grow 10 mm."""
         root = self.drafts[parent].points[index]
         p = smooth(resample(np.concatenate([root[None], way])), 2.5)
         p[0] = root
-        p = self._finish(p, height, hug=hug)
+        p = self._finish(p, height, avoid=np.concatenate([d.points for d in self.drafts]))
         p = self._before_collision(p, parent)
         if arc(p)[-1] < 10.0:
             return False

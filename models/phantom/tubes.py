@@ -57,7 +57,7 @@ def _veins(rng: np.random.Generator, surface: Surface, drafts: list[Draft]) -> l
     front = front + 3.6 * lateral + 0.8 * s.left_frame.up
     if len(line) >= 4:
         p = np.concatenate([front, np.asarray(line)])
-        p = s.settle(smooth(resample(p), 4.0), np.full(len(resample(p)), 3.2), rounds=40, hug=0.05)
+        p = s.settle(smooth(resample(p), 4.0), 3.2, rounds=40, hug=0.05)
         deep = s.points[(s.organs["ra"] < -4.0).ravel()]
         end = deep[np.argmin(((deep - p[-1]) ** 2).sum(1))]
         way = end - p[-1]
@@ -71,7 +71,7 @@ def _veins(rng: np.random.Generator, surface: Surface, drafts: list[Draft]) -> l
         if name in by_name:
             q = by_name[name].points[6::4][::-1]
             q = q + 3.4 * s.left_frame.side * float(rng.choice([-1.0, 1.0]))
-            q = s.settle(resample(q), np.full(len(resample(q)), 2.2), rounds=25)
+            q = s.settle(resample(q), 2.2, rounds=25)
             out.append(Tube("vein", q, np.linspace(0.7, 1.6, len(q))))
     return out
 
