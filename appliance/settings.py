@@ -159,7 +159,7 @@ def parse_settings(tree: dict[str, Any], *, source: str) -> Settings:
         SettingsError: a value or key is not allowed, or two printers or destinations share a name.
     """
     try:
-        settings = msgspec.convert(tree, Settings)
+        settings = msgspec.convert(tree, Settings, dec_hook=_decode)
     except msgspec.ValidationError as error:
         message = f"{error}{_suggestion(str(error))}"
         raise SettingsError("CFG-002", zh=f"设置文件 {source} 有误:{message}", en=f"settings file {source}: {message}") from error
@@ -172,6 +172,13 @@ def parse_settings(tree: dict[str, Any], *, source: str) -> Settings:
             en=f"settings file {source}: printers and destinations share the names {', '.join(doubled)}",
         )
     return settings
+
+
+def _decode(kind: type[Any], value: Any) -> Any:
+    """Paths are written as text in TOML."""
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise TypeError(f"Expected `{kind.__name__}`, got `{type(value).__name__}`")
 
 
 def _suggestion(message: str) -> str:

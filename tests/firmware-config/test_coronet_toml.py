@@ -1,0 +1,44 @@
+"""The settings file that is the manual: it loads, shows every option, and its defaults are the real ones."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from appliance.settings import Section, Settings, load_settings, parse_settings
+
+FILE = Path(__file__).parents[2] / "firmware-config" / "coronet.toml"
+LEFT_TO_THE_PRINTER = {"destination", "magnification"}
+"""Options whose default is not to be sent; the manual shows an example."""
+
+
+def opened() -> str:
+    """The file with every option switched on."""
+    return re.sub(r"(?m)^#(?=[a-z_]+ = |\[\[)", "", FILE.read_text("utf-8"))
+
+
+def test_the_file_as_it_is_means_the_defaults() -> None:
+    assert load_settings(FILE) == Settings()
+
+
+def test_every_option_is_shown_with_its_default() -> None:
+    settings = parse_settings(tomllib.loads(opened()), source=FILE.name)
+    defaults = Settings()
+    for name in ("receiver", "intake", "policy", "api", "kiosk"):
+        assert getattr(settings, name) == getattr(defaults, name)
+    assert settings.data == defaults.data
+    assert msgspec.structs.replace(settings.analysis, catalog=None) == defaults.analysis
+    for table in (settings.printer[0], settings.destination[0]):
+        for field in msgspec.structs.fields(table):
+            if field.default is not msgspec.NODEFAULT and field.name not in LEFT_TO_THE_PRINTER:
+                assert getattr(table, field.name) == field.default, field.name
+
+
+def test_no_option_is_missing_from_the_manual() -> None:
+    text = opened()
+    for section in Section.__subclasses__():
+        for field in msgspec.structs.fields(section):
+            assert re.search(rf"(?m)^(\[+{field.name}\]+|{field.name} = )", text), f"{section.__name__}.{field.name}"
