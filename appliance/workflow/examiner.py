@@ -6,22 +6,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from appliance.analysis.acceptance import is_complete, judge
-from appliance.analysis.reading import read_headers
-from appliance.workflow.headers import read_identity
+from appliance.analysis.slices import read_headers
+from appliance.analysis.stack import distance_to_diastole, main_phase
 from appliance.workflow.intake import Verdict
 
 
 def examine(series_uid: str, paths: Sequence[Path]) -> Verdict:
-    """Judge one series.
+    """Judge one series; of a series with several phases the one that would be analysed counts.
 
     Raises:
         CoronetError: the images do not make a series.
     """
-    headers = read_headers(list(paths))
+    headers = read_headers(paths)
+    phase = main_phase(headers)
+    header = phase[0].study
     return Verdict(
         series_uid=series_uid,
         reason=judge(headers),
-        complete=is_complete(headers) is True,
-        slices=len(headers),
-        header=read_identity(paths[0]),
+        complete=is_complete(headers),
+        slices=len(phase),
+        from_diastole=distance_to_diastole(header.phase_percent),
+        header=header,
     )

@@ -35,12 +35,21 @@ NO_SERIES = Reason(code="WF-013", zh="检查中没有可分析的影像", en="th
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found of one series: why it may not be analysed (None: it may), whether its geometry is whole, how many slices it has."""
+    """What was found of one series.
+
+    Attributes:
+        reason: why it may not be analysed; None: it may.
+        complete: whether its geometry is whole.
+        slices: how many slices would be analysed.
+        from_diastole: how far its cardiac phase is from the one that is usually read.
+        header: its identification.
+    """
 
     series_uid: str
     reason: Reason | None
     complete: bool
     slices: int
+    from_diastole: float = 0.0
     header: StudyHeader | None = None
 
 
@@ -215,6 +224,6 @@ def _arrival(study: StudyRecord, series: set[str]) -> StudyEvent:
 
 
 def choose(verdicts: Sequence[Verdict]) -> Verdict | None:
-    """The main CCTA series: of those that may be analysed and are whole, the one with most slices (of equal ones, the first to come)."""
+    """The main CCTA series: of those that may be analysed and are whole, the one with most slices, then the one nearest to diastole."""
     usable = [verdict for verdict in verdicts if verdict.reason is None and verdict.complete]
-    return max(usable, key=lambda verdict: verdict.slices, default=None)
+    return max(usable, key=lambda verdict: (verdict.slices, -verdict.from_diastole), default=None)

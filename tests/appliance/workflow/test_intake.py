@@ -109,6 +109,8 @@ def test_the_series_with_most_slices_of_those_that_may_be_analysed_is_chosen() -
     assert chosen.series_uid == "b"
     assert choose(series[2:4]) is None
     assert choose([]) is None
+    systole, diastole = (Verdict(uid, None, complete=True, slices=280, from_diastole=far) for uid, far in (("s", 35.0), ("d", 0.0)))
+    assert choose([systole, diastole]) == diastole
 
 
 def test_a_scout_does_not_hold_up_the_series_that_follows(world: World) -> None:
