@@ -23,9 +23,9 @@ MINIMUM_WIDTH = 512
 """Narrower pictures get black margins, so that the lines of text fit."""
 
 TEXT_SHARE = 40
-"""The text is one part in so many of the width, and at least ``MINIMUM_TEXT`` pixels high."""
+"""The text is one part in so many of the width high, within ``TEXT_SIZES`` pixels."""
 
-MINIMUM_TEXT = 13
+TEXT_SIZES = (13, 22)
 PATIENT_INK = (200, 206, 212)
 CAPTION_INK = (255, 255, 255)
 NOTICE_INK = (255, 196, 92)
@@ -52,7 +52,7 @@ def burn_in(view: KeyView, *, header: StudyHeader, notices: Sequence[str]) -> ND
     """The picture, unchanged, with the patient line above and caption and notices below; uint8 RGB, shape (height, width, 3)."""
     rows, columns, _ = view.image.shape
     width = max(columns, MINIMUM_WIDTH)
-    size = max(width // TEXT_SHARE, MINIMUM_TEXT)
+    size = min(max(width // TEXT_SHARE, TEXT_SIZES[0]), TEXT_SIZES[1])
     font = ImageFont.truetype(str(cjk_font()), size, index=SIMPLIFIED_CHINESE)
     above = _lines([(patient_line(header), PATIENT_INK)], width, font)
     below = _lines([(f"{view.title_zh}  {view.title_en}", CAPTION_INK), *((notice, NOTICE_INK) for notice in notices)], width, font)

@@ -48,6 +48,8 @@ def wrap(text: str, width: float, measure: Callable[[str], float]) -> list[str]:
         width: the longest line, in the unit of ``measure``.
         measure: width of a string in the font used.
     """
+    if text and measure(text) <= width:
+        return [text.strip()]
     lines = [""]
     for unit in _units(text):
         if not lines[-1] or measure((lines[-1] + unit).rstrip()) <= width:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from reportlab import rl_config
 from reportlab.lib.colors import HexColor
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.units import mm
-from reportlab.pdfbase.pdfmetrics import registerFont, stringWidth
+from reportlab.pdfbase.pdfmetrics import getRegisteredFontNames, registerFont, stringWidth
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import BaseDocTemplate, Frame, PageTemplate
@@ -35,13 +36,15 @@ NOTICE_LEADING = 5.2 * mm
 SEXES = {"M": "男 M", "F": "女 F", "O": "其他 O"}
 
 
-def register_font() -> None:
-    """Make the report font known to the PDF library.
+def prepare_library() -> None:
+    """Make the report font known to the PDF library, once, and let it write binary streams (a fifth smaller than its default).
 
     Raises:
         ImagingError: the font is not installed.
     """
-    registerFont(TTFont(FONT, str(find_font()), subfontIndex=0))
+    rl_config.useA85 = 0
+    if FONT not in getRegisteredFontNames():
+        registerFont(TTFont(FONT, str(find_font()), subfontIndex=0))
 
 
 def date_text(date: str) -> str:

@@ -11,9 +11,10 @@ import msgspec
 import pytest
 
 from appliance.findings import Findings
-from appliance.report.pdf import choose_views, make_pdf
+from appliance.report.pdf import make_pdf
+from appliance.report.pdf_pictures import choose_rows
 from appliance.report.text import write_report
-from appliance.study import DRAFT_NOTICE, NOT_VALIDATED_NOTICE, Approval
+from appliance.study import DRAFT_NOTICE, NOT_VALIDATED_NOTICE, Approval, KeyView
 from tests.appliance.report.studies import (
     CORRECTED,
     DECLINED,
@@ -25,6 +26,7 @@ from tests.appliance.report.studies import (
     RADIOGRAPHER,
     SEVERAL,
     lesion,
+    view,
 )
 
 Pages = Callable[..., list[str]]
@@ -93,7 +95,7 @@ def test_both_languages_table_pictures_and_category(pages: Pages) -> None:
     assert "左前降支中段心肌桥。" in text
     rows = [line.split() for line in text.splitlines() if line.strip().startswith("左回旋支中远段 LCx")]
     assert rows == [["左回旋支中远段", "LCx", "49%", "轻度", "mild", "10", "1.5", "1.15", "点状钙化", "SC"]]
-    assert "图 vr-tree-0 view vr-tree-0" in " ".join(text.split())
+    assert {"vr-heart-0", "vr-tree-0", "cpr-lad-000", "scpr-lesion-3", "section-lesion-3"} <= set(text.split())
     assert "openvino CPU fp32 · heart-locator 1 [abababab] · coronary 1 [cdcdcdcd]" in text
 
 
@@ -128,12 +130,27 @@ def test_an_empty_header_makes_a_report(tmp_path: Path) -> None:
     subprocess.run(["pdfinfo", tmp_path / "report.pdf"], capture_output=True, check=True)
 
 
-def test_the_tree_and_the_worst_lesions_come_first() -> None:
-    chosen = [view.id for view in choose_views(KEY_VIEWS, SEVERAL)]
-    assert chosen == ["vr-tree-0", "scpr-lesion-3", "scpr-lesion-0", "cpr-lad-000", "cpr-lcx-000", "cpr-rca-000"]
+def chosen(views: list[KeyView], findings: Findings) -> list[list[str]]:
+    return [[item.id for item in row] for _, row in choose_rows(views, findings)]
 
 
-def test_a_normal_study_shows_tree_main_vessels_and_heart() -> None:
-    views = [dataclasses.replace(view, lesion=None) for view in KEY_VIEWS]
-    chosen = [view.id for view in choose_views(views, NORMAL)]
-    assert chosen == ["vr-tree-0", "cpr-lad-000", "cpr-lcx-000", "cpr-rca-000", "vr-heart-0", "scpr-lesion-3"]
+def test_pictures_of_the_heart_the_main_vessels_and_the_worst_lesion() -> None:
+    assert chosen(KEY_VIEWS, SEVERAL) == [
+        ["vr-heart-0", "vr-tree-0"],
+        ["cpr-lad-000", "cpr-lcx-000", "cpr-rca-000"],
+        ["scpr-lesion-3"],
+        ["section-lesion-3"],
+    ]
+
+
+def test_the_straightened_vessel_is_found_by_lesion_then_segment_then_vessel() -> None:
+    other = [item for item in KEY_VIEWS if item.kind != "scpr"]
+    whole, part = view("scpr-lad-000", "scpr", vessel="LAD"), dataclasses.replace(view("scpr-d1", "scpr", vessel="LAD"), segment="D1")
+    left_main = msgspec.structs.replace(NORMAL, lesions=(lesion(0, 0, "LM", (2, 6, 9), 55.0, "moderate", "mixed"),))
+    diagonal = msgspec.structs.replace(NORMAL, lesions=(lesion(0, 4, "D1", (2, 6, 9), 55.0, "moderate", "mixed"),))
+    assert ["scpr-lad-000"] in chosen([*other, whole, part], left_main)
+    assert ["scpr-d1"] in chosen([*other, whole, part], diagonal)
+
+
+def test_a_normal_study_shows_heart_tree_and_main_vessels() -> None:
+    assert chosen(KEY_VIEWS, NORMAL) == [["vr-heart-0", "vr-tree-0"], ["cpr-lad-000", "cpr-lcx-000", "cpr-rca-000"]]
