@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
+import msgspec
 from pydicom.dataset import Dataset
 
 from appliance.findings import Findings
@@ -29,6 +30,7 @@ def make_objects(
     approval: Approval | None,
     uids: Callable[[], str],
     now: datetime,
+    institution: str = "",
 ) -> list[Dataset]:
     """Structured report, encapsulated PDF, key-view captures and their key object selection, in this order.
 
@@ -44,10 +46,13 @@ def make_objects(
         approval: who approved, None for a draft; decides on completion and verification flags.
         uids: makes a fresh UID at each call; called in a fixed order.
         now: the time of making.
+        institution: name of the site, where the source images name none.
 
     Raises:
         ImagingError: IMG-010, the font of the captures is not installed.
     """
+    if not header.institution:
+        header = msgspec.structs.replace(header, institution=institution)
     origin = Origin(header=header, findings=findings, source=tuple(source), approval=approval, uids=uids, now=now)
     objects = [make_structured_report(origin=origin, report=report), make_encapsulated_pdf(pdf, origin=origin, report=report)]
     captures = make_captures(key_views, origin=origin, notices=report.notices)

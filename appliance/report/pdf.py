@@ -57,9 +57,9 @@ def make_pdf(
         *(table + views if len(findings.lesions) <= SHORT_TABLE else views + table),
         Spacer(1, 6 * mm),
         CondPageBreak(SPACE_FOR_TEXT),
+        paragraph(f"{report.title_en}: {_status(approval).en}", SMALL),
+        Spacer(1, 2 * mm),
         *_text(report.en, findings, ENGLISH),
-        Spacer(1, 3 * mm),
-        paragraph(_status(approval).en, SMALL),
     ]
     ReportPages(report=report, header=header, findings=findings).document(target).build(story, canvasmaker=NumberedCanvas)
     return target.getvalue()

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from PIL import Image
 from reportlab.lib.units import mm
-from reportlab.platypus import CondPageBreak, Flowable, Table, TableStyle
+from reportlab.platypus import CondPageBreak, Flowable, Spacer, Table, TableStyle
 from reportlab.platypus import Image as Picture
 
 from appliance.anatomy import MAIN_VESSELS
@@ -19,7 +19,7 @@ from appliance.study import KeyView
 
 DOTS_PER_INCH = 250
 ROW_HEIGHTS = {"volume": 52 * mm, "cpr": 58 * mm, "scpr": 36 * mm, "section": 38 * mm}
-CAPTION_HEIGHT = 8.2 * mm
+CAPTION_HEIGHT = 9.2 * mm
 GAP = 3 * mm
 
 
@@ -97,4 +97,4 @@ def _picture(view: KeyView, width: float, height: float) -> list[Flowable]:
     data = io.BytesIO()
     image.save(data, "JPEG", quality=92, subsampling=0)
     data.seek(0)
-    return [Picture(data, columns * scale, rows * scale), paragraph(f"{view.title_zh}\n{view.title_en}", CAPTION, width)]
+    return [Picture(data, columns * scale, rows * scale), Spacer(1, 1 * mm), paragraph(f"{view.title_zh}\n{view.title_en}", CAPTION, width)]

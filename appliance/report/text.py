@@ -20,6 +20,7 @@ from appliance.report.regions import (
     lesion_segments,
     missing_trunks,
     name_segments,
+    perhaps_absent,
     region_of,
     span_segments,
     traced_segments,
@@ -88,7 +89,7 @@ def _not_analysed(header: StudyHeader, findings: Findings) -> list[Section]:
     sentences = [state]
     if findings.reason is not None:
         reason = findings.reason
-        sentences.append(Phrase(f"原因:{reason.zh}({reason.code})", f"Reason: {reason.en} ({reason.code})"))
+        sentences.append(Phrase(f"原因:{reason.zh.rstrip('。')}({reason.code})。", f"Reason: {reason.en.rstrip('.')} ({reason.code})."))
     made = technique(header, findings)
     conclusion = Phrase("无 AI 所见;须由医师直接阅片。", "There are no AI findings; a physician must read the images.")
     return [
@@ -140,8 +141,14 @@ def _region(findings: Findings, region: Region, corrected: Phrase) -> list[Phras
     sentences += _clear_segments(findings, region, lesions)
     sentences += _beyond_occlusion(findings, region)
     sentences += _bridged_by_repair(findings, region)
+    sentences += [_absent(name) for name in perhaps_absent(findings) if name in region.trunk]
     untraced = untraced_sentence(tuple(name for name in missing_trunks(findings) if name in region.trunk))
     return sentences if untraced is None else [*sentences, untraced]
+
+
+def _absent(name: SegmentName) -> Phrase:
+    segment = SEGMENTS[name]
+    return Phrase(f"{segment.zh}未追踪到,可能细小或缺如。", f"The {segment.en} was not traced; it may be small or absent.")
 
 
 def _clear_segments(findings: Findings, region: Region, lesions: list[Lesion]) -> list[Phrase]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from appliance.anatomy import Dominance
 from appliance.findings import Findings
 from appliance.report.text import write_report
 from appliance.study import DRAFT_NOTICE, NOT_VALIDATED_NOTICE, ReportText
@@ -154,6 +155,24 @@ def test_what_was_not_seen_is_never_called_normal() -> None:
     assert "扫描范围未完整包括冠状动脉。" in whole(report, "zh")
 
 
+@pytest.mark.parametrize(
+    ("dominance", "absent", "heading", "sentence"),
+    [
+        ("right", "LCx", "左回旋支及钝缘支", "左回旋支中远段未追踪到\uff0c可能细小或缺如。"),
+        ("left", "LCx", "左回旋支及钝缘支", "左回旋支中远段未能追踪\uff0c未作评价。"),
+        ("left", "dRCA", "右冠状动脉及其分支", "右冠状动脉远段未追踪到\uff0c可能细小或缺如。"),
+        ("right", "dRCA", "右冠状动脉及其分支", "右冠状动脉远段未能追踪\uff0c未作评价。"),
+    ],
+)
+def test_a_segment_that_many_hearts_lack_is_told_apart(dominance: Dominance, absent: str, heading: str, sentence: str) -> None:
+    branches = tuple(
+        msgspec.structs.replace(branch, segments=tuple(part for part in branch.segments if part[2] != absent)) for branch in TREE
+    )
+    report = write_report(HEADER, msgspec.structs.replace(NORMAL, branches=branches, dominance=dominance))
+    assert sentences(report, heading)[-1] == sentence
+    assert ("未作评价" in "".join(sentences(report, "印象"))) == ("未作评价" in sentence)
+
+
 def test_no_tree_at_all_gives_no_findings() -> None:
     bare = msgspec.structs.replace(NORMAL, branches=(), dominance=None, dominance_reason="not_traced", cad_rads=None, cad_rads_reason="x")
     report = write_report(HEADER, bare)
@@ -194,8 +213,8 @@ def test_a_corrected_grade_stands_beside_the_measurement(approval: object, zh: s
 @pytest.mark.parametrize(
     ("findings", "state", "reason"),
     [
-        (DECLINED, "本次检查未作 AI 冠状动脉分析。", "原因：没有动脉期对比剂：主动脉平均 45 HU。（DEC-004）"),
-        (FAILED, "AI 分析未能完成。", "原因：未找到主动脉根部。（ANA-002）"),
+        (DECLINED, "本次检查未作 AI 冠状动脉分析。", "原因：没有动脉期对比剂：主动脉平均 45 HU（DEC-004）。"),
+        (FAILED, "AI 分析未能完成。", "原因：未找到主动脉根部（ANA-002）。"),
     ],
 )
 def test_declined_and_failed_studies_give_the_reason_and_no_findings(findings: Findings, state: str, reason: str) -> None:
