@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from appliance.analysis.grids import covering_grid
 from appliance.analysis.locate import Located, locate
@@ -85,11 +86,22 @@ def true_branches(patient: Patient) -> list[TrueBranch]:
 
 
 def heart_measures(patient: Patient, scan: Scan, located: Located, scanned: Geometry) -> dict[str, float | None]:
-    """Dice of chambers and great vessels on the locator's grid."""
+    """Dice of chambers and great vessels on the locator's grid, over the piece that holds the heart.
+
+    The locator keeps one connected piece, so a descending aorta that is not joined to the rest in the field of view is no part of it.
+    """
     grid = covering_grid(scanned, located.heart.structures.geometry.spacing[0])
-    truth = render_on(patient, scan, grid, seed=0, noise=False).structures
+    truth = largest_piece(render_on(patient, scan, grid, seed=0, noise=False).structures)
     labels = located.heart.structures.labels
     return {f"dice_{name}": dice(labels == index, truth == index) for index, name in enumerate(HEART_CLASSES, start=1)}
+
+
+def largest_piece(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The labels of the largest connected piece, background elsewhere."""
+    pieces, count = ndimage.label(labels > 0)
+    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    return np.where((pieces == sizes.argmax()) & (labels > 0), labels, 0).astype(np.uint8)
 
 
 def heart_located(patient: Patient, branches: list[TrueBranch], region: Geometry) -> float:

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from appliance.analysis.stages import Segmentation
 from appliance.volume import Geometry
-from models.evaluation.cases import centreline_mask, skeleton_lines, vessel_measures
+from models.evaluation.cases import centreline_mask, largest_piece, skeleton_lines, vessel_measures
 from models.evaluation.measures import TrueBranch
 
 GEOMETRY = Geometry((24, 24, 64), (0.5, 0.5, 0.5), (10.0, 20.0, 30.0))
@@ -59,6 +59,17 @@ def test_an_empty_result_finds_nothing_and_invents_nothing() -> None:
     assert measures["found_1_5mm"] == 0.0
     assert measures["false_mm_per_case"] == 0.0
     assert measures["lumen_dice"] == 0.0
+
+
+def test_only_the_largest_piece_is_kept_with_its_labels() -> None:
+    labels = np.zeros((6, 6, 20), np.uint8)
+    labels[1:5, 1:5, 1:9] = 3
+    labels[1:5, 1:5, 9:11] = 6
+    labels[1:3, 1:3, 15:19] = 6
+    kept = largest_piece(labels)
+    assert not kept[:, :, 12:].any()
+    np.testing.assert_array_equal(kept[:, :, :12], labels[:, :, :12])
+    assert not largest_piece(np.zeros_like(labels)).any()
 
 
 def test_centreline_mask_follows_the_geometry() -> None:
