@@ -306,6 +306,6 @@ def _footer(sheet: Sheet, area: Area, marks: Sequence[str], approval: Approval |
         sheet.draw.rectangle(
             [sheet.px(box.left), sheet.px(box.top), sheet.px(box.right), sheet.px(box.bottom)], outline=WHITE, width=max(sheet.px(0.3), 1)
         )
-        sheet.fitted(Area(box.left + 3.0, box.top, wide, box.height), mark, size=4.2, weight="Bold")
+        sheet.fitted(Area(box.left + 3.0, box.top, wide + 1.0, box.height), mark, size=4.2, weight="Bold")
     if signed:
         sheet.text(area.right, area.top + area.height / 2, signed, size=3.6, anchor="rm")

@@ -110,11 +110,16 @@ class Sheet:
         self.draw.text((self.px(left), self.px(top)), text, font=typeface(max(self.px(size), 6), weight), fill=shade, anchor=anchor)
 
     def fitted(self, area: Area, text: str, *, size: float, shade: int = WHITE, weight: Weight = "Regular", anchor: str = "lm") -> None:
-        """One line of text in an area, made smaller where it would be too wide; set in the middle of the area's height."""
-        wide = self.width_of(text, size, weight)
-        fits = size if wide <= area.width else size * area.width / wide
+        """One line of text in the middle of an area; where it is too wide it is made smaller, and then cut short with an ellipsis."""
+        pixels = self.px(area.width)
+        face = typeface(max(self.px(size), 6), weight)
+        smallest = max(int(self.px(size) * 0.62), 6)
+        while face.size > smallest and face.getlength(text) > pixels:
+            face = typeface(int(face.size) - 1, weight)
+        while len(text) > 1 and face.getlength(text) > pixels:
+            text = text[:-2].rstrip() + "…"
         left = {"l": area.left, "m": area.left + area.width / 2, "r": area.right}[anchor[0]]
-        self.text(left, area.top + area.height / 2, text, size=fits, shade=shade, weight=weight, anchor=anchor)
+        self.draw.text((self.px(left), self.px(area.top + area.height / 2)), text, font=face, fill=shade, anchor=anchor)
 
     def line(self, points: Sequence[tuple[float, float]], *, shade: int = DIM, width: float = 0.25) -> None:
         """A line through places in mm."""

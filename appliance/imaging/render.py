@@ -175,7 +175,7 @@ def _coarse_opacity(field, tone, table0, table1, block):  # type: ignore[no-unty
     return out
 
 
-@njit(inline="always")
+@njit(cache=True, fastmath=True)
 def _fetch(array, z, y, x):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """Trilinear value; the caller keeps (z, y, x) inside. Unsigned indices spare the compiler Python's negative indexing."""
     i, j, k = np.uint32(z), np.uint32(y), np.uint32(x)
@@ -191,7 +191,7 @@ def _fetch(array, z, y, x):  # type: ignore[no-untyped-def]  # pragma: no cover 
     return e + (f - e) * dz
 
 
-@njit(inline="always")
+@njit(cache=True, fastmath=True)
 def _coarse_at(coarse, z, y, x):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     cz, cy, cx = z / COARSE - 0.375, y / COARSE - 0.375, x / COARSE - 0.375
     if cz < 0 or cy < 0 or cx < 0 or cz >= coarse.shape[0] - 1 or cy >= coarse.shape[1] - 1 or cx >= coarse.shape[2] - 1:

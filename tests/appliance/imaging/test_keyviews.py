@@ -1,0 +1,90 @@
+"""The list of key views, for whole and for broken findings."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+import numpy as np
+import pytest
+
+from appliance.imaging.keyviews import make_key_views
+from appliance.study import KeyView
+from tests.appliance.imaging.made_study import MadeStudy, findings_of
+
+
+@pytest.fixture(scope="module")
+def told() -> list[tuple[str, float]]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def views(made_study: MadeStudy, told: list[tuple[str, float]]) -> list[KeyView]:
+    return make_key_views(
+        made_study.volume,
+        made_study.findings,
+        structures=made_study.structures,
+        progress=lambda stage, fraction: told.append((stage, fraction)),
+    )
+
+
+def test_every_kind_of_picture_is_there(views: list[KeyView]) -> None:
+    count = {kind: sum(view.kind == kind for view in views) for kind in ("vr_heart", "vr_tree", "cpr", "scpr", "section", "mip")}
+    assert count == {"vr_heart": 5, "vr_tree": 4, "cpr": 6, "scpr": 6, "section": 9, "mip": 9}
+
+
+def test_ids_are_unique_and_fit_for_file_names(views: list[KeyView]) -> None:
+    ids = [view.id for view in views]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch(r"[a-z0-9-]+", one) for one in ids)
+    assert {"cpr-lad-000", "cpr-rca-090", "scpr-lcx-000", "section-l0-minimum", "vr-heart-anterior", "mip-axial-lad"} <= set(ids)
+
+
+def test_pictures_are_whole(views: list[KeyView]) -> None:
+    for view in views:
+        assert view.image.dtype == np.uint8
+        assert view.image.ndim == 3
+        assert view.image.shape[2] == 3
+        assert view.image.std() > 5, view.id
+        assert view.title_zh
+        assert view.title_en
+        assert view.pixel_spacing_mm is not None
+        assert (view.window is None) == view.kind.startswith("vr")
+
+
+def test_sections_belong_to_their_lesion(views: list[KeyView]) -> None:
+    narrowest = next(view for view in views if view.id == "section-l0-minimum")
+    assert (narrowest.lesion, narrowest.vessel, narrowest.segment) == (0, "LAD", "pLAD")
+
+
+def test_straightened_shows_bright_vessel_in_dark_fat(views: list[KeyView]) -> None:
+    strip = next(view for view in views if view.id == "scpr-lad-000").image[..., 0]
+    middle = 52 + 104
+    assert strip[middle, 400:1000].mean() > 180
+    assert strip[middle + 40, 400:1000].mean() < 100 or strip[middle - 40, 400:1000].mean() < 100
+
+
+def test_progress_rises_to_one(views: list[KeyView], told: list[tuple[str, float]]) -> None:
+    assert views
+    fractions = [fraction for stage, fraction in told if stage == "pictures"]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+
+
+def test_missing_vessel_unmeasured_values_and_no_lesions(made_study: MadeStudy) -> None:
+    left = tuple(
+        msgspec.structs.replace(
+            branch, lumen_diameter_mm=(None,) * len(branch.points_mm), vessel_diameter_mm=(None,) * len(branch.points_mm)
+        )
+        for branch in made_study.findings.branches
+        if branch.vessel != "RCA"
+    )
+    views = make_key_views(made_study.volume, findings_of(left, ()), structures=made_study.structures)
+    ids = {view.id for view in views}
+    assert {"section-lad-1", "section-lcx-3", "cpr-lcx-090"} <= ids
+    assert not any("rca" in one for one in ids)
+
+
+def test_without_any_branch_the_heart_is_still_shown(made_study: MadeStudy) -> None:
+    views = make_key_views(made_study.volume, findings_of((), ()), structures=made_study.structures)
+    assert {view.kind for view in views} == {"vr_heart"}
