@@ -3,105 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from appliance.archive.archive import open_archive
 from appliance.daemon import EXIT_FAULT, EXIT_NOT_STARTED, EXIT_OK, Workers
 from appliance.errors import ArchiveError
 from appliance.workflow.logs import JsonFormatter
 from tests.appliance.archive.fakes import encode, make_dataset
+from tests.appliance.running import alive, daemon, open_archive_of
 from tests.peers.dcmtk import echoscu, storescu
-from tests.peers.waiting import answers, free_port, wait_until
-
-SETTINGS = """
-data = "{data}"
-[receiver]
-port = {port}
-minimum_free_bytes = 0
-[intake]
-quiet_seconds = 0.5
-stalled_seconds = 2.0
-[api]
-socket = "{data}/api.sock"
-"""
-
-
-class NotifySocket:
-    """The service manager's end of sd_notify(3): a datagram socket that remembers what it was told."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.heard: list[str] = []
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(str(path))
-        self._thread = threading.Thread(target=self._listen, daemon=True)
-        self._thread.start()
-
-    def _listen(self) -> None:
-        while True:
-            try:
-                self.heard.append(self._socket.recv(4096).decode())
-            except OSError:
-                return
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-@dataclass
-class Running:
-    """A daemon process."""
-
-    process: subprocess.Popen[str]
-    notify: NotifySocket
-    port: int
-    data: Path
-    log: Path
-    pids: list[int] = field(default_factory=list)
-
-    def children(self) -> dict[str, int]:
-        listing = subprocess.run(
-            ["ps", "-o", "pid=,args=", "--ppid", str(self.process.pid)], capture_output=True, text=True, timeout=20, check=False
-        ).stdout
-        return {name: int(line.split()[0]) for line in listing.splitlines() for name in ("receiver", "analyst") if f" {name} " in line}
-
-
-@contextmanager
-def daemon(folder: Path, *, watchdog_s: float | None = None) -> Iterator[Running]:
-    """Start a daemon and wait until it says that it is ready."""
-    folder.mkdir(exist_ok=True)
-    port = free_port()
-    settings = folder / "coronet.toml"
-    settings.write_text(SETTINGS.format(data=folder / "data", port=port))
-    (folder / "notify").unlink(missing_ok=True)
-    notify = NotifySocket(folder / "notify")
-    environment = {**os.environ, "NOTIFY_SOCKET": str(notify.path), "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    if watchdog_s is not None:
-        environment["WATCHDOG_USEC"] = str(int(watchdog_s * 1e6))
-    log = folder / "log"
-    with log.open("a") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "appliance", "daemon", "--settings", str(settings)], env=environment, stderr=errors, text=True
-        )
-    try:
-        wait_until(lambda: "READY=1" in notify.heard or process.poll() is not None, timeout_s=90, what="READY=1")
-        assert process.poll() is None, log.read_text()
-        yield Running(process, notify, port, folder / "data", log)
-    finally:
-        process.kill()
-        process.wait(30)
-        notify.close()
+from tests.peers.waiting import answers, wait_until
 
 
 def image(folder: Path, number: int) -> Path:
@@ -126,13 +44,6 @@ def test_ready_means_that_images_are_taken_and_sigterm_stops_cleanly(tmp_path: P
         assert running.notify.heard[-1] == "STOPPING=1"
         assert not answers(running.port)
         assert not any(Path(f"/proc/{pid}").exists() for pid in children.values())
-
-
-@contextmanager
-def open_archive_of(running: Running) -> Iterator[object]:
-    archive = open_archive(running.data)
-    yield archive
-    archive.close()
 
 
 def test_the_log_is_json_and_names_no_patient(tmp_path: Path) -> None:
@@ -168,18 +79,11 @@ def test_kill_9_of_the_daemon_takes_its_children_and_the_next_one_goes_on(tmp_pa
         children = running.children()
         running.process.kill()
         running.process.wait(30)
-        wait_until(lambda: not any(_alive(pid) for pid in children.values()))
+        wait_until(lambda: not any(alive(pid) for pid in children.values()))
     with daemon(tmp_path / "box") as running, open_archive_of(running) as archive:
         assert storescu(running.port, [image(tmp_path, 1)]).returncode == 0
         wait_until(lambda: archive.studies.in_state("declined") != [], timeout_s=30)
         assert archive.studies.in_state("declined")[0].images == 1
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_one_daemon_a_data_folder(tmp_path: Path) -> None:
@@ -224,8 +128,6 @@ def test_a_thread_that_fails_ends_the_daemon_with_a_fault() -> None:
 
 
 def test_a_log_line_is_one_json_object() -> None:
-    import logging
-
     record = logging.LogRecord("name", logging.INFO, "file", 1, "two\nlines %d", (5,), None)
     record.event = "receiver.listening"
     line = JsonFormatter().format(record)

@@ -58,10 +58,10 @@ class StoreScp:
 
 
 @contextmanager
-def storescp(folder: Path, *options: str) -> Iterator[StoreScp]:
+def storescp(folder: Path, *options: str, port: int | None = None) -> Iterator[StoreScp]:
     """Run ``storescp``, which keeps what it gets, bit by bit, in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    port = port or free_port()
     command = [need("storescp"), "-aet", "STORESCP", "+xa", "-od", str(folder), *options, str(port)]
     with _running(command, port):
         yield StoreScp(port, folder)
