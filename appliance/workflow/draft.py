@@ -70,7 +70,7 @@ def make_draft(
     header = study.main.header
     analysis = analyze(study, models=models, progress=analysing, timing=timing)
     findings, views = analysis.findings, list[KeyView]()
-    seconds = dict(findings.timing_s)
+    seconds = {name: value for name, value in findings.timing_s.items() if name != "total"}
     with whole_folder(folder) as part:
         if findings.status == "analysed" and analysis.heart is not None:
             start = time.perf_counter()
@@ -84,7 +84,7 @@ def make_draft(
         (part / "source.json").write_bytes(msgspec.json.encode(study.main.sop_instances))
         _write_report(part, header, findings, views, approval=None, institution=settings.policy.institution)
         seconds["report"] = round(time.perf_counter() - start, 3)
-        seconds["total"] = round(sum(value for name, value in seconds.items() if name != "total"), 3)
+        seconds["total"] = round(sum(seconds.values()), 3)
         findings = msgspec.structs.replace(findings, timing_s=seconds)
         (part / "findings.json").write_bytes(findings.to_json())
     return findings
