@@ -55,10 +55,10 @@ def make_pdf(
         *_text(report.zh, findings, BODY),
         _signature(approval),
         *(table + views if len(findings.lesions) <= SHORT_TABLE else views + table),
-        Spacer(1, 6 * mm),
+        Spacer(1, 3 * mm),
         CondPageBreak(SPACE_FOR_TEXT),
         paragraph(f"{report.title_en}: {_status(approval).en}", SMALL),
-        Spacer(1, 2 * mm),
+        Spacer(1, 1 * mm),
         *_text(report.en, findings, ENGLISH),
     ]
     ReportPages(report=report, header=header, findings=findings).document(target).build(story, canvasmaker=NumberedCanvas)

@@ -127,6 +127,16 @@ CALCIUM_CATEGORIES: tuple[tuple[int, Phrase], ...] = (
 
 CALCIUM_SEVERE = Phrase("重度钙化", "severe calcification")
 
+NO_CALCIUM: dict[str, Phrase] = {
+    "no_calcium_series": Phrase(
+        "未提供平扫钙化积分序列,未计算钙化积分。", "There was no calcium-scoring series, so no calcium score was calculated."
+    ),
+    "not_measured": Phrase("有平扫钙化积分序列,但未计算钙化积分。", "A calcium-scoring series is present, but was not scored."),
+}
+"""By the reason code in the findings."""
+
+NO_CALCIUM_SCORE = Phrase("未得出钙化积分。", "No calcium score was obtained.")
+
 NOT_BY_AI = Phrase(
     "心腔、心肌、瓣膜、心包及心外结构不在 AI 分析范围内,须由医师阅片评价。",
     "The cardiac chambers, myocardium, valves, pericardium and extracardiac structures are not assessed by the AI; "

@@ -17,6 +17,9 @@ from appliance.report.phrases import Headings, Phrase
 MINIMUM_OVERLAP = 0.1
 """Part of a finding's points that must lie in a segment before the segment is named with it."""
 
+MINIMUM_POINTS = 4
+"""And so many points at least (as for the segment involvement score)."""
+
 
 @dataclass(frozen=True)
 class Region:
@@ -96,10 +99,14 @@ def unassessable(findings: Findings) -> frozenset[SegmentName]:
 
 
 def span_segments(branch: Branch, start: int, end: int, *, always: SegmentName | None = None) -> tuple[SegmentName, ...]:
-    """The segments of ``branch`` that the points from ``start`` to ``end`` lie in, proximal first; ``always`` is never left out."""
+    """The segments of ``branch`` that the points from ``start`` to ``end`` lie in, proximal first, at least one.
+
+    A shoulder of a few points across a border does not count; ``always`` is never left out.
+    """
     last = max(end, start + 1)
-    floor = MINIMUM_OVERLAP * (last - start)
-    return tuple(name for first, stop, name in branch.segments if name == always or min(last, stop) - max(start, first) >= max(floor, 1))
+    overlaps = [(min(last, stop) - max(start, first), name) for first, stop, name in branch.segments]
+    floor = min(max(MINIMUM_OVERLAP * (last - start), MINIMUM_POINTS), max(overlaps)[0])
+    return tuple(name for overlap, name in overlaps if name == always or overlap >= floor)
 
 
 def lesion_segments(findings: Findings, lesion: Lesion) -> tuple[SegmentName, ...]:

@@ -26,6 +26,9 @@ from appliance.study import Approval, StudyHeader
 HIGH_RISK_COUNT = 2
 """Features that make a plaque a high-risk plaque (CAD-RADS 2.0)."""
 
+SMALLEST_GRADED_MM = 1.5
+"""Reference diameter from which a vessel counts for CAD-RADS 2.0."""
+
 
 def about_percent(value: float) -> Phrase:
     """A stenosis in whole per cent, cut: 'about 49%' for 49.9; 'less than 1%' below one."""
@@ -154,12 +157,19 @@ def lesion_sentence(findings: Findings, lesion: Lesion, *, corrected: Phrase) ->
     if len(names) > 1 and lesion.grade != "none":
         at = name_segments((lesion.segment,), vessel=lesion.vessel)
         narrowest = Phrase(f",最窄处位于{at.zh}", f", narrowest in the {at.en}")
-    features = high_risk_sentence(lesion.high_risk)
+    features, small = high_risk_sentence(lesion.high_risk), _small_vessel(lesion)
     return Phrase(
-        f"{where.zh}可见{plaque.zh},长约 {lesion.length_mm:.0f} mm,{band.zh}{degree.zh}{narrowest.zh}。{features.zh}",
+        f"{where.zh}可见{plaque.zh},长约 {lesion.length_mm:.0f} mm,{band.zh}{degree.zh}{narrowest.zh}。{features.zh}{small.zh}",
         f"{capital(plaque.en)} in the {where.en}, about {lesion.length_mm:.0f} mm long, with {band.en}{degree.en}{narrowest.en}."
-        + (f" {features.en}" if features.en else ""),
+        + "".join(f" {sentence}" for sentence in (features.en, small.en) if sentence),
     )
+
+
+def _small_vessel(lesion: Lesion) -> Phrase:
+    """A vessel too small to count for CAD-RADS; empty for others."""
+    if lesion.reference_diameter_mm is None or lesion.reference_diameter_mm >= SMALLEST_GRADED_MM:
+        return Phrase("", "")
+    return Phrase("该处参考管径小于 1.5 mm,不计入 CAD-RADS 分类。", "The reference diameter is below 1.5 mm: not counted for CAD-RADS.")
 
 
 def _degree(lesion: Lesion, corrected: Phrase) -> Phrase:

@@ -9,7 +9,17 @@ from __future__ import annotations
 from appliance.anatomy import SEGMENTS, SegmentName
 from appliance.findings import Findings, Lesion
 from appliance.report.impression import impression, untraced_sentence
-from appliance.report.phrases import DOMINANCES, NOT_BY_AI, ORIGIN_NOT_BY_AI, TITLE, Headings, Phrase, chinese_punctuation
+from appliance.report.phrases import (
+    DOMINANCES,
+    NO_CALCIUM,
+    NO_CALCIUM_SCORE,
+    NOT_BY_AI,
+    ORIGIN_NOT_BY_AI,
+    TITLE,
+    Headings,
+    Phrase,
+    chinese_punctuation,
+)
 from appliance.report.regions import (
     REGIONS,
     SEGMENT_ORDER,
@@ -124,9 +134,9 @@ def _origin(findings: Findings) -> list[Phrase]:
 
 
 def _calcium(findings: Findings) -> list[Phrase]:
-    if findings.calcium is None:
-        return [Phrase("未得出钙化积分。", "No calcium score was obtained.")]
-    return calcium_score(findings.calcium)
+    if findings.calcium is not None:
+        return calcium_score(findings.calcium)
+    return [NO_CALCIUM.get(findings.calcium_reason or "", NO_CALCIUM_SCORE)]
 
 
 def _region(findings: Findings, region: Region, corrected: Phrase) -> list[Phrase]:

@@ -156,6 +156,45 @@ def test_what_was_not_seen_is_never_called_normal() -> None:
 
 
 @pytest.mark.parametrize(
+    ("reason", "sentence"),
+    [
+        ("no_calcium_series", "未提供平扫钙化积分序列\uff0c未计算钙化积分。"),
+        ("not_measured", "有平扫钙化积分序列\uff0c但未计算钙化积分。"),
+        (None, "未得出钙化积分。"),
+    ],
+)
+def test_why_there_is_no_calcium_score(reason: str | None, sentence: str) -> None:
+    report = write_report(HEADER, msgspec.structs.replace(NORMAL, calcium_reason=reason))
+    assert sentences(report, "钙化积分") == (sentence,)
+
+
+def test_a_shoulder_of_three_points_does_not_name_the_next_segment() -> None:
+    near, over = (
+        lesion(0, 1, "pLAD", (30, 40, 53), 55.0, "moderate", "mixed"),
+        lesion(0, 1, "pLAD", (30, 40, 54), 55.0, "moderate", "mixed"),
+    )
+    reports = [write_report(HEADER, msgspec.structs.replace(NORMAL, lesions=(item,))) for item in (near, over)]
+    assert [sentences(report, "Impression")[1] for report in reports] == [
+        "1. Mixed plaque in the proximal LAD, moderate stenosis.",
+        "1. Mixed plaque in the proximal and mid LAD, moderate stenosis.",
+    ]
+
+
+def test_a_small_vessel_does_not_count_for_cad_rads() -> None:
+    small = msgspec.structs.replace(lesion(0, 4, "D1", (30, 40, 50), 55.0, "moderate", "mixed"), reference_diameter_mm=1.4)
+    report = write_report(HEADER, msgspec.structs.replace(NORMAL, lesions=(small,)))
+    assert sentences(report, "左前降支及对角支")[0].endswith("该处参考管径小于 1.5 mm\uff0c不计入 CAD-RADS 分类。")
+
+
+def test_a_branch_outside_the_model_is_called_by_its_vessel() -> None:
+    extra = msgspec.structs.replace(TREE[4], id=9, segments=((0, 60, "other"),))
+    found = msgspec.structs.replace(lesion(0, 4, "D1", (30, 40, 50), 55.0, "moderate", "mixed"), branch=9, segment="other")
+    report = write_report(HEADER, msgspec.structs.replace(NORMAL, branches=(*TREE, extra), lesions=(found,)))
+    assert sentences(report, "左前降支及对角支")[0].startswith("左前降支其他分支可见混合斑块")
+    assert sentences(report, "Impression")[1] == "1. Mixed plaque in the other LAD branch, moderate stenosis."
+
+
+@pytest.mark.parametrize(
     ("dominance", "absent", "heading", "sentence"),
     [
         ("right", "LCx", "左回旋支及钝缘支", "左回旋支中远段未追踪到\uff0c可能细小或缺如。"),
