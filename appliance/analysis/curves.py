@@ -115,7 +115,7 @@ def _section_centroids(hu, coronary, classes, centre, across, up, reach, step, l
                             value += w * hu[z0 + p, y0 + q, x0 + s]
                             k = classes[z0 + p, y0 + q, x0 + s]
                             if coronary[z0 + p, y0 + q, x0 + s] >= 64 and k != 3 and k != 4:
-                                mass += w
+                                mass += w if k == 1 else 0.25 * w
                 soft = (value - low) / (high - low)
                 weight = mass * min(max(soft, 0.0), 1.0) * np.exp(-0.5 * r2 / (0.7 * reach[i]) ** 2)
                 total += weight

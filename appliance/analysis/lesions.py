@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from appliance.analysis.lumen import LumenResult
 from appliance.analysis.mask_sections import MaskSections, mask_sections
-from appliance.analysis.reference import healthy_weight, junction_distance, reference_of, robust_scale, smooth_along
+from appliance.analysis.reference import healthy_weight, junction_distance, reference_of, robust_scale, smooth_along, with_left_main
 from appliance.analysis.runs import ranges_of
-from appliance.analysis.stages import Float, NamedTree, Profile, Range, Reference, Segmentation
+from appliance.analysis.stages import Float, NamedTree, Profile, Range, Reference
 from appliance.geometry import arc_length
 
 
@@ -37,11 +38,11 @@ class LesionRules:
 
     smallest_vessel_mm: float = 1.5
     peak: float = 5.0
-    edge: float = 1.8
+    edge: float = 1.0
     shortest_mm: float = 3.0
     join_mm: float = 2.0
     noise_percent: float = 6.0
-    occlusion_mm: float = 1.4
+    occlusion_mm: float = 3.0
     network_weight: float = 1.0
 
 
@@ -74,12 +75,11 @@ class Survey:
     stretches: tuple[Stretch, ...]
 
 
-def find_lesions(
-    named: NamedTree, profiles: tuple[Profile, ...], segmentation: Segmentation, *, rules: LesionRules | None = None
-) -> Survey:
+def find_lesions(named: NamedTree, lumen: LumenResult, *, rules: LesionRules | None = None) -> Survey:
     """Reference, evidence and lesions of every branch."""
     rules = rules or LesionRules()
-    masks = tuple(mask_sections(branch, segmentation) for branch in named.branches)
+    profiles = lumen.profiles
+    masks = tuple(mask_sections(lumen.sections.labels[lumen.rows(number)]) for number in range(len(profiles)))
     along = [arc_length(branch.points_mm) for branch in named.branches]
     junction = [junction_distance(named, i, profile) for i, profile in enumerate(profiles)]
     thickness = [0.5 * (p.vessel_mm - p.lumen_mm) for p in profiles]
@@ -89,6 +89,7 @@ def find_lesions(
     for _ in range(2):
         weight = [healthy_weight(smooth_along(e, s, 1.0), j, s) for e, s, j in zip(evidence, along, junction, strict=True)]
         references = [reference_of(p, s, w) for p, s, w in zip(profiles, along, weight, strict=True)]
+        references = with_left_main(named, profiles, references)
         evidence = _evidence(profiles, references, calm, junction, along, rules)
     stretches: list[Stretch] = []
     for number in range(len(profiles)):
@@ -110,7 +111,7 @@ def _usual_wall(profiles: tuple[Profile, ...], thickness: list[Float], masks: tu
     size = np.concatenate([p.vessel_mm for p in profiles])
     clear = (np.concatenate(junction) > 0.8) & (np.concatenate([p.quality for p in profiles]) > 0.3)
     measured = np.concatenate(thickness)
-    seen = np.concatenate([_mask_thickness(m) for m in masks])
+    seen = np.concatenate([m.thickness_mm for m in masks])
     in_lumen = size - 2 * measured
     wall = _standardise(measured, in_lumen, clear, floor=0.08)
     network = _standardise(seen, in_lumen, clear & (seen > 0), floor=0.08)
@@ -119,12 +120,6 @@ def _usual_wall(profiles: tuple[Profile, ...], thickness: list[Float], masks: tu
     bright = 4.0 * np.clip((dense - 0.15) / 0.5, 0, 1) + 2.0 * np.clip(calcium / 0.6, 0, 1)
     cuts = np.cumsum([len(p.lumen_mm) for p in profiles])[:-1]
     return _Usual(wall=np.split(wall, cuts), network=np.split(network, cuts), calcium=np.split(bright, cuts))
-
-
-def _mask_thickness(mask: MaskSections) -> Float:
-    """Mean thickness of what the network calls wall or calcium around the lumen, mm."""
-    outer = np.sqrt((mask.lumen_mm2 + mask.wall_mm2 + mask.calcium_mm2) / np.pi)
-    return np.asarray(outer - np.sqrt(mask.lumen_mm2 / np.pi))
 
 
 def _standardise(value: Float, size: Float, clear: NDArray[np.bool_], *, floor: float) -> Float:
@@ -159,7 +154,7 @@ def _evidence(
         wall = 0.9 * np.clip(usual.wall[i], -2, 5)
         network = rules.network_weight * 0.9 * np.clip(usual.network[i], -2, 5)
         total = wall + network + usual.calcium[i] + 0.8 * np.clip(less, -2, 6)
-        doubt = np.clip((junction[i] - 0.3) / 0.7, 0.25, 1.0)
+        doubt = np.clip((junction[i] - 0.2) / 0.5, 0.4, 1.0)
         total = np.where(total > 0, total * doubt, total) * np.clip(profiles[i].quality / 0.5, 0.3, 1.0)
         found.append(smooth_along(total, along[i], 0.8))
     return found

@@ -6,18 +6,21 @@ narrow and distal stretches inherit it from above. Blur: the Gaussian under whic
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
+from scipy.spatial import cKDTree
 
 from appliance.analysis import section_fit as fit
-from appliance.analysis.stages import Float, NamedTree, Profile, Tree
+from appliance.analysis.stages import Float, NamedTree, Profile, Segmentation, Tree, VesselClass
 from appliance.geometry import arc_length, frames
 from appliance.volume import Geometry, Volume
 
-_BLURS_MM = (0.20, 0.25, 0.30, 0.35, 0.40, 0.45, 0.50, 0.55)
+_BLURS_MM = (0.21, 0.24, 0.275, 0.315, 0.36, 0.41, 0.47, 0.54, 0.62)
+_BLUR_SECTIONS = 120
 _OCCLUDED_MM = 0.42
 """Below this diameter the fit cannot tell a thread of blood from none."""
 _PLATEAU_MM = 15.0
@@ -43,14 +46,20 @@ class Sections:
 
     Attributes:
         points: (n, 3). directions: unit vectors of the rays (n, RAYS, 3). rays: HU (n, RAYS, SAMPLES).
+        labels: the network's classes, as ``rays``.
         branch: branch of each point (n,). along: distance from the branch's first point (n,).
     """
 
     points: Float
     directions: Float
     rays: Float
+    labels: NDArray[np.uint8]
     branch: NDArray[np.intp]
     along: Float
+
+    def take(self, rows: NDArray[np.intp]) -> Sections:
+        """Some of the sections."""
+        return Sections(self.points[rows], self.directions[rows], self.rays[rows], self.labels[rows], self.branch[rows], self.along[rows])
 
 
 @dataclass(frozen=True)
@@ -84,15 +93,18 @@ class LumenResult:
         return slice(int(here[0]), int(here[-1]) + 1)
 
 
-def measure_lumen(named: NamedTree, volume: Volume, *, radius_mm: tuple[Float, ...] | None = None) -> LumenResult:
+def measure_lumen(
+    named: NamedTree, volume: Volume, segmentation: Segmentation, *, radius_mm: tuple[Float, ...] | None = None
+) -> LumenResult:
     """Lumen and outer wall along every branch.
 
     Args:
         named: the tree.
         volume: the original series; measuring is done in it, not in the resampled grid.
+        segmentation: its classes tell calcium from blood where attenuation alone cannot.
         radius_mm: rough lumen radius per branch where known; only the first guess of the fit.
     """
-    sections = cut_sections(named, volume)
+    sections = cut_sections(named, volume, segmentation)
     noise = noise_of(volume)
     guess = np.concatenate(radius_mm) if radius_mm is not None else np.full(len(sections.points), 1.5)
     blood = blood_along(named, sections, guess)
@@ -105,8 +117,8 @@ def measure_lumen(named: NamedTree, volume: Volume, *, radius_mm: tuple[Float, .
     return LumenResult(profiles=profiles, sections=sections, fitted=result, blood=blood, blur=blur, noise_hu=noise)
 
 
-def cut_sections(named: NamedTree, volume: Volume) -> Sections:
-    """Sample the volume along the rays of every section."""
+def cut_sections(named: NamedTree, volume: Volume, segmentation: Segmentation) -> Sections:
+    """Sample the volume and the classes along the rays of every section."""
     points, directions, branch, along = [], [], [], []
     angle = 2 * np.pi * np.arange(fit.RAYS) / fit.RAYS
     for number, one in enumerate(named.branches):
@@ -116,14 +128,21 @@ def cut_sections(named: NamedTree, volume: Volume) -> Sections:
         branch.append(np.full(len(one.points_mm), number))
         along.append(arc_length(one.points_mm))
     where, rays_along = np.concatenate(points), np.concatenate(directions)
-    geometry = volume.geometry
-    centre = geometry.to_index(where)
-    across = geometry.to_index(where + rays_along[:, 0]) - centre
-    quarter = fit.RAYS // 4
-    up = geometry.to_index(where + rays_along[:, quarter]) - centre
     rays = np.empty((len(where), fit.RAYS, fit.SAMPLES))
-    fit.sample_rays(volume.voxels, centre, across, up, rays)
-    return Sections(points=where, directions=rays_along, rays=rays, branch=np.concatenate(branch), along=np.concatenate(along))
+    labels = np.empty(rays.shape, np.uint8)
+    fit.sample_rays(volume.voxels, *_index_frames(volume.geometry, where, rays_along), rays)
+    fit.label_rays(segmentation.classes, *_index_frames(segmentation.geometry, where, rays_along), labels)
+    return Sections(
+        points=where, directions=rays_along, rays=rays, labels=labels, branch=np.concatenate(branch), along=np.concatenate(along)
+    )
+
+
+def _index_frames(geometry: Geometry, points: Float, directions: Float) -> tuple[Float, Float, Float]:
+    """Centres, and index steps per mm along the rays at 0 and 90 degrees."""
+    centre = geometry.to_index(points)
+    across = geometry.to_index(points + directions[:, 0]) - centre
+    up = geometry.to_index(points + directions[:, fit.RAYS // 4]) - centre
+    return centre, across, up
 
 
 def noise_of(volume: Volume) -> float:
@@ -171,34 +190,42 @@ def _plateau(core: Float, wide: NDArray[np.bool_], along: Float, above: float) -
 
 
 def estimate_blur(sections: Sections, blood: Float, radius: Float, noise: float, geometry: Geometry) -> Blur:
-    """The blur under which a sample of wide sections is explained best; ``Blur`` of the voxel alone where there are too few."""
-    usable = np.flatnonzero((radius > 1.1) & (sections.rays[:, :, :2].mean(axis=(1, 2)) > 0.8 * blood))
-    voxel = np.asarray(geometry.spacing) / np.sqrt(12.0)
+    """The blur under which a sample of wide sections is explained best; a usual one where there are too few."""
+    usable = np.flatnonzero((radius > 1.0) & (sections.rays[:, :, :2].mean(axis=(1, 2)) > 0.8 * blood))
     if len(usable) < 30:
+        voxel = np.asarray(geometry.spacing) / np.sqrt(12.0)
         return Blur(float(np.hypot(0.32, voxel[0])), float(np.hypot(0.35, voxel[2])))
-    chosen = usable[:: max(1, len(usable) // 150)]
-    part = Sections(
-        sections.points[chosen], sections.directions[chosen], sections.rays[chosen], sections.branch[chosen], sections.along[chosen]
-    )
-    in_plane = _best_blur(part, blood[chosen], radius[chosen], noise, [Blur(s, s) for s in _BLURS_MM])
-    across = _best_blur(part, blood[chosen], radius[chosen], noise, [Blur(in_plane.in_plane_mm, s) for s in _BLURS_MM])
-    return _best_blur(part, blood[chosen], radius[chosen], noise, [Blur(s, across.across_mm) for s in _BLURS_MM])
+    chosen = usable[:: max(1, len(usable) // _BLUR_SECTIONS)]
+    part = sections.take(chosen)
+
+    def misfit(in_plane: float, across: float) -> float:
+        fitted = fit_all(part, blood[chosen], radius[chosen], noise, Blur(in_plane, across))
+        # the median: sections that hold a second vessel or calcium are no witnesses
+        return float(np.median(fitted.residual**2))
+
+    size = _lowest(_BLURS_MM, lambda s: misfit(s, s))
+    ratio = _lowest((0.76, 0.87, 1.0, 1.15, 1.32), lambda f: misfit(size * f, size / f))
+    return Blur(in_plane_mm=size * ratio, across_mm=size / ratio)
 
 
-def _best_blur(part: Sections, blood: Float, radius: Float, noise: float, candidates: list[Blur]) -> Blur:
-    """The candidate with the smallest residual, refined by a parabola."""
-    score = np.array([float(np.median(fit_all(part, blood, radius, noise, blur).residual ** 2)) for blur in candidates])
-    best = int(np.argmin(score))
-    low, high = candidates[max(best - 1, 0)], candidates[min(best + 1, len(candidates) - 1)]
-    centre = candidates[best]
-    if low is centre or high is centre:
-        return centre
-    a, b, c = score[best - 1], score[best], score[best + 1]
-    bend = a - 2 * b + c
-    shift = float(np.clip(0.5 * (a - c) / bend, -0.5, 0.5)) if bend > 1e-9 else 0.0
-    step_in = 0.5 * (high.in_plane_mm - low.in_plane_mm)
-    step_across = 0.5 * (high.across_mm - low.across_mm)
-    return Blur(centre.in_plane_mm + shift * step_in, centre.across_mm + shift * step_across)
+def _lowest(places: tuple[float, ...], value: Callable[[float], float]) -> float:
+    """Where ``value`` is lowest: the best of ``places``, moved by the parabola through it and its neighbours (in the logarithm)."""
+    known: dict[int, float] = {}
+
+    def at(i: int) -> float:
+        if i not in known:
+            known[i] = value(places[i])
+        return known[i]
+
+    best = min(range(0, len(places), 2), key=at)
+    best = min(range(max(best - 1, 0), min(best + 2, len(places))), key=at)
+    if best in (0, len(places) - 1):
+        return places[best]
+    low, middle, high = at(best - 1), at(best), at(best + 1)
+    bend = low - 2 * middle + high
+    shift = float(np.clip(0.5 * (low - high) / bend, -0.5, 0.5)) if bend > 1e-9 else 0.0
+    step = np.log(places[best + 1] / places[best - 1]) / 2
+    return float(places[best] * np.exp(shift * step))
 
 
 def fit_all(sections: Sections, blood: Float, radius: Float, noise: float, blur: Blur) -> Fitted:
@@ -209,7 +236,7 @@ def fit_all(sections: Sections, blood: Float, radius: Float, noise: float, blur:
     background = np.zeros((count, fit.RAYS))
     residual, support = np.zeros(count), np.zeros(count)
     fit.fit_sections(
-        sections.rays, blood, blur.along(sections.directions), radius, np.full(count, noise), disc, slope,
+        sections.rays, sections.labels, blood, blur.along(sections.directions), radius, np.full(count, noise), disc, slope,
         parameters, background, residual, support,
     )  # fmt: skip
     angle = 2 * np.pi * np.arange(fit.RAYS) / fit.RAYS
@@ -242,7 +269,8 @@ def _profile(result: Fitted, sections: Sections, blood: Float, number: int) -> P
     lumen = np.where(lumen < _OCCLUDED_MM, 0.0, lumen)
     outer = np.maximum(_smooth(result.outer_mm[here]), lumen + 0.2)
     closed = lumen == 0.0
-    calcium = _calcium_area(sections.rays[here], blood[here], result.outer_radius[here])
+    cells = calcium_cells(sections.rays[here], sections.labels[here], blood[here], result.outer_radius[here])
+    calcium = np.asarray((cells * cell_areas()).sum(axis=(1, 2)))
     return Profile(
         lumen_mm=lumen,
         narrowest_mm=np.where(closed, 0.0, through.min(axis=1)),
@@ -264,10 +292,11 @@ def _smooth(value: Float) -> Float:
     return np.asarray(0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:])
 
 
-def calcium_cells(rays: Float, blood: Float, outer: Float) -> NDArray[np.bool_]:
-    """True for the cells (n, RAYS, SAMPLES) of calcium: denser than half way between soft plaque and the section's densest calcium.
+def calcium_cells(rays: Float, labels: NDArray[np.uint8], blood: Float, outer: Float) -> NDArray[np.bool_]:
+    """True for the cells (n, RAYS, SAMPLES) of calcium.
 
-    The half-way rule makes the blurred edge lie where the true one is; without anything clearly denser than the blood there is none.
+    What the network calls calcium, and what is denser than half way between soft plaque and the section's densest calcium: the half-way
+    rule makes the blurred edge lie where the true one is. Without anything clearly denser than the blood only the network is asked.
     """
     radius = np.arange(fit.SAMPLES) * fit.SAMPLE_MM
     within = radius[None, None, :] <= (outer + 0.6)[:, :, None]
@@ -275,7 +304,8 @@ def calcium_cells(rays: Float, blood: Float, outer: Float) -> NDArray[np.bool_]:
     peak = values.max(axis=(1, 2))
     floor = blood + np.maximum(140.0, 0.35 * blood)
     threshold = np.where(peak > floor, np.maximum(0.5 * (peak + _PLAQUE_HU), blood + 100.0), np.inf)
-    return np.asarray(values > threshold[:, None, None])
+    seen = within & (labels == VesselClass.CALCIUM) & (rays > 130.0)
+    return np.asarray((values > threshold[:, None, None]) | seen)
 
 
 def cell_areas() -> Float:
@@ -283,14 +313,8 @@ def cell_areas() -> Float:
     return np.asarray(np.arange(fit.SAMPLES) * fit.SAMPLE_MM**2 * 2 * np.pi / fit.RAYS)
 
 
-def _calcium_area(rays: Float, blood: Float, outer: Float) -> Float:
-    return np.asarray((calcium_cells(rays, blood, outer) * cell_areas()).sum(axis=(1, 2)))
-
-
 def radius_guess(tree: Tree, named: NamedTree) -> tuple[Float, ...]:
     """Rough lumen radius of every point of the named tree, from the mask's."""
-    from scipy.spatial import cKDTree
-
     points = np.concatenate([branch.points_mm for branch in tree.branches])
     radius = np.concatenate([branch.radius_mm for branch in tree.branches])
     search = cKDTree(points)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, prange
+from numpy.typing import NDArray
 
-from appliance.analysis.stages import Float, NamedBranch, Segmentation, VesselClass
-from appliance.geometry import frames
+from appliance.analysis.lumen import cell_areas
+from appliance.analysis.stages import Float, VesselClass
 
-_RAYS = 16
-_STEP_MM = 0.2
-_SAMPLES = 22
+_NEAR = 4
+"""Samples within which the first coronary class must be met: farther out it belongs to a neighbour."""
 
 
 @dataclass(frozen=True)
@@ -24,41 +23,29 @@ class MaskSections:
     calcium_mm2: Float
     covered: Float
 
-
-def mask_sections(branch: NamedBranch, segmentation: Segmentation) -> MaskSections:
-    """Follow each ray from the centre line outward until it leaves the coronary classes."""
-    _, normal, binormal = frames(branch.points_mm)
-    geometry = segmentation.geometry
-    centre = geometry.to_index(branch.points_mm)
-    across = geometry.to_index(branch.points_mm + normal) - centre
-    up = geometry.to_index(branch.points_mm + binormal) - centre
-    out = np.zeros((len(centre), 4))
-    _follow_rays(segmentation.classes, centre, across, up, int(VesselClass.VEIN), out)
-    return MaskSections(lumen_mm2=out[:, 0], wall_mm2=out[:, 1], calcium_mm2=out[:, 2], covered=out[:, 3] / _RAYS)
+    @property
+    def thickness_mm(self) -> Float:
+        """Mean thickness of what the network calls wall or calcium around the lumen."""
+        outer = np.sqrt((self.lumen_mm2 + self.wall_mm2 + self.calcium_mm2) / np.pi)
+        return np.asarray(outer - np.sqrt(self.lumen_mm2 / np.pi))
 
 
-@njit(parallel=True, cache=True)
-def _follow_rays(classes, centre, across, up, vein, out):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    nz, ny, nx = classes.shape
-    for i in prange(len(centre)):
-        for k in range(_RAYS):
-            angle = 2.0 * np.pi * k / _RAYS
-            c, s = np.cos(angle), np.sin(angle)
-            met = False
-            for j in range(_SAMPLES):
-                r = (j + 0.5) * _STEP_MM
-                z = int(np.rint(centre[i, 0] + r * (c * across[i, 0] + s * up[i, 0])))
-                y = int(np.rint(centre[i, 1] + r * (c * across[i, 1] + s * up[i, 1])))
-                x = int(np.rint(centre[i, 2] + r * (c * across[i, 2] + s * up[i, 2])))
-                if z < 0 or y < 0 or x < 0 or z >= nz or y >= ny or x >= nx:
-                    break
-                label = classes[z, y, x]
-                if label == 0 or label == vein:
-                    # a first gap may only mean that the line runs beside the mask
-                    if met or r > 0.8:
-                        break
-                    continue
-                met = True
-                out[i, label - 1] += r * _STEP_MM * 2.0 * np.pi / _RAYS
-            if met:
-                out[i, 3] += 1.0
+def mask_sections(labels: NDArray[np.uint8]) -> MaskSections:
+    """Follow each ray of ``labels`` (n, RAYS, SAMPLES) from the centre line outward until it leaves the coronary classes."""
+    coronary = (labels != VesselClass.NONE) & (labels != VesselClass.VEIN)
+    # before the first coronary sample a short gap is allowed: the line may run beside the mask
+    begun = np.logical_or.accumulate(coronary, axis=2)
+    begun[:, :, _NEAR:] &= coronary[:, :, :_NEAR].any(axis=2)[:, :, None]
+    left = np.logical_or.accumulate(begun & ~coronary, axis=2)
+    own = coronary & begun & ~left
+    area = cell_areas()
+
+    def total(kind: VesselClass) -> Float:
+        return np.asarray(((own & (labels == kind)) * area).sum(axis=(1, 2)))
+
+    return MaskSections(
+        lumen_mm2=total(VesselClass.LUMEN),
+        wall_mm2=total(VesselClass.WALL),
+        calcium_mm2=total(VesselClass.CALCIUM),
+        covered=own.any(axis=2).mean(axis=1),
+    )

@@ -65,9 +65,9 @@ def measure(
     with clock.stage("name"):
         named = name_branches(tree, heart)
     with clock.stage("lumen"):
-        lumen = measure_lumen(named, volume, radius_mm=radius_guess(tree, named))
+        lumen = measure_lumen(named, volume, segmentation, radius_mm=radius_guess(tree, named))
     with clock.stage("lesions"):
-        survey = find_lesions(named, lumen.profiles, segmentation)
+        survey = find_lesions(named, lumen)
     with clock.stage("plaque"):
         plaques = describe_plaques(named, survey, lumen)
     with clock.stage("cadrads"):

@@ -32,8 +32,8 @@ LOW_ATTENUATION_HU = 30.0
 RIM_HU = 130.0
 POSITIVE_REMODELING = 1.1
 SPOTTY_MM = 3.0
-CALCIFIED_SHARE = 0.30
-MIXED_SHARE = 0.025
+CALCIFIED_SHARE = 0.15
+_SMALLEST_CALCIUM_MM3 = 0.8
 _SMALLEST_LOW_MM3 = 1.0
 
 
@@ -62,7 +62,7 @@ def _describe(stretch: Stretch, named: NamedTree, survey: Survey, lumen: LumenRe
     first = lumen.rows(stretch.branch).start
     rows = slice(first + stretch.start, first + stretch.end)
     rays, inner, outer = lumen.sections.rays[rows], lumen.fitted.lumen_radius[rows], lumen.fitted.outer_radius[rows]
-    calcium = calcium_cells(rays, lumen.blood[rows], outer)
+    calcium = calcium_cells(rays, lumen.sections.labels[rows], lumen.blood[rows], outer)
     soft = _low_cells(rays, inner, outer, calcium, lumen)
     area = cell_areas()
     wall = np.pi / 4 * np.maximum(profile.vessel_mm[span] ** 2 - profile.lumen_mm[span] ** 2, 0.0)
@@ -72,7 +72,7 @@ def _describe(stretch: Stretch, named: NamedTree, survey: Survey, lumen: LumenRe
     if attenuated < _SMALLEST_LOW_MM3:
         attenuated = 0.0
     share = calcified / max(total, 1e-6)
-    kind: PlaqueType = "calcified" if share >= CALCIFIED_SHARE else "mixed" if share >= MIXED_SHARE else "noncalcified"
+    kind: PlaqueType = "calcified" if share >= CALCIFIED_SHARE else "mixed" if calcified >= _SMALLEST_CALCIUM_MM3 else "noncalcified"
     index = _remodeling(stretch, profile.vessel_mm, reference.vessel_mm, along)
     vessel = float(profile.vessel_mm[stretch.minimum])
     burden = 100.0 * (1.0 - (float(profile.lumen_mm[stretch.minimum]) / vessel) ** 2) if vessel > 0 else None

@@ -101,17 +101,37 @@ _WALL = 8
 _PRIOR_THICKNESS_MM = 0.6
 _PRIOR_WALL_HU = 60.0
 _FAR_BACKGROUND_HU = -60.0
+_BOUND_MM = 0.15
+_HINT_MM = 0.3
 _TURNS = 14
 _SETTLING = 5
 """Turns in which the samples to be looked at still follow the estimate."""
 
 
 @njit(parallel=True, cache=True)
-def fit_sections(rays, blood, blur, start, noise, disc, slope, parameters, background, residual, support):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+def label_rays(classes, centre, across, up, out):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Fill ``out`` (n, RAYS, SAMPLES) with the class of the nearest voxel; 0 outside the grid."""
+    nz, ny, nx = classes.shape
+    for i in prange(len(centre)):
+        for k in range(RAYS):
+            angle = 2.0 * np.pi * k / RAYS
+            c, s = np.cos(angle), np.sin(angle)
+            for j in range(SAMPLES):
+                r = j * SAMPLE_MM
+                z = int(np.rint(centre[i, 0] + r * (c * across[i, 0] + s * up[i, 0])))
+                y = int(np.rint(centre[i, 1] + r * (c * across[i, 1] + s * up[i, 1])))
+                x = int(np.rint(centre[i, 2] + r * (c * across[i, 2] + s * up[i, 2])))
+                inside = z >= 0 and y >= 0 and x >= 0 and z < nz and y < ny and x < nx
+                out[i, k, j] = classes[z, y, x] if inside else 0
+
+
+@njit(parallel=True, cache=True)
+def fit_sections(rays, labels, blood, blur, start, noise, disc, slope, parameters, background, residual, support):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """Fit every section.
 
     Args:
         rays: HU (n, RAYS, SAMPLES).
+        labels: the network's classes there, uint8; calcium (3) gets no weight, and beside it the lumen (1) is a hint.
         blood: L (n,).
         blur: s per ray in mm (n, RAYS).
         start: first lumen radius in mm (n,).
@@ -126,17 +146,18 @@ def fit_sections(rays, blood, blur, start, noise, disc, slope, parameters, backg
     for i in prange(len(rays)):
         one = slice(i, i + 1)
         _fit(
-            rays[i], blood[i], blur[i], start[i], noise[i], disc, slope, parameters[i], background[i], residual[one], support[one]
+            rays[i], labels[i], blood[i], blur[i], start[i], noise[i], disc, slope, parameters[i], background[i], residual[one], support[one]
         )  # fmt: skip
 
 
 @njit(cache=True)
-def _fit(ray, blood, blur, start, noise, disc, slope, p, background, residual, support):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+def _fit(ray, label, blood, blur, start, noise, disc, slope, p, background, residual, support):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     basis = _basis()
     calm = np.empty((RAYS, SAMPLES))
     weight = np.empty((RAYS, SAMPLES))
     bound = np.empty(RAYS)
-    _usable(ray, blood, noise, blur.mean(), calm, bound)
+    hint = np.empty(RAYS)
+    _usable(ray, label, blood, noise, blur.mean(), calm, bound, hint)
     own = _half_maximum(ray, calm, blood)
     if own > 0.0:
         start = min(own, 1.5 * start + 0.5)
@@ -166,7 +187,9 @@ def _fit(ray, blood, blur, start, noise, disc, slope, p, background, residual, s
                 ray[k], weight[k], blur[k], blood, p[_WALL], noise, lumen[k], outer[k], basis[k], disc, slope,
                 matrix, gradient, background[k : k + 1],
             )  # fmt: skip
-            cost += _add_bound(lumen[k] - bound[k], basis[k], matrix, gradient)
+            cost += _add_pull(max(lumen[k] - bound[k], 0.0), _BOUND_MM, basis[k], matrix, gradient)
+            if hint[k] > 0.0:
+                cost += _add_pull(lumen[k] - hint[k], _HINT_MM, basis[k], matrix, gradient)
         if cost < best:
             gained = best - cost
             best = cost
@@ -223,11 +246,11 @@ def _add_prior(p, prior, spread, matrix, gradient):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True)
-def _add_bound(over, basis, matrix, gradient):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """The lumen must not reach into calcium."""
-    if over <= 0.0:
+def _add_pull(over, spread, basis, matrix, gradient):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """One ray's lumen radius is ``over`` mm larger than it should be, give or take ``spread``."""
+    if over == 0.0:
         return 0.0
-    w = 1.0 / (0.15 * 0.15)
+    w = 1.0 / (spread * spread)
     for a in range(_HARMONICS):
         gradient[a] -= w * over * basis[a]
         for b in range(_HARMONICS):
@@ -335,18 +358,30 @@ def _half_maximum(ray, weight, blood):  # type: ignore[no-untyped-def]  # pragma
 
 
 @njit(cache=True)
-def _usable(ray, blood, noise, blur, weight, bound):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Weights of the samples: none beside calcium. ``bound``: inner edge of calcium on each ray, 99 where there is none."""
+def _usable(ray, label, blood, noise, blur, weight, bound, hint):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Weights of the samples: none beside calcium.
+
+    ``bound``: inner edge of calcium on each ray, 99 where there is none. ``hint``: on those rays the network's lumen radius, else 0.
+    """
     dense = blood + max(110.0, 4.0 * noise)
     for k in range(RAYS):
         bound[k] = 99.0
+        hint[k] = 0.0
         for j in range(SAMPLES):
             weight[k, j] = 0.0 if np.isnan(ray[k, j]) else 1.0
     for k in range(RAYS):
         for j in range(SAMPLES):
-            if ray[k, j] > dense:
-                bound[k] = min(bound[k], j * SAMPLE_MM)
-                _blank(weight, k, j * SAMPLE_MM, 1.6 * blur)
+            seen = label[k, j] == 3 and ray[k, j] > 0.5 * blood
+            if ray[k, j] > dense or seen:
+                # seen by attenuation alone the edge appears about half the blur too far in
+                bound[k] = min(bound[k], j * SAMPLE_MM + (0.1 if seen else 0.6 * blur))
+                _blank(weight, k, j * SAMPLE_MM, (1.2 if seen else 1.6) * blur)
+    for k in range(RAYS):
+        if bound[k] < 50.0 and label[k, 0] == 1:
+            end = 0
+            while end < SAMPLES and label[k, end] == 1:
+                end += 1
+            hint[k] = (end - 0.5) * SAMPLE_MM
 
 
 @njit(cache=True)
