@@ -13,6 +13,7 @@ import random
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,6 +24,7 @@ from appliance.api.server import make_app, serve
 from appliance.archive.archive import Archive, open_archive
 from appliance.archive.clock import Clock, SystemClock
 from appliance.archive.instances import hold_lock
+from appliance.dicom.sender import echo
 from appliance.errors import CoronetError
 from appliance.settings import Settings
 from appliance.workflow.channels import make_channels
@@ -32,6 +34,7 @@ from appliance.workflow.examiner import examine
 from appliance.workflow.headers import read_identity
 from appliance.workflow.intake import Intake
 from appliance.workflow.logs import configure_logging
+from appliance.workflow.probe import ReceiverProbe, own_door
 from appliance.workflow.service import WorkflowService
 from appliance.workflow.states import StudyMachine
 from appliance.workflow.supervisor import Child
@@ -87,18 +90,19 @@ class Workers:
 
     def start(self, name: str, work: Work) -> None:
         """Begin one."""
-        thread = threading.Thread(target=self._run, args=(name, work), name=name)
+        # daemonic: a sender that waits for a peer must not keep the process; what it sends is sent again
+        thread = threading.Thread(target=self._run, args=(name, work), name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
 
     def finish(self) -> None:
-        """Tell all of them to stop and wait for each, the last started first."""
+        """Tell all of them to stop and wait for them, the last started first, `JOIN_S` at most."""
         self.stop.set()
+        deadline = time.monotonic() + JOIN_S
         for thread in reversed(self._threads):
-            thread.join(JOIN_S)
+            thread.join(max(deadline - time.monotonic(), 0.1))
             if thread.is_alive():
-                log.error("%s did not stop", thread.name)
-                self.failed = self.failed or thread.name
+                log.warning("%s is left in the middle of its work", thread.name)
 
     def _run(self, name: str, work: Work) -> None:
         try:
@@ -151,6 +155,7 @@ def _appliance(settings: Settings, *, settings_path: Path, workers: Workers, clo
 
         workers.start("receiver", receiver.run)
         workers.start("analyst", analyst.run)
+        workers.start("probe", _probe(settings, receiver).run)
         workers.start("intake", _intake(settings, archive, machine).run)
         workers.start("undo", UndoTimer(studies=archive.studies, machine=machine, windows=windows).run)
         delivery = _delivery(settings, archive, machine)
@@ -178,6 +183,10 @@ def _child(name: str, settings_path: Path, archive: Archive) -> Child:
 def _ended(name: str, archive: Archive) -> None:
     """A child has ended: it is not ready any more; what it said of the cause stays."""
     archive.components.report(name, ready=False, reason=archive.components.get(name).reason)
+
+
+def _probe(settings: Settings, receiver: Child) -> ReceiverProbe:
+    return ReceiverProbe(destination=own_door(settings.receiver), echo=echo, restart=receiver.restart)
 
 
 def _intake(settings: Settings, archive: Archive, machine: StudyMachine) -> Intake:

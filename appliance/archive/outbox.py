@@ -176,10 +176,12 @@ class Outbox:
                 (int(wait_s is None), None if wait_s is None else self._clock.wall() + wait_s, msgspec.json.encode(reason), number),
             )
 
-    def release_held(self, study: str) -> int:
-        """Let the held rows of a study go again; returns how many there were."""
+    def resend(self, study: str) -> int:
+        """A person asks: rows of a study that wait (held ones too) shall go at once; returns how many there were."""
         with self._database.transaction() as connection:
-            return connection.execute("UPDATE outbox SET held = 0 WHERE study = ? AND held = 1", (study,)).rowcount
+            return connection.execute(
+                "UPDATE outbox SET state = 'pending', held = 0, next_attempt_at = NULL WHERE study = ? AND state = 'retrying'", (study,)
+            ).rowcount
 
     def unreachable(self, known: Sequence[str], *, reason: Reason) -> int:
         """Mark rows for destinations that are not among the known ones; returns how many. They go when their destination is back."""

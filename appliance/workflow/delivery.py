@@ -116,6 +116,10 @@ class DestinationWorker:
         self._due = {number: due for number, due in self._due.items() if number in waiting}
         if not rows:
             return IDLE_S
+        asked_for = next((row for row in rows if row.state == "pending" and row.attempts > 0), None)
+        if asked_for is not None:  # a person has looked after the destination and said "retry": no waiting
+            self._send(self._archive.outbox.get(asked_for.id))
+            return 0.0
         if now < self._circuit_closes_at:
             return self._circuit_closes_at - now
         row = min(rows, key=lambda each: (self._due.get(each.id, now), each.id))

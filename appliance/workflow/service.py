@@ -240,7 +240,7 @@ class WorkflowService:
         return self.study(study)
 
     def retry(self, *, session: Session, study: str, command: str) -> StudyDetail:
-        """Queue a failed study again; while a study is being delivered, let prints go again that may have been printed already.
+        """Send at once what waits in the outbox of the study, prints that may be out already too; else queue a failed study again.
 
         Raises:
             WorkflowError: WF-001 nothing to retry, WF-052 no such study, WF-054 not allowed.
@@ -249,9 +249,9 @@ class WorkflowService:
         with self._machine.transaction():
             if self._first_time(command, "retry", study):
                 self._get(study)
-                released = self._archive.outbox.release_held(study)
-                if released:
-                    self._archive.audit.record(actor=session.user_id, action="print again", study=study, details={"rows": released})
+                resent = self._archive.outbox.resend(study)
+                if resent:
+                    self._archive.audit.record(actor=session.user_id, action="send again", study=study, details={"rows": resent})
                     self._archive.studies.save(self._archive.studies.get(study))
                 else:
                     self._machine.apply(study, "retried", actor=session.user_id)

@@ -43,6 +43,12 @@ class Child:
         process = self._process
         return process.pid if process is not None and process.poll() is None else None
 
+    def restart(self) -> None:
+        """Kill the process, so that it is started again; for one that runs but does not work."""
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.kill()
+
     def run(self, stop: threading.Event) -> None:
         """Start the process, and again whenever it ends, until told to stop; then stop it."""
         while not stop.is_set():

@@ -265,7 +265,7 @@ def test_a_restart_sends_stores_again_and_holds_prints(archive: Archive) -> None
     assert held.last_error is not None
     assert held.last_error.code == "ARC-040"
     assert archive.outbox.resume() == 0
-    assert archive.outbox.release_held(held.study) == 1
+    assert archive.outbox.resend(held.study) == 2, "the store that waits, and the film"
     assert [row.id for row in archive.outbox.waiting_for("film")] == [film]
 
 

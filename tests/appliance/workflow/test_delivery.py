@@ -227,7 +227,7 @@ def test_a_print_that_may_have_come_out_is_held_until_a_person_says_go(world: Wo
     assert row.held
     assert row.last_error is not None
     assert row.last_error.code == "ARC-040"
-    world.archive.outbox.release_held(key)
+    world.archive.outbox.resend(key)
     printer.step()
     assert channel.tries[1] == (number, ["2.png"]), "the page that the printer took is not printed twice"
     assert state(world, number) == "done"
@@ -240,6 +240,23 @@ def test_a_print_that_surely_did_not_come_out_goes_again_by_itself(world: World)
     world.clock.pass_s(FIRST_WAIT_S)
     printer.step()
     assert state(world, number) == "done"
+
+
+def test_a_person_can_have_it_sent_at_once(world: World) -> None:
+    key = delivering(world)
+    other = enlist(world, key, "a.dcm")
+    channel = ScriptedChannel("PACS", [DOWN, DOWN])
+    sender = worker(world, channel)
+    sender.step()
+    assert sender.step() > 0
+    assert world.archive.outbox.resend(key) == 1
+    assert sender.step() == 0.0
+    assert len(channel.tries) == 2
+    assert sender.step() > FIRST_WAIT_S, "it failed again, so the longer wait applies"
+    assert world.archive.outbox.resend(key) == 1
+    sender.step()
+    assert state(world, other) == "done"
+    assert world.archive.outbox.resend(key) == 0
 
 
 def test_an_older_generation_that_is_delivered_does_not_finish_the_newer_one(world: World) -> None:

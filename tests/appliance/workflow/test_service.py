@@ -380,4 +380,4 @@ def test_a_person_lets_a_held_print_go_again(office: Office) -> None:
     assert office.service.study(key).deliveries[0].last_error is not None
     office.service.retry(session=session, study=key, command="c1")
     assert [row.id for row in outbox.waiting_for("film")] == [number]
-    assert office.world.archive.audit.entries(study=key)[-1].action == "print again"
+    assert office.world.archive.audit.entries(study=key)[-1].action == "send again"
