@@ -146,7 +146,8 @@ def fit_sections(rays, labels, blood, blur, start, noise, disc, slope, parameter
     for i in prange(len(rays)):
         one = slice(i, i + 1)
         _fit(
-            rays[i], labels[i], blood[i], blur[i], start[i], noise[i], disc, slope, parameters[i], background[i], residual[one], support[one]
+            rays[i], labels[i], blood[i], blur[i], start[i], noise[i], disc, slope,
+            parameters[i], background[i], residual[one], support[one],
         )  # fmt: skip
 
 
