@@ -67,6 +67,7 @@ _IN_GROUPS = {
 }
 """Functional group that holds an attribute in a multi-frame file."""
 
+_ESCAPE = re.compile("\x1b[\x20-\x2f]+[\x30-\x7e]")
 _PERCENT = re.compile(r"(?<![\d.])(\d{1,3}(?:\.\d+)?)\s*[%％]")
 _STRENGTH = re.compile(
     r"(asir|admire|safire|qir|idose|imr|aidr|aice|dlir|karl|veo|ir|noise|blend|mix|strength)[\s\-_]*v?[\s\-_:=]*$", re.IGNORECASE
@@ -256,7 +257,8 @@ def _contrast_agent(dataset: Dataset) -> str:
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else str(value).strip(" \0")
+    """Text without padding, and without the escape sequences that pydicom leaves in GB 2312 names (PS3.5 section 6.1.2.5, ISO 2022 IR 58)."""
+    return "" if value is None else _ESCAPE.sub("", str(value)).strip(" \0")
 
 
 def _texts(value: Any) -> tuple[str, ...]:
