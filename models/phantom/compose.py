@@ -217,8 +217,9 @@ def paint_tubes(
     segments: FloatArray,
     lists: tuple[FloatArray, FloatArray, FloatArray],
     label: int,
+    everywhere: bool,
 ) -> None:
-    """Paint plain tubes (rows: start, end, two radii, HU) outside blood and left ventricular muscle."""
+    """Paint plain tubes (rows: start, end, two radii, HU), if not `everywhere` then outside blood and left ventricular muscle."""
     active, starts, members = lists
     nz, ny, nx = hu.shape
     by, bx = (ny + 7) // BRICK, (nx + 7) // BRICK
@@ -233,7 +234,7 @@ def paint_tubes(
                 for i in range(i0, min(nx, i0 + BRICK)):
                     x = origin[0] + i * spacing[0]
                     kind = structures[k, j, i]
-                    if kind >= 1 and kind <= 7:
+                    if not everywhere and kind >= 1 and kind <= 7:
                         continue
                     best = 1e9
                     value = 0.0

@@ -7,15 +7,15 @@ from scipy import ndimage
 
 from models.phantom import naming
 from models.phantom.disease import LesionDraft, Profile, draw_lesions, healthy_profile
-from models.phantom.kernels import tube_grid
-from models.phantom.organs import CHANNELS, CLIP_MM, draw_grid, draw_organs, unit_slope
+from models.phantom.kernels import capsule_field, tube_grid
+from models.phantom.organs import CHANNELS, CLIP_MM, draw_grid, draw_organs
 from models.phantom.render import CALCIUM, WALL, blob_rows, coronary_rows, paint
+from models.phantom.shapes import unit_slope
 from models.phantom.surface import Surface
 from models.phantom.tree import Draft, TreeGrower, draw_plan
-from models.phantom.tubes import draw_lung_vessels, draw_veins
+from models.phantom.tubes import draw_calcifications, draw_lung_vessels, draw_veins, papillary_muscles
 from models.phantom.types import Branch, FloatArray, Grid, Lesion, Patient, Tube, Vector
 
-BLOOD = ("pa", "ra", "rv", "la", "lv", "ao")
 LABEL_STEP_MM = 0.25
 
 
@@ -36,14 +36,18 @@ def draw_patient(seed: int) -> Patient:
     lesion_drafts = draw_lesions(rng, drafts, profiles)
     veins = draw_veins(rng, surface, drafts)
     _carve(organs, grid, drafts, profiles, veins)
-    lung = draw_lung_vessels(rng, grid)
+    lung = draw_lung_vessels(rng, grid, organs["lung"])
+    extra = np.random.default_rng((seed, 3))
+    papillary = capsule_field(surface.points, papillary_muscles(extra, surface), 30.0).reshape(grid.shape)
+    organs["lv"] = np.maximum(organs["lv"], -papillary)
+    calcium = draw_calcifications(extra, grid, organs, drafts, age)
     branches = _branches(surface, drafts, profiles)
     channels = np.stack([np.clip(organs[n], -CLIP_MM, CLIP_MM) * 100.0 for n in CHANNELS], axis=-1).astype(np.int16)
     ostia = {side: _vector(p) for side, p in grower.ostia.items()}
     patient = Patient(
         seed=seed, sex=sex, age=age, name=_name(rng, sex), grid=grid, channels=channels, channel_names=CHANNELS,
         branches=branches, lesions=tuple(_lesion(d, {}) for d in lesion_drafts), dominance=grower.dominance, ostia=ostia,
-        tubes=(*veins, *lung), heart_box=_heart_box(surface),
+        tubes=(*veins, *lung, *calcium), heart_box=_heart_box(surface),
     )  # fmt: skip
     lesions = tuple(_lesion(d, _volumes(patient, d)) for d in lesion_drafts)
     object.__setattr__(patient, "lesions", lesions)
@@ -82,7 +86,7 @@ def _carve(organs: dict[str, FloatArray], grid: Grid, drafts: list[Draft], profi
     everything = field(list(range(len(drafts))), 4.0)
     septal = {i for i, d in enumerate(drafts) if d.name.startswith("S") and d.name[1:].isdigit()}
     epicardial = field([i for i in range(len(drafts)) if i not in septal], 4.0)
-    for name in ("pa", "ra", "rv", "la", "lv"):
+    for name in ("pa", "ra", "rv", "la", "lv", "svc", "ivc"):
         organs[name] = _yield_to(organs[name], everything, 1.3)
     aorta = np.minimum(organs["ao"] - 1.6, organs["pa"] - 1.1)
     organs["wall"] = np.minimum(_yield_to(organs["wall"], epicardial, 0.5), aorta)

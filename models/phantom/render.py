@@ -12,7 +12,7 @@ from models.phantom.organs import CHANNELS
 from models.phantom.types import FloatArray, Patient, Rendered, Scan
 
 STRUCTURE_CLASS = {
-    "pericardium": 8, "soft": 8, "wall": 8, "myocardium": 1, "pa": 7, "ra": 4, "rv": 5, "la": 2, "lv": 3, "ao": 6,
+    "pericardium": 8, "soft": 8, "wall": 8, "myocardium": 1, "ivc": 8, "svc": 8, "pa": 7, "ra": 4, "rv": 5, "la": 2, "lv": 3, "ao": 6,
 }  # fmt: skip
 LUMEN, WALL, CALCIUM, VEIN = 1, 2, 3, 4
 CALCIUM_KIND = "calcium"
@@ -118,13 +118,16 @@ def tissue_table(scan: Scan) -> dict[str, tuple[float, float, float]]:
         "lung": (-845.0, 38.0, 1.1),
         "liver": (75.0 + 0.08 * v, 6.0, 0.6),
         "gas": (-960.0, 0.0, 1.0),
-        "bone": (310.0, 150.0, 1.0),
+        "bone": (620.0, 60.0, 1.0),
+        "marrow": (150.0, 55.0, 0.9),
         "pericardium": (scan.fat_hu, 12.0, 0.9),
         "soft": (42.0, 10.0, 0.8),
         "wall": (62.0, 12.0, 0.8),
         "myocardium": (scan.myocardium_hu, 7.0, 0.5),
-        "pa": (0.55 * scan.right_heart_hu + 0.35 * v, 5.0, 0.3),
-        "ra": (scan.right_heart_hu, 22.0, 0.15),
+        "ivc": (min(0.5 * scan.right_heart_hu + 45.0, 150.0), 10.0, 0.2),
+        "svc": (min(1.5 * scan.right_heart_hu, 1000.0), 0.10 * scan.right_heart_hu, 0.25),
+        "pa": (0.92 * scan.right_heart_hu + 0.06 * v, 5.0, 0.3),
+        "ra": (scan.right_heart_hu, 4.0 + 0.13 * scan.right_heart_hu, 0.25),
         "rv": (0.9 * scan.right_heart_hu + 0.05 * v, 12.0, 0.2),
         "la": (0.98 * v, 5.0, 0.3),
         "lv": (0.96 * v, 6.0, 0.3),
@@ -135,8 +138,8 @@ def tissue_table(scan: Scan) -> dict[str, tuple[float, float, float]]:
 def _tubes(
     patient: Patient, scan: Scan, start: FloatArray, step: FloatArray, hu: FloatArray, structures: FloatArray, vessels: FloatArray
 ) -> None:
-    value = {"lung": 0.75 * scan.vessel_hu, "vein": scan.vein_hu}
-    for kind, label in (("lung", 0), ("vein", VEIN)):
+    value = {"lung": 0.75 * scan.vessel_hu, "vein": scan.vein_hu, "calcification": 900.0}
+    for kind, label in (("lung", 0), ("vein", VEIN), ("calcification", 0)):
         rows = [_tube_rows(t.points_mm, t.radius_mm, value[kind]) for t in patient.tubes if t.kind == kind]
         if not rows:
             continue
@@ -144,7 +147,7 @@ def _tubes(
         reach = np.maximum(s[:, 6], s[:, 7])[:, None] + float(step.max())
         lo, hi = np.minimum(s[:, :3], s[:, 3:6]) - reach, np.maximum(s[:, :3], s[:, 3:6]) + reach
         lists = kernels.brick_lists(lo, hi, start, step, hu.shape)
-        kernels.paint_tubes(hu, structures, vessels, start, step, s, lists, label)
+        kernels.paint_tubes(hu, structures, vessels, start, step, s, lists, label, kind == "calcification")
 
 
 def _tube_rows(points: FloatArray, radius: FloatArray, value: float) -> FloatArray:
@@ -168,7 +171,7 @@ def coronary_rows(patient: Patient) -> FloatArray:
         rows.append(
             np.column_stack([
                 p[:-1], p[1:], inner[:-1], inner[1:], q[:-1], q[1:], r[:-1], r[1:],
-                0.5 * (w[:-1] + w[1:]), np.ones(len(p) - 1), near[:-1],
+                0.5 * (w[:-1] + w[1:]), np.linspace(1.0, 0.93, len(p) - 1), near[:-1],
             ])
         )  # fmt: skip
     return np.concatenate(rows)

@@ -50,7 +50,7 @@ class Surface:
         wall = organs["wall"]
         chambers = {name: organs[name] for name in ("rv", "ra")} | {"la": organs["la_core"]}
         self.rv, self.la, self.ra = (np.maximum(chambers[n] - g, -40.0) for n, g in (("rv", 2.8), ("la", 1.5), ("ra", 1.5)))
-        self.great = np.minimum(organs["ao"] - 1.6, organs["pa"] - 1.1)
+        self.great = np.minimum(np.minimum(organs["ao"] - 1.6, organs["pa"] - 1.1), np.minimum(organs["svc"], organs["ivc"]) - 1.0)
         self.heart = np.minimum(np.minimum(self.lv, self.rv), np.minimum(self.la, self.ra))
         self.ventricles = np.minimum(self.lv, self.rv)
         self.clear = np.minimum(self.heart, self.great)

@@ -76,30 +76,93 @@ def _veins(rng: np.random.Generator, surface: Surface, drafts: list[Draft]) -> l
     return out
 
 
-def draw_lung_vessels(rng: np.random.Generator, grid: Grid) -> tuple[Tube, ...]:
-    """Vessels that branch from both hila into the lungs."""
+class _Lung:
+    """Where lung vessels may run: inside the lung, or near the hilum that they start from."""
+
+    def __init__(self, grid: Grid, lung: FloatArray, hilum: FloatArray) -> None:
+        self.grid, self.lung, self.hilum = grid, lung, hilum
+
+    def holds(self, p: FloatArray) -> bool:
+        index = np.round((p - self.grid.origin) / self.grid.spacing).astype(int)
+        if (index < 0).any() or (index[::-1] >= self.lung.shape).any():
+            return False
+        near = float(((p - self.hilum) ** 2).sum()) < 26.0**2
+        return near or bool(self.lung[index[2], index[1], index[0]] < -1.5)
+
+
+def draw_lung_vessels(rng: np.random.Generator, grid: Grid, lung: FloatArray) -> tuple[Tube, ...]:
+    """Vessels that branch from both hila into the lungs; `lung` is the lungs' signed distance (mm)."""
     centre = np.asarray(grid.origin) + 0.5 * grid.spacing * (np.asarray(grid.shape[::-1]) - 1)
     out: list[Tube] = []
     for side in (-1.0, 1.0):
         hilum = centre + np.array([-4.0 + side * 48.0, 38.0, 12.0])
-        for _ in range(11):
-            heading = np.array([side * rng.uniform(0.2, 1.0), rng.uniform(-1.0, 0.7), rng.uniform(-1.0, 0.8)])
-            _sprout(rng, hilum + rng.normal(0, 7.0, 3), heading, float(rng.uniform(2.2, 3.8)), 0, out)
+        where = _Lung(grid, lung, hilum)
+        for _ in range(22):
+            heading = np.array([side * rng.uniform(0.1, 1.0), rng.uniform(-1.0, 0.7), rng.uniform(-1.0, 0.8)])
+            _sprout(rng, where, hilum + rng.normal(0, 7.0, 3), heading, float(rng.uniform(1.6, 3.6)), out)
     return tuple(out)
 
 
-def _sprout(rng: np.random.Generator, start: FloatArray, heading: FloatArray, radius: float, depth: int, out: list[Tube]) -> None:
+def _sprout(rng: np.random.Generator, where: _Lung, start: FloatArray, heading: FloatArray, radius: float, out: list[Tube]) -> None:
     heading = heading / np.linalg.norm(heading)
-    n = int(rng.uniform(7, 13))
     turn = rng.normal(0, 0.06, 3)
     p = [start]
-    for _ in range(n):
+    for _ in range(int(rng.uniform(6, 12))):
         heading = heading + turn + rng.normal(0, 0.07, 3)
-        heading = heading / np.linalg.norm(heading)
-        p.append(p[-1] + (1.4 + 0.5 * radius) * heading)
-    end = radius * 0.78
-    out.append(Tube("lung", np.asarray(p), np.linspace(radius, end, n + 1)))
-    if depth < 4 and end > 0.45:
-        for share in (0.85, float(rng.uniform(0.5, 0.8))):
-            way = heading + rng.normal(0, 0.5, 3)
-            _sprout(rng, p[-1], way, end * share, depth + 1, out)
+        for attempt in range(6):
+            way = heading + rng.normal(0, 0.3 * attempt, 3)
+            way = way / np.linalg.norm(way)
+            after = p[-1] + (1.5 + 0.6 * radius) * way
+            if where.holds(after):
+                break
+        else:
+            break
+        heading = way
+        p.append(after)
+    end = radius * 0.8
+    if len(p) < 3:
+        return
+    out.append(Tube("lung", np.asarray(p), np.linspace(radius, end, len(p))))
+    if end > 0.5:
+        for share in (0.88, float(rng.uniform(0.5, 0.8))):
+            if end * share > 0.4:
+                _sprout(rng, where, p[-1], heading + rng.normal(0, 0.45, 3), end * share, out)
+
+
+def draw_calcifications(
+    rng: np.random.Generator, grid: Grid, organs: dict[str, FloatArray], drafts: list[Draft], age: int
+) -> tuple[Tube, ...]:
+    """Calcium that is not coronary: in the wall of the aorta and in the mitral annulus, at least 8 mm off every coronary artery."""
+    out: list[Tube] = []
+    points = grid.points().astype(np.float64)
+    coronary = cKDTree(np.concatenate([d.points for d in drafts]))
+    chance = np.clip((age - 45) / 50.0, 0.05, 0.8)
+    places = (np.abs(organs["ao"] - 0.6) < 0.8, np.maximum(np.abs(organs["lv"]), np.abs(organs["la"])) < 2.0)
+    for mask, most, likely in zip(places, (10, 5), (chance, 0.4 * chance), strict=True):
+        candidates = points[mask.ravel()]
+        if rng.random() > likely or len(candidates) == 0:
+            continue
+        for p in candidates[rng.integers(0, len(candidates), int(rng.integers(1, most)))]:
+            if coronary.query(p)[0] < 8.0:
+                continue
+            radius = float(rng.uniform(0.5, 1.3))
+            q = p + rng.normal(0, 1.2, 3)
+            out.append(Tube("calcification", np.stack([p, q]), np.array([radius, radius * float(rng.uniform(0.6, 1.0))])))
+    return tuple(out)
+
+
+def papillary_muscles(rng: np.random.Generator, surface: Surface) -> FloatArray:
+    """Two papillary muscles as capsules (rows: start, end, two radii) that stand on the inner wall of the left ventricle."""
+    frame = surface.left_frame
+    rows = []
+    for angle in (float(rng.normal(0.75, 0.2)), float(rng.normal(-1.1, 0.2))):
+        way = frame.direction(angle)
+        ends = []
+        for height, inset in ((0.72, 0.0), (0.38, float(rng.uniform(6.0, 9.0)))):
+            root = frame.base + height * frame.length * frame.axis
+            t = np.arange(0.0, 45.0, 0.5)
+            inside = surface.sample(surface.organs["lv"], root + t[:, None] * way) < 0.0
+            edge = float(t[np.flatnonzero(inside)[-1]]) if inside.any() else 10.0
+            ends.append(root + max(edge - inset, 4.0) * way)
+        rows.append([*ends[0], *ends[1], float(rng.uniform(3.5, 5.0)), float(rng.uniform(2.2, 3.4))])
+    return np.asarray(rows, np.float32)

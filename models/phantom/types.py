@@ -80,7 +80,7 @@ class Lesion:
 
 @dataclass(frozen=True)
 class Tube:
-    """A vessel that is no coronary artery: a cardiac vein (`vein`) or a pulmonary vessel (`lung`)."""
+    """What is no coronary artery: a cardiac vein (`vein`), a pulmonary vessel (`lung`), calcium elsewhere (`calcification`)."""
 
     kind: str
     points_mm: FloatArray

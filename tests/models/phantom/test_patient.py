@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from models.phantom import Patient, draw_patient, truth
 
-SEEDS = (3, 5, 11, 17, 101, 1002)
+SEEDS = (3, 5, 17, 1002)
 BLOOD = ("lv", "la", "ra", "rv", "pa", "ao")
 SEGMENTS = {
     "pRCA", "mRCA", "dRCA", "R-PDA", "LM", "pLAD", "mLAD", "dLAD", "D1", "D2", "pLCx", "OM1", "LCx", "OM2", "L-PDA", "R-PLB", "RI",
