@@ -257,7 +257,7 @@ def _contrast_agent(dataset: Dataset) -> str:
 
 
 def _text(value: Any) -> str:
-    """Text without padding, and without the escape sequences that pydicom leaves in GB 2312 names (PS3.5 section 6.1.2.5, ISO 2022 IR 58)."""
+    """Text without padding and the escape sequences that pydicom leaves in GB 2312 names (PS3.5 section 6.1.2.5, ISO 2022 IR 58)."""
     return "" if value is None else _ESCAPE.sub("", str(value)).strip(" \0")
 
 

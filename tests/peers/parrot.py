@@ -124,11 +124,11 @@ class Parrot:
             raise AssertionError(f"no A-ASSOCIATE-AC but PDU type {kind}")
         return self
 
-    def store(self, dataset: bytes, **command: object) -> tuple[int, str]:
+    def store(self, dataset: bytes, *, context: int = 1, **command: object) -> tuple[int, str]:
         """A whole C-STORE; the status and comment that came back."""
-        self.say(p_data(store_command(**command), command=True, last=True))  # type: ignore[arg-type]
+        self.say(p_data(store_command(**command), command=True, last=True, context=context))  # type: ignore[arg-type]
         for at in range(0, len(dataset), 16000):
-            self.say(p_data(dataset[at : at + 16000], command=False, last=at + 16000 >= len(dataset)))
+            self.say(p_data(dataset[at : at + 16000], command=False, last=at + 16000 >= len(dataset), context=context))
         return self.status()
 
     def seconds_until_closed(self) -> float:

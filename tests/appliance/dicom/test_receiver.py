@@ -8,12 +8,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import zipfile
 from pathlib import Path
 
 import pydicom
 import pytest
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless
 
+from appliance.archive.clock import SystemClock
+from appliance.archive.database import Database
+from appliance.archive.instances import Spool
 from appliance.dicom.receiver import run_receiver
 from appliance.settings import ReceiverSettings
 from tests.appliance.dicom.conftest import Door, StartDoor
@@ -23,6 +28,7 @@ from tests.peers.parrot import (
     ABORT,
     ASSOCIATE_AC,
     ASSOCIATE_RJ,
+    CT_IMAGE,
     EXPLICIT,
     IMPLICIT,
     VERIFICATION,
@@ -208,6 +214,59 @@ def test_same_uid_with_other_content_is_refused_and_the_first_stays(door: Door) 
     assert pydicom.dcmread(door.spool.path(uid)).KVP == 120
 
 
+# -- real series
+
+
+def unpack(name: str, folder: Path) -> list[Path]:
+    with zipfile.ZipFile(Path(__file__).parents[2] / "data" / f"{name}.zip") as archive:
+        archive.extractall(folder)
+    return sorted(path for path in folder.iterdir() if path.name != "LICENSE")
+
+
+@pytest.mark.parametrize("name", ["chest-ct-no-contrast", "tilt-and-gaps", "legacy-enhanced"])
+def test_real_series_pushed_by_storescu_are_kept_as_they_are(door: Door, tmp_path: Path, name: str) -> None:
+    files = unpack(name, tmp_path)
+    result = dcmtk.storescu(door.port, files, "-xf", str(storescu_profile(tmp_path, files)), "All")
+    assert result.returncode == 0, result.stderr
+    assert len(door.instances()) == len(files)
+    for path in files:
+        original = pydicom.dcmread(path)
+        kept = pydicom.dcmread(door.spool.path(original.SOPInstanceUID))
+        assert kept == original
+        assert kept.file_meta.TransferSyntaxUID == original.file_meta.TransferSyntaxUID
+
+
+def storescu_profile(folder: Path, files: list[Path]) -> Path:
+    """A storescu profile that proposes each kind of the files in the transfer syntax of the files only."""
+    kinds = {
+        (str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)) for meta in (pydicom.dcmread(path).file_meta for path in files)
+    }
+    lines = ["[[TransferSyntaxes]]"]
+    lines += [f"[S{number}]\nTransferSyntax1 = {syntax}" for number, (_, syntax) in enumerate(sorted(kinds))]
+    lines += ["[[PresentationContexts]]", "[C]"]
+    lines += [f"PresentationContext{number + 1} = {sop_class}\\S{number}" for number, (sop_class, _) in enumerate(sorted(kinds))]
+    lines += ["[[Profiles]]", "[All]", "PresentationContexts = C"]
+    profile = folder / "profile.cfg"
+    profile.write_text("\n".join(lines) + "\n")
+    return profile
+
+
+def test_images_with_empty_uids_are_refused_one_by_one_and_the_next_one_is_taken(door: Door, tmp_path: Path) -> None:
+    files = unpack("empty-uids", tmp_path)
+    with Parrot(door.port) as parrot:
+        parrot.associate(contexts=((1, CT_IMAGE, (JPEG2000Lossless,)), (3, CT_IMAGE, (EXPLICIT,))))
+        for number, path in enumerate(files):
+            data = path.read_bytes()
+            dataset = data[144 + int.from_bytes(data[140:144], "little") :]
+            for uid in ("", str(pydicom.dcmread(path, stop_before_pixels=True).file_meta.MediaStorageSOPInstanceUID)):
+                status, comment = parrot.store(dataset, sop_instance=uid, message_id=number + 1)
+                assert status == 0xA900
+                assert "UID" in comment
+        right, right_uid = one_image()
+        assert parrot.store(right, sop_instance=right_uid, context=3) == (0x0000, "")
+    assert [row["sop_instance_uid"] for row in door.instances()] == [right_uid]
+
+
 # -- bounds
 
 
@@ -369,6 +428,43 @@ def test_the_process_stops_cleanly_and_its_log_names_no_patient(tmp_path: Path) 
     assert "4 stored" in errors
     assert not re.search("Ceshi|测试|TEST-1", errors)
     assert "Traceback" not in errors
+
+
+def test_whatever_was_acknowledged_before_kill_9_is_there_after_it(tmp_path: Path) -> None:
+    """The sender counts its success answers; after the kill every one of those images is whole in the spool."""
+    files = write_series(tmp_path / "series", 300)
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path), str(port)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    acknowledged = []
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"ready")
+        with Parrot(port) as parrot:
+            parrot.associate()
+            for number, path in enumerate(files):
+                dataset = pydicom.dcmread(path)
+                if number == 40:
+                    threading.Timer(0.02, process.kill).start()
+                try:
+                    status, _ = parrot.store(encode(dataset), sop_instance=str(dataset.SOPInstanceUID), message_id=number + 1)
+                except (AssertionError, ConnectionError):
+                    break
+                assert status == 0x0000
+                acknowledged.append(dataset)
+    finally:
+        process.kill()
+        process.wait()
+    assert 40 <= len(acknowledged) < 300
+    database = Database(tmp_path / "c.db")
+    spool = Spool(database=database, root=tmp_path / "spool", clock=SystemClock(), minimum_free_bytes=0)
+    spool.recover()
+    for dataset in acknowledged:
+        assert pydicom.dcmread(spool.path(str(dataset.SOPInstanceUID))) == dataset
+    with database.reading() as connection:
+        rows = connection.execute("SELECT count(*) FROM instances").fetchone()[0]
+    assert rows >= len(acknowledged)
+    spool.close()
+    database.close()
 
 
 def test_a_port_in_use_is_reported_by_the_exit_status(door: Door) -> None:
