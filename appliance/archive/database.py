@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,7 +39,8 @@ class Database:
         self.path = path
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._open: list[sqlite3.Connection] = []
+        # weak, so that the connection of a thread goes with the thread
+        self._open: weakref.WeakSet[_Connection] = weakref.WeakSet()
         make_folder(path.parent)
         new = not path.exists()
         try:
@@ -62,8 +64,8 @@ class Database:
             ArchiveError: the disk is full (status 0xA700), the database stayed locked, or it is damaged.
         """
         connection = self._connection()
-        begin, commit, rollback = _NESTED if connection.in_transaction else _OUTER
         try:
+            begin, commit, rollback = _NESTED if connection.in_transaction else _OUTER
             connection.execute(begin)
             try:
                 yield connection
@@ -99,28 +101,34 @@ class Database:
     def close(self) -> None:
         """Close every connection; no thread may use the database any more."""
         with self._lock:
-            for connection in self._open:
+            for connection in list(self._open):
                 connection.close()
             self._open.clear()
 
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+    def _connection(self) -> _Connection:
+        connection: _Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = self._new_connection()
         return connection
 
-    def _new_connection(self) -> sqlite3.Connection:
+    def _new_connection(self) -> _Connection:
         try:
             # check_same_thread is off only so that close() may close them all; each is used by its own thread
-            connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(
+                self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, factory=_Connection
+            )
             connection.row_factory = sqlite3.Row
             for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "wal_autocheckpoint=1000"):
                 connection.execute(f"PRAGMA {pragma}")
         except sqlite3.DatabaseError as error:
             raise _unusable(error) from error
         with self._lock:
-            self._open.append(connection)
+            self._open.add(connection)
         return connection
+
+
+class _Connection(sqlite3.Connection):
+    """A connection that can be referred to weakly."""
 
 
 class Watcher:

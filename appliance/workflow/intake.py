@@ -26,7 +26,9 @@ log = logging.getLogger(__name__)
 
 BATCH = 200
 """Images sorted in one transaction."""
-TICK_S = 0.5
+TICK_S = 0.25
+SETTLED_S = 1.0
+"""After so much silence a series is examined, though it is not decided upon before the quiet time is over."""
 IDLE_S = 5.0
 
 UNREADABLE = Reason(code="WF-012", zh="序列的影像信息无法解析", en="the headers of the series cannot be understood")
@@ -150,9 +152,11 @@ class Intake:
     def _judge(self, study: StudyRecord) -> None:
         quiet = self._quiet(study.key)
         stalled = quiet >= self._settings.stalled_seconds
-        if quiet < self._settings.quiet_seconds or (self._archive.index.association_open(study.key) and not stalled):
+        if (self._archive.index.association_open(study.key) and not stalled) or quiet < min(SETTLED_S, self._settings.quiet_seconds):
             return
-        verdicts = self._examine_study(study)
+        verdicts = self._examine_study(study)  # while the silence lasts, so that it costs no time after it
+        if quiet < self._settings.quiet_seconds:
+            return
         chosen = choose(verdicts)
         if chosen is not None:
             self._finish(study, "completed", Facts(main_series=chosen.series_uid, header=chosen.header), slices=chosen.slices)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 import threading
 from pathlib import Path
@@ -140,3 +141,29 @@ def test_waiting_ends_with_a_change_or_an_order_to_stop(tmp_path: Path) -> None:
     assert watcher.wait(60.0, stopped=change)
     assert not watcher.wait(60.0, stopped=lambda _wait: True)
     assert not watcher.wait(0.0)
+
+
+def test_connections_go_with_their_threads_and_watchers(database: Database) -> None:
+    """Worker threads of the API come and go, and each long poll has a watcher: descriptors must not grow with the days."""
+
+    def look() -> None:
+        names(database)
+        database.watcher().close()
+
+    def descriptors_after(threads: int) -> int:
+        for _ in range(threads):
+            thread = threading.Thread(target=look)
+            thread.start()
+            thread.join()
+            gc.collect()
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    # SQLite keeps the descriptors of closed connections for the next ones as long as any connection is open
+    assert descriptors_after(12) <= descriptors_after(6) + 1
+    assert len(database._open) <= 1
+
+
+def test_after_closing_nothing_can_be_written(database: Database) -> None:
+    database.close()
+    with pytest.raises(ArchiveError, match="ARC-001"):
+        insert_and_fail(database, "late")

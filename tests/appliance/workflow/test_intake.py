@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from appliance.settings import DestinationSettings
 from appliance.workflow.intake import UNREADABLE, Verdict, choose
 from tests.appliance.archive.fakes import encode, make_dataset
-from tests.appliance.workflow.world import NO_CONTRAST, TOO_FEW, World
+from tests.appliance.workflow.world import NO_CONTRAST, TOO_FEW, World, examine
 
 PACS = DestinationSettings(name="PACS", host="127.0.0.1", port=104, ae_title="PACS", send=("source", "results"))
 
@@ -163,15 +163,37 @@ def test_an_image_that_comes_between_the_verdict_and_the_transition_begins_the_s
     world.push()
     intake.step()
     world.clock.pass_s(5)
+    asked = 0
 
     def late(series_uid: str, paths: list[Path]) -> Verdict:
+        nonlocal asked
+        asked += 1
         world.push(5)
         world.intake().step()  # the image is counted while the verdict is being made
         return Verdict(series_uid, reason=None, complete=True, slices=len(paths))
 
     intake._examine = late  # type: ignore[assignment]
     intake.step()
-    assert world.study().state == "receiving"
+    assert (asked, world.study().state) == (1, "receiving")
+
+
+def test_the_examination_does_not_wait_for_the_end_of_the_silence(world: World) -> None:
+    asked: list[str] = []
+
+    def note(series_uid: str, paths: list[Path]) -> Verdict:
+        asked.append(series_uid)
+        return examine(series_uid, paths)
+
+    intake = world.intake(examine=note)
+    world.push()
+    intake.step()
+    assert asked == []
+    world.clock.pass_s(1.0)
+    intake.step()
+    assert (asked, world.study().state) == (["1.2.3.1"], "receiving")
+    world.clock.pass_s(4.0)
+    intake.step()
+    assert (asked, world.study().state) == (["1.2.3.1"], "queued")
 
 
 def test_studies_are_kept_apart(world: World) -> None:
