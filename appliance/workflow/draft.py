@@ -129,6 +129,8 @@ def make_release(
     if not released.exists():
         draft = read_draft(folder)
         views = _current_views(draft, study, progress)
+        # people read local time, and DICOM times without an offset are local (PS3.5 6.2)
+        approval = msgspec.structs.replace(approval, at=approval.at.astimezone())
         institution = settings.policy.institution
         with whole_folder(released) as part:
             report = _write_report(part, draft.header, draft.findings, views, approval=approval, institution=institution)
@@ -143,6 +145,7 @@ def make_release(
                 approval=approval,
                 uids=_repeatable_uids(draft.header.study_uid, released.name),
                 now=approval.at,
+                institution=institution,
             )
             write_objects(objects, part / "objects")
             for printer in settings.printer:
@@ -156,7 +159,9 @@ def preview_release(draft: Draft, folder: Path, *, printer: PrinterSettings | No
     uids = _repeatable_uids(draft.header.study_uid, draft.folder.name)
     pdf = (draft.folder / "report.pdf").read_bytes()
     views = list(draft.key_views)
-    objects = make_objects(draft.header, draft.findings, draft.report, pdf, views, draft.source, approval=None, uids=uids, now=now)
+    objects = make_objects(
+        draft.header, draft.findings, draft.report, pdf, views, draft.source, approval=None, uids=uids, now=now, institution=institution
+    )
     write_objects(objects, folder / "objects")
     if printer is not None and draft.findings.status == "analysed":
         _write_pages(folder, draft, views, printer, approval=None, institution=institution)

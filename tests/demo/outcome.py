@@ -43,7 +43,7 @@ def check_pacs(pacs: Orthanc, detail: dict[str, Any], data: Path, key: str) -> s
     """
     objects = released(data, key, detail) / "objects"
     wanted = {str(pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID): path for path in sorted(objects.glob("*.dcm"))}
-    missing = set(wanted) - set(pacs.instances())
+    missing = set(wanted) - {tags["SOPInstanceUID"] for tags in pacs.instances()}
     if missing or not wanted:
         raise RuntimeError(f"{len(missing)} of {len(wanted)} objects are missing in the PACS")
     for path in wanted.values():

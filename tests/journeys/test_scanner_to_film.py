@@ -87,7 +87,7 @@ def test_a_study_survives_kills_is_corrected_approved_printed_and_stored(hospita
     assert {row["state"] for row in detail["deliveries"]} == {"done"}
 
     objects = [pydicom.dcmread(path) for path in sorted((released(hospital.box.data, key, detail) / "objects").glob("*.dcm"))]
-    assert {str(each.SOPInstanceUID) for each in objects} <= set(hospital.pacs.instances())
+    assert {str(each.SOPInstanceUID) for each in objects} <= {tags["SOPInstanceUID"] for tags in hospital.pacs.instances()}
     reports = [each for each in objects if each.Modality == "SR"]
     assert [(each.CompletionFlag, each.VerificationFlag) for each in reports] == [("COMPLETE", "VERIFIED")]
     assert len(hospital.printer.pages()) >= 2
