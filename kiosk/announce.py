@@ -2,7 +2,7 @@
 
     {"screen": "review", "study": "KEY" | null, "language": "zh", "online": true, "size": [w, h], "frame": n,
      "state": "draft", "revision": 1, "cad_rads": "CAD-RADS 3/P2", "undo_seconds": 6 | null,
-     "widgets": {"approve": [x, y, w, h], ...}, "disabled": [...], "texts": ["...", ...]}
+     "widgets": {"approve": [x, y, w, h], ...}, "disabled": [...], "texts": ["...", ...], "cut": [texts that do not fit]}
 
 Rectangles are window pixels from the top left, cut to what can be seen; only what can be tapped now is listed under ``widgets`` (nothing
 below an open pop-up). The file holds what is on the screen, patient names too: it is for tests and the demo, never for a hospital.
@@ -29,19 +29,21 @@ SMALLEST = 8
 
 
 class Announcer:
-    """Writes the file when its content has changed."""
+    """Writes the file when its content has changed and stood still for two frames, so that nobody taps where something is moving away."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._last: dict[str, Any] | None = None
+        self._before: dict[str, Any] | None = None
+        self._written: dict[str, Any] | None = None
         self._frame = 0
 
     def announce(self, screen: Screen, view: View, size: tuple[float, float]) -> None:
-        """Write what ``screen`` shows in a window of ``size`` pixels."""
+        """Once per frame: write what ``screen`` shows in a window of ``size`` pixels."""
         content = describe(screen, view, size)
-        if content == self._last:
+        before, self._before = self._before, content
+        if content != before or content == self._written:
             return
-        self._last = content
+        self._written = content
         self._frame += 1
         _write_whole(self._path, json.dumps({**content, "frame": self._frame}, ensure_ascii=False))
 
@@ -52,16 +54,19 @@ def describe(screen: Screen, view: View, size: tuple[float, float]) -> dict[str,
     widgets: dict[str, list[int]] = {}
     disabled: list[str] = []
     texts: list[str] = []
+    cut: list[str] = []
     top: Widget = screen.popup or screen
     for widget, seen in _seen(top, (0.0, 0.0, *size)):
         name = getattr(widget, "test_id", None)
-        if name is not None and widget.disabled:
+        if name is not None and not getattr(widget, "tappable", True):
             disabled.append(name)
         elif name is not None:
             left, bottom, right, up = seen
             widgets[name] = [round(left), round(size[1] - up), round(right - left), round(up - bottom)]
         if isinstance(widget, Text) and widget.words:
             texts.append(widget.words)
+            if widget.cut:
+                cut.append(widget.words)
     return {
         "screen": screen.name,
         "study": review.key if review else None,
@@ -76,6 +81,7 @@ def describe(screen: Screen, view: View, size: tuple[float, float]) -> dict[str,
         "widgets": widgets,
         "disabled": disabled,
         "texts": texts,
+        "cut": cut,
     }
 
 

@@ -78,6 +78,8 @@ class KioskApp(App):
     def _frame(self, _elapsed: float) -> None:
         self._controller.tick()
         self._draw(self._controller.view())
+        if self._announcer is not None and self._screen is not None and self._view is not None:
+            self._announcer.announce(self._screen, self._view, Window.size)
         self._watchdog.frame()
 
     def _act(self, action: actions.Action) -> None:
@@ -97,8 +99,6 @@ class KioskApp(App):
         if view != self._view:
             self._view = view
             self._screen.show(view)
-        if self._announcer is not None:
-            self._announcer.announce(self._screen, view, Window.size)
 
     def _touched(self, *_touch: object) -> bool:
         self._controller.touch()

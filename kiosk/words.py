@@ -118,6 +118,8 @@ DELIVERY_STATE = {
     "retrying": Words("将重试", "Will retry"),
 }
 ATTEMPTS = Words("第 {count} 次", "attempt {count}")
+HELD = Words("不会自动重试,请确认后重发", "Held: send again if it shall go")
+SEND_AGAIN = Words("立即重发", "Send again now")
 NEXT_ATTEMPT = Words("{seconds} 秒后重试", "again in {seconds} s")
 
 CONNECTING = Words("正在连接主机…", "Connecting to the appliance…")
@@ -159,6 +161,7 @@ STAGE = {
     "repair": Words("修补断点", "Bridging gaps"),
     "naming": Words("血管命名", "Naming vessels"),
     "name": Words("血管命名", "Naming vessels"),
+    "measure": Words("测量血管与斑块", "Measuring vessels and plaque"),
     "lumen": Words("测量管腔", "Measuring lumen"),
     "lesions": Words("检出病变", "Finding lesions"),
     "plaque": Words("分析斑块", "Analysing plaque"),

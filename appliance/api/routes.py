@@ -51,7 +51,7 @@ from appliance.errors import ApiError, CoronetError, WorkflowError
 MAXIMUM_BODY_BYTES = 16 * 1024
 BODY_TIMEOUT_S = 5.0
 CALL_TIMEOUT_S = 30.0
-POLL_SLICE_S = 1.0
+POLL_SLICE_S = 0.5
 """A long poll asks the workflow in slices, so that a client that left and a server that stops are noticed within one slice."""
 
 STATUS_OF_KIND = {"not_found": 404, "forbidden": 403, "unauthenticated": 401, "busy": 429, "conflict": 409, "gone": 410}
@@ -70,7 +70,9 @@ def make_app(workflow: WorkflowPort, *, info: ApplianceInfo | None = None, clock
         clock: monotonic seconds, for the long poll.
     """
     interface = _Interface(workflow=workflow, info=info or ApplianceInfo(), clock=clock)
-    return Starlette(routes=interface.routes(), exception_handlers=_exception_handlers())
+    app = Starlette(routes=interface.routes(), exception_handlers=_exception_handlers())
+    app.state.closing = False
+    return app
 
 
 class _Interface:
@@ -134,7 +136,7 @@ class _Interface:
             events = await self._call(poll, limiter=self._polls)
             if events is None:
                 raise ApiError("API-010", zh="事件已过期,请重新取快照", en="events were dropped, take a new snapshot", kind="gone")
-            if events or self._clock() >= end or await request.is_disconnected():
+            if events or self._clock() >= end or request.app.state.closing or await request.is_disconnected():
                 return _json(EventsReply(events=tuple(events)))
 
     async def study(self, request: HttpRequest) -> Response:

@@ -42,6 +42,7 @@ class ApiServer:
     """The listening socket and the thread that serves it; ``start`` and ``stop`` once each."""
 
     def __init__(self, *, app: Starlette, socket_path: Path) -> None:
+        self._app = app
         self._path = socket_path
         config = uvicorn.Config(
             app,
@@ -79,6 +80,7 @@ class ApiServer:
 
     def stop(self) -> None:
         """Stop serving, end open requests, remove the socket."""
+        self._app.state.closing = True  # long polls end within one slice
         self._server.should_exit = True
         if self._thread is not None:
             self._thread.join(STOP_TIMEOUT_S)

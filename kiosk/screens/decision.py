@@ -65,14 +65,15 @@ class ImpressionCard(Panel):
 class DeliveryCard(Panel):
     """Who approved, and where films and objects are on their way to."""
 
-    def __init__(self, *, scale: Scale) -> None:
+    def __init__(self, *, scale: Scale, act: Act) -> None:
         super().__init__(scale=scale, orientation="vertical", padding=(16, 12, 16, 14), gap=8, size_hint_y=None)
+        self._act = act
         self.bind(minimum_height=self.setter("height"))
         self._shown: tuple[object, ...] | None = None
 
     def show(self, view: ReviewView) -> None:
         """Draw approval and deliveries."""
-        content = (view.approved_title, view.approved_by, view.deliveries, view.no_deliveries)
+        content = (view.approved_title, view.approved_by, view.deliveries, view.no_deliveries, view.send_again)
         if content == self._shown:
             return
         self._shown = content
@@ -87,6 +88,18 @@ class DeliveryCard(Panel):
             self.add_widget(self._line(view.no_deliveries))
         for delivery in view.deliveries:
             self.add_widget(self._delivery(delivery))
+        if view.send_again:
+            self.add_widget(self._again(view.key, view.send_again))
+
+    def _again(self, key: str, text: str) -> TextTap:
+        return TextTap(
+            scale=self.scale,
+            test_id="send-again",
+            text=text,
+            on_tap=lambda: self._act(actions.RetryStudy(key)),
+            size_hint_y=None,
+            height=self.scale(theme.TOUCH),
+        )
 
     def _line(self, text: str) -> Text:
         return Text(scale=self.scale, text=text, type_size=theme.SMALL, colour=theme.MUTED, lines=None, size_hint_y=None)
@@ -94,16 +107,18 @@ class DeliveryCard(Panel):
     def _delivery(self, line: DeliveryLine) -> BoxLayout:
         scale = self.scale
         colour = DELIVERY_COLOUR[line.state]
-        row = BoxLayout(size_hint_y=None, height=scale(62), spacing=scale(12))
+        row = BoxLayout(size_hint_y=None, spacing=scale(12), padding=[0, scale(4)])
+        row.bind(minimum_height=row.setter("height"))
         row.add_widget(Icon(scale=scale, name=line.icon, size=28, colour=colour))
-        words = BoxLayout(orientation="vertical")
-        top = BoxLayout()
+        words = BoxLayout(orientation="vertical", size_hint_y=None)
+        words.bind(minimum_height=words.setter("height"))
+        top = BoxLayout(size_hint_y=None, height=scale(28))
         top.add_widget(Text(scale=scale, text=line.destination, type_size=theme.BODY - 1, bold=True))
         state = Text(scale=scale, text=line.state_text, type_size=theme.SMALL, bold=True, colour=colour, align="right", size_hint_x=None)
         state.width = state.natural_width() + scale(4)
         top.add_widget(state)
         words.add_widget(top)
-        words.add_widget(Text(scale=scale, text=line.detail, type_size=theme.TINY + 1, colour=theme.MUTED))
+        words.add_widget(self._line(line.detail))
         row.add_widget(words)
         return row
 
@@ -132,7 +147,7 @@ class ApproveCard(BoxLayout):
         """Draw the button."""
         self._means.words = box.means
         self._button.label.words = box.text
-        self._button.disabled = not box.enabled
+        self._button.tappable = box.enabled
         self._button.opacity = 1.0 if box.enabled else 0.45
 
 
@@ -143,7 +158,7 @@ class DecisionPanel(BoxLayout):
         super().__init__(orientation="vertical", spacing=scale(theme.GAP), size_hint_x=None, width=scale(324))
         self._impression = ImpressionCard(scale=scale, act=act)
         self._approve = ApproveCard(scale=scale, act=act)
-        self._deliveries = DeliveryCard(scale=scale)
+        self._deliveries = DeliveryCard(scale=scale, act=act)
         self.add_widget(self._impression)
 
     def show(self, view: ReviewView) -> None:
@@ -195,6 +210,6 @@ class UndoStrip(Panel):
         """Draw the time left."""
         self._text.words = bar.text
         self._undo.label.words = bar.undo
-        self._undo.disabled = not bar.enabled
+        self._undo.tappable = bar.enabled
         self._undo.opacity = 1.0 if bar.enabled else 0.45
         self._bar.value = bar.fraction

@@ -128,7 +128,16 @@ class Screen(FloatLayout):
         """Show one pop-up above everything."""
         self.close_popup()
         self.popup = popup
+        popup.size_hint_y = None
+        self.bind(height=self._place_popup)
+        self.notices.bind(height=self._place_popup)
+        self._place_popup()
         self.add_widget(popup)
+
+    def _place_popup(self, *_change: object) -> None:
+        """Below the notices, which stay to be read."""
+        if self.popup is not None:
+            self.popup.height = self.height - self.bar.height - self.notices.height
 
     def close_popup(self) -> None:
         """Take the pop-up away."""
@@ -167,7 +176,7 @@ class Shade(FloatLayout):
         self.add_widget(content)
 
     def on_touch_down(self, touch: Any) -> bool:
-        """Nothing below is touched."""
+        """Nothing below is touched, nor beside it."""
         if self._content.collide_point(*touch.pos):
             super().on_touch_down(touch)
         else:

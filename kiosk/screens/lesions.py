@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from kivy.uix.anchorlayout import AnchorLayout
 from kivy.uix.boxlayout import BoxLayout
 from kivy.uix.gridlayout import GridLayout
@@ -13,7 +15,7 @@ from kiosk.screens.theme import Scale
 from kiosk.screens.widgets import Gap, Panel, Scroll, Tap, Text
 from kiosk.views.review import LesionCard, ReviewView, VesselTab
 
-CARD_HEIGHT = 104
+CARD_HEIGHT = 100
 GRADE_WIDTH, GRADE_HEIGHT = 108, 76
 
 
@@ -21,7 +23,7 @@ class ResultCard(Panel):
     """The category, large, in the colour of its severity; the facts of the study beside it."""
 
     def __init__(self, *, scale: Scale) -> None:
-        super().__init__(scale=scale, orientation="horizontal", size_hint_y=None, height=scale(122), padding=14, gap=14)
+        super().__init__(scale=scale, orientation="horizontal", size_hint_y=None, height=scale(130), padding=12, gap=14)
         self._shown: tuple[str | None, str, tuple[str, ...]] | None = None
 
     def show(self, view: ReviewView) -> None:
@@ -37,10 +39,12 @@ class ResultCard(Panel):
         badge = Panel(scale=scale, fill=fill, padding=0, size_hint_x=None, width=scale(104))
         badge.add_widget(Text(scale=scale, text=view.category or "–", type_size=theme.HUGE, bold=True, colour=ink, align="center"))
         self.add_widget(badge)
-        words = BoxLayout(orientation="vertical", spacing=scale(2))
-        words.add_widget(Text(scale=scale, text=view.cad_rads, type_size=theme.BODY, bold=True, lines=2))
+        words = BoxLayout(orientation="vertical", spacing=scale(3), size_hint_y=None, pos_hint={"center_y": 0.5})
+        words.bind(minimum_height=words.setter("height"))
+        words.add_widget(Text(scale=scale, text=view.cad_rads, type_size=theme.BODY, bold=True, lines=None, size_hint_y=None))
         for line in (view.facts[:2], view.facts[2:]):
-            words.add_widget(Text(scale=scale, text="  ·  ".join(line), type_size=theme.SMALL - 0.5, colour=theme.MUTED))
+            text = " · ".join(line)
+            words.add_widget(Text(scale=scale, text=text, type_size=theme.TINY + 0.5, colour=theme.MUTED, lines=None, size_hint_y=None))
         self.add_widget(words)
 
 
@@ -112,15 +116,23 @@ class LesionWidget(Tap):
             size_hint_y=None,
             height=scale(CARD_HEIGHT),
         )
-        words = BoxLayout(orientation="vertical", spacing=scale(1))
-        words.add_widget(Text(scale=scale, text=card.place, type_size=theme.BODY, bold=True))
-        words.add_widget(Text(scale=scale, text=f"{card.segment} · {card.plaque}", type_size=theme.TINY + 1, colour=theme.MUTED))
-        note = " · ".join(part for part in (card.high_risk, card.corrected) if part)
-        if note:
-            colour = theme.BAD if card.high_risk else theme.ACCENT
-            words.add_widget(Text(scale=scale, text=note, type_size=theme.TINY + 0.5, colour=colour))
+        words = BoxLayout(orientation="vertical", spacing=scale(3), size_hint_y=None, pos_hint={"center_y": 0.5})
+        words.bind(minimum_height=words.setter("height"))
+        words.bind(height=self._grow)
+        words.add_widget(self._line(card.place, type_size=theme.BODY, bold=True))
+        words.add_widget(self._line(f"{card.segment} · {card.plaque}", colour=theme.MUTED))
+        if card.high_risk:
+            words.add_widget(self._line(card.high_risk, colour=theme.BAD))
+        if card.corrected:
+            words.add_widget(self._line(card.corrected, colour=theme.ACCENT))
         self.add_widget(words)
         self.add_widget(self._grade(act, card))
+
+    def _line(self, text: str, *, type_size: float = theme.TINY + 1, **more: Any) -> Text:
+        return Text(scale=self.scale, text=text, type_size=type_size, lines=None, size_hint_y=None, **more)
+
+    def _grow(self, _words: BoxLayout, height: float) -> None:
+        self.height = max(self.scale(CARD_HEIGHT), height + self.padding[1] + self.padding[3])
 
     def _grade(self, act: Act, card: LesionCard) -> AnchorLayout:
         scale = self.scale
@@ -133,12 +145,12 @@ class LesionWidget(Tap):
             fill=fill,
             pressed=(*fill[:3], 0.7),
             orientation="vertical",
-            padding=(4, 8, 4, 8),
+            padding=(4, 4, 4, 4),
             gap=0,
             size_hint=(None, None),
             size=(scale(GRADE_WIDTH), scale(GRADE_HEIGHT)),
         )
-        chip.disabled = not card.can_change
+        chip.tappable = card.can_change
         chip.add_widget(
             Text(
                 scale=scale,
@@ -147,6 +159,7 @@ class LesionWidget(Tap):
                 bold=True,
                 colour=ink,
                 align="center",
+                size_hint_y=1.5,
             )
         )
         chip.add_widget(Text(scale=scale, text=card.chip[1], type_size=theme.SMALL, bold=True, colour=ink, align="center"))

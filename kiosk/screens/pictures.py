@@ -50,8 +50,8 @@ class LargePicture(FloatLayout):
         self._count.words = view.picture_count
         self._note.words = picture.note if picture else view.loading or view.no_pictures
         for key in self._keys:
-            key.disabled = len(view.pictures) < 2
-            key.opacity = 0.0 if key.disabled else 1.0
+            key.tappable = len(view.pictures) >= 2
+            key.opacity = 1.0 if key.tappable else 0.0
 
     def on_touch_down(self, touch: Any) -> bool:
         """Remember where a swipe began."""

@@ -73,12 +73,12 @@ def _grade_key(choice: GradeChoice, *, scale: Scale, act: Act) -> Tap:
         on_tap=lambda: act(actions.ChooseGrade(choice.grade)),
         fill=theme.RAISED,
         border=fill if choice.chosen else theme.LINE,
-        padding=(16, 10, 16, 10),
-        gap=12,
+        padding=(14, 10, 10, 10),
+        gap=10,
     )
     dot = Panel(scale=scale, fill=fill, radius=5, padding=0, size_hint=(None, 0.8), width=scale(10), pos_hint={"center_y": 0.5})
     words = BoxLayout(orientation="vertical")
-    words.add_widget(Text(scale=scale, text=choice.text, type_size=theme.LARGE, bold=True))
+    words.add_widget(Text(scale=scale, text=choice.text, type_size=theme.LARGE - 1, bold=True))
     words.add_widget(Text(scale=scale, text=choice.band, type_size=theme.SMALL + 1, colour=theme.MUTED))
     key.add_widget(dot)
     key.add_widget(words)

@@ -59,7 +59,7 @@ class SignInScreen(Screen):
         self.bar.add_widget(self._site)
         self._language = self.bar_button("language", actions.SwitchLanguage(), text="", width=110)
         self.bar.add_widget(self._language)
-        self._heading = Text(scale=scale, type_size=theme.TITLE, bold=True, align="center", size_hint_y=None, height=scale(46))
+        self._heading = Text(scale=scale, type_size=theme.LARGE + 2, bold=True, align="center", size_hint_y=None, height=scale(46))
         self._prompt = Text(
             scale=scale, type_size=theme.BODY, colour=theme.MUTED, align="center", lines=2, size_hint_y=None, height=scale(52)
         )
@@ -77,7 +77,7 @@ class SignInScreen(Screen):
         self._prompt.color = theme.BAD if view.error else theme.MUTED
         self._dots.show(view.digits)
         self._enter.label.words = view.enter
-        self._enter.disabled = view.busy
+        self._enter.tappable = not view.busy
 
     def _middle(self) -> AnchorLayout:
         scale = self.scale

@@ -86,6 +86,8 @@ class Text(Label):
         )
         self._lines = lines
         self._whole = text
+        self._is_cut = False
+        self._needed_height = 0.0
         self._measure = TextMeasure(font_size=scale(type_size), bold=bold, font_name=self.font_name)
         self.line_height = 1.12
         self.bind(width=self._wrap, height=self._fit)
@@ -102,16 +104,22 @@ class Text(Label):
             self._whole = text
             self._wrap()
 
+    @property
+    def cut(self) -> bool:
+        """Whether some of the text cannot be seen."""
+        return self._is_cut or self._needed_height > self.height + 2
+
     def natural_width(self) -> int:
         """Width of the text on one line."""
         return int(max((self._measure.get_extents(line)[0] for line in self._whole.split("\n")), default=0)) + 4
 
     def _wrap(self, *_change: object) -> None:
         lines = break_lines(self._whole, width=max(self.width - 2, 1), measure=self._width_of, maximum_lines=self._lines)
+        self._is_cut = lines[-1].endswith("…") and not self._whole.endswith("…")
+        self._needed_height = self._measure.get_extents("国Ag")[1] * (1 + (len(lines) - 1) * self.line_height)
         self.text = "\n".join(lines)
         if self.size_hint_y is None and self._lines is None:
-            line = self._measure.get_extents("国Ag")[1] * self.line_height
-            self.height = int(line * len(lines) + 0.5)
+            self.height = int(self._needed_height + 0.5)
         self._fit()
 
     def _fit(self, *_change: object) -> None:
@@ -122,7 +130,10 @@ class Text(Label):
 
 
 class Tap(ButtonBehavior, Panel):
-    """A panel to tap. ``test_id`` names it for the person who tests; ``on_tap`` is called once per tap."""
+    """A panel to tap. ``test_id`` names it for the person who tests; ``on_tap`` is called once per tap.
+
+    One that is not ``tappable`` lets touches through to what it holds (Kivy's ``disabled`` would disable that too).
+    """
 
     def __init__(
         self,
@@ -136,13 +147,18 @@ class Tap(ButtonBehavior, Panel):
     ) -> None:
         super().__init__(scale=scale, fill=fill, **more)
         self.test_id = test_id
+        self.tappable = True
         self._on_tap = on_tap
         self._rest, self._pressed = fill, pressed
         self.bind(state=self._show_press)
 
+    def on_touch_down(self, touch: Any) -> bool:
+        """A finger came down."""
+        return bool(super().on_touch_down(touch) if self.tappable else Panel.on_touch_down(self, touch))
+
     def on_release(self) -> None:
         """The finger went up where it went down."""
-        if not self.disabled and self.collide_point(*self.last_touch.pos):
+        if self.tappable and self.collide_point(*self.last_touch.pos):
             self._on_tap()
 
     def rest(self, fill: Colour, pressed: Colour | None = None, border: Colour | None = None) -> None:

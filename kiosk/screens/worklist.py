@@ -14,7 +14,7 @@ from kiosk.screens.theme import Scale
 from kiosk.screens.widgets import Bar, Chip, Gap, Lamp, Scroll, Tap, Text, TextTap
 from kiosk.views.worklist import HealthItem, RowView, TabView, WorklistView
 
-ROW_HEIGHT = 84
+ROW_HEIGHT, TALL_ROW_HEIGHT = 84, 112
 FILL = {"x": 0, "y": 0}
 RESULT_WIDTH, RECEIVED_WIDTH, STATE_WIDTH, END_WIDTH = 150, 170, 390, 120
 
@@ -43,7 +43,8 @@ class StudyRowWidget(Tap):
         if view == self._view:
             return
         old, self._view = self._view, view
-        self.disabled = not view.can_open
+        self.tappable = view.can_open
+        self.height = self.scale(TALL_ROW_HEIGHT if view.tone in ("caution", "trouble") else ROW_HEIGHT)
         self.clear_widgets()
         if old is None or (old.urgent, old.can_open) != (view.urgent, view.can_open):
             self.rest(theme.PANEL, theme.RAISED, border=theme.BAD if view.urgent else theme.CLEAR)
@@ -86,7 +87,17 @@ class StudyRowWidget(Tap):
         box = BoxLayout(orientation="vertical", size_hint_x=None, width=scale(STATE_WIDTH), padding=[0, 0, scale(16), 0])
         box.add_widget(Text(scale=scale, text=view.state, type_size=theme.BODY, bold=True, colour=theme.TONE_COLOUR[view.tone]))
         if view.detail:
-            box.add_widget(Text(scale=scale, text=view.detail, type_size=theme.SMALL, colour=theme.MUTED))
+            lines = 1 if view.progress is not None else 2
+            box.add_widget(
+                Text(
+                    scale=scale,
+                    text=view.detail,
+                    type_size=theme.SMALL - 0.5,
+                    colour=theme.MUTED,
+                    lines=lines,
+                    size_hint_y=0.85 * lines,
+                )
+            )
         if view.progress is not None:
             bar = Bar(scale=scale)
             bar.value = view.progress
@@ -105,7 +116,7 @@ class StudyRowWidget(Tap):
                 size_hint=(None, None),
                 size=(scale(108), scale(theme.TOUCH)),
             )
-            retry.disabled = view.retrying
+            retry.tappable = not view.retrying
             box.add_widget(retry)
         elif view.can_open:
             box.add_widget(Icon(scale=scale, name="next", size=26, colour=theme.MUTED))

@@ -153,6 +153,7 @@ class ReviewView:
     deliveries_title: str
     deliveries: tuple[DeliveryLine, ...]
     no_deliveries: str
+    send_again: str
     popup: GradePopup | ReportPopup | None
     revision: int | None
 
@@ -201,6 +202,7 @@ def make_review_view(state: KioskState, review: Review, *, now: float, wall: flo
         deliveries_title=frame.say(words.DELIVERIES),
         deliveries=tuple(_delivery(each, wall=wall, language=language) for each in detail.deliveries) if detail else (),
         no_deliveries=frame.say(words.NO_DELIVERIES),
+        send_again=_send_again(detail, state, language=language),
         popup=_popup(state, review),
         revision=detail.row.revision if detail else None,
     )
@@ -390,7 +392,9 @@ def _approved_by(detail: StudyDetail | None, *, wall: float, language: Language)
 def _delivery(row: DeliveryRow, *, wall: float, language: Language) -> DeliveryLine:
     details = []
     if row.state == "retrying":
-        if row.next_attempt_at is not None:
+        if row.next_attempt_at is None:
+            details.append(words.HELD.say(language))
+        else:
             details.append(words.NEXT_ATTEMPT.say(language, seconds=max(math.ceil(row.next_attempt_at - wall), 0)))
         if row.last_error is not None:
             details.append(row.last_error.zh if language == "zh" else row.last_error.en)
@@ -404,6 +408,13 @@ def _delivery(row: DeliveryRow, *, wall: float, language: Language) -> DeliveryL
         state_text=words.DELIVERY_STATE[row.state].say(language),
         detail=" · ".join(details) or row.description,
     )
+
+
+def _send_again(detail: StudyDetail | None, state: KioskState, *, language: Language) -> str:
+    """The button's text while something waits for its next attempt or for a person; empty without."""
+    if detail is None or not state.online or detail.row.key in state.retrying:
+        return ""
+    return words.SEND_AGAIN.say(language) if any(row.state == "retrying" for row in detail.deliveries) else ""
 
 
 def _popup(state: KioskState, review: Review) -> GradePopup | ReportPopup | None:

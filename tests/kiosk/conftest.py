@@ -7,12 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from appliance.api import routes
 from appliance.api.messages import ApplianceInfo
 from appliance.api.server import ApiServer, make_app, serve
 from kiosk.client import Client
 from kiosk.controller import Controller
 from tests.appliance.api.memory_workflow import MemoryWorkflow
 from tests.kiosk.flow import Journey, ManualClock
+
+
+@pytest.fixture(autouse=True)
+def _quick_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that stops notices it within one slice of a long poll: short slices, so that tests end quickly."""
+    monkeypatch.setattr(routes, "POLL_SLICE_S", 0.1)
 
 
 @pytest.fixture

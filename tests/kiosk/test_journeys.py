@@ -80,7 +80,12 @@ def test_refused_delivery_names_the_reason(journey: Journey, workflow: MemoryWor
     journey.run(Step(workflow.tick, on_review("delivering")))
     refused = Reason(code="DCM-009", zh="PACS 拒绝连接", en="the PACS refused the association")
     workflow.deliver("s-draft", refused=refused)
-    journey.wait(lambda view: isinstance(view, ReviewView) and any("PACS 拒绝连接" in line.detail for line in view.deliveries))
+    journey.run(
+        Step([], lambda view: isinstance(view, ReviewView) and any("PACS 拒绝连接" in line.detail for line in view.deliveries)),
+        Step([], lambda view: isinstance(view, ReviewView) and view.send_again == "立即重发"),
+        Step(actions.RetryStudy("s-draft"), lambda view: isinstance(view, ReviewView) and view.deliveries[1].state == "pending"),
+    )
+    assert [kind for kind, _, _ in workflow.commands_done] == ["approve", "retry"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A workflow in memory with the whole interface that the API asks for: sessions, revisions, commands done once, undo window, numbered events.
+"""A workflow in memory with the whole interface that the API asks for: sessions, revisions, commands done once, undo window, events.
 
 It keeps its promises with real locks and waits, so the API and the kiosk are tested over a real socket against real behaviour. Run as a
 module it serves the sample studies, for looking at the kiosk by hand: ``python -m tests.appliance.api.memory_workflow SOCKET``.
@@ -167,6 +167,9 @@ class MemoryWorkflow:
             detail = self._detail(study)
             if command in self._done:
                 return detail
+            if any(each.state == "retrying" for each in detail.deliveries):
+                rows = tuple(msgspec.structs.replace(each, state="pending", next_attempt_at=None) for each in detail.deliveries)
+                return self._commit("retry", command, detail, {}, deliveries=rows)
             self._expect(detail, state="failed")
             return self._commit("retry", command, detail, {"state": "queued", "reason": None})
 
