@@ -23,6 +23,7 @@ from tests.demo.outcome import check_pacs, check_printer, collect, compare_with_
 from tests.demo.screen import Kiosk, kiosk
 from tests.peers.dcmtk import dcmprscp
 from tests.peers.orthanc import orthanc
+from tests.peers.waiting import wait_until
 
 SEED = 11
 
@@ -85,7 +86,7 @@ def run(options: argparse.Namespace, folder: Path) -> None:
         story("approved with one tap; the undo window is open")
         client.wait_for({"delivered"}, timeout_s=180)
         times["approval_to_film_and_pacs"] = time.monotonic() - approved
-        screen.wait_for("back")
+        wait_until(lambda: screen.shown().get("state") == "delivered", what="the kiosk showing the delivery")
         screen.screenshot(out / "screen-5-delivered.png")
         detail = client.study(key)
         story(check_printer(printer, detail, out))
