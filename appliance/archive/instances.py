@@ -24,6 +24,7 @@ from pydicom.errors import InvalidDicomError
 from appliance.archive.clock import Clock
 from appliance.archive.database import Database
 from appliance.archive.files import PART, disk_full_error, is_full, make_folder, sync_folder, write_durably
+from appliance.archive.sameness import same_instance
 from appliance.errors import ArchiveError
 
 Part10 = bytes | bytearray | memoryview
@@ -132,7 +133,7 @@ class Spool:
             association: number from `association_opened`.
 
         Returns:
-            ``"duplicate"`` if the same data set (byte for byte, whatever the file meta information says) is kept already.
+            ``"duplicate"`` if the same data set is kept already, whatever its encoding and file meta information.
 
         Raises:
             ArchiveError: with ``details["status"]`` 0x0117 (the UID is none), 0xC111 (the UID is taken by another data set; the first
@@ -143,15 +144,16 @@ class Spool:
         content = content_digest(part10)
         with self._locks[int(instance_name(sop_instance_uid)[:2], 16)]:
             kept = self._kept(sop_instance_uid)
-            if kept is not None and kept["content_sha256"] != content:
+            path = self.path(sop_instance_uid)
+            if kept is not None and path.exists():
+                if kept["content_sha256"] == content or same_instance(path, part10):
+                    return "duplicate"
                 raise ArchiveError(
                     "ARC-022",
                     zh="已存有相同 UID 而内容不同的影像,保留先到者",
                     en="an instance with this UID and other content is kept already; the first one stays",
                     status=STATUS_CONFLICT,
                 )
-            if kept is not None and self.path(sop_instance_uid).exists():
-                return "duplicate"
             if self.free_bytes() < self._minimum_free_bytes:
                 raise disk_full_error()
             row = _Row(
@@ -222,7 +224,8 @@ class Spool:
             connection.execute(
                 "INSERT INTO instances (sop_instance_uid, sop_class_uid, transfer_syntax_uid, sha256, content_sha256, bytes, association,"
                 " received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (sop_instance_uid) DO UPDATE SET sha256 = excluded.sha256, bytes = excluded.bytes",
+                " ON CONFLICT (sop_instance_uid) DO UPDATE SET sha256 = excluded.sha256, content_sha256 = excluded.content_sha256,"
+                " bytes = excluded.bytes",
                 (
                     row.sop_instance_uid, row.sop_class_uid, row.transfer_syntax_uid, row.sha256, row.content, row.bytes, row.association,
                     self._clock.wall(),

@@ -12,7 +12,7 @@ from appliance.archive.clock import Clock
 log = logging.getLogger(__name__)
 
 FIRST_WAIT_S = 0.5
-LONGEST_WAIT_S = 30.0
+LONGEST_WAIT_S = 60.0
 PROVEN_S = 60.0
 """A child that ran this long starts with the shortest wait again."""
 STOP_S = 15.0

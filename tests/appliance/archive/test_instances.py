@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 import signal
 import sqlite3
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from appliance.archive.archive import Archive
 from appliance.archive.instances import Spool, instance_name
@@ -328,3 +331,62 @@ def test_kill_9_at_every_step_loses_nothing_that_was_acknowledged(tmp_path: Path
     assert set(rows(archive)) == set(INSTANCES)
     spool.close()
     archive.close()
+
+
+# -- the same instance in another encoding
+
+
+def encoded(syntax: str, *, undefined_lengths: bool = False, **changes: object) -> bytes:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = "C1", "99X", "心脏"
+    item.is_undefined_length_sequence_item = undefined_lengths
+    dataset = make_dataset(**{"Rows": 2, "Columns": 2, "SliceThickness": "0.5", "PixelData": bytes(range(8)), **changes})  # type: ignore[arg-type]
+    dataset.BitsAllocated = 16
+    dataset.AnatomicRegionSequence = [item]
+    dataset["AnatomicRegionSequence"].is_undefined_length = undefined_lengths
+    dataset.private_block(0x0009, "COMPANY", create=True).add_new(1, "FD", 1.5)
+    dataset["PixelData"].VR = "OW"
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
+    meta.TransferSyntaxUID = syntax
+    dataset.file_meta = meta
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        encoded(ImplicitVRLittleEndian),
+        encoded(ExplicitVRLittleEndian, undefined_lengths=True),
+        encoded(DeflatedExplicitVRLittleEndian),
+    ],
+    ids=["implicit", "undefined-lengths", "deflated"],
+)
+def test_the_same_values_in_another_encoding_are_a_duplicate(archive: Archive, spool: Spool, again: bytes) -> None:
+    first = encoded(ExplicitVRLittleEndian)
+    assert again != first
+    put(spool, first, "1.2.3.1.1")
+    assert put(spool, again, "1.2.3.1.1") == "duplicate"
+    assert spool.path("1.2.3.1.1").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        encoded(ExplicitVRLittleEndian, PixelData=bytes(8)),
+        encoded(ExplicitVRLittleEndian, PatientID="P-78"),
+        encoded(ImplicitVRLittleEndian, SliceThickness="0.6"),
+        encoded(ExplicitVRLittleEndian)[:-3],
+        encoded(ExplicitVRLittleEndian)[:400] + b"\x08\x00\x40\x11SQ\x00\x00\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff" * 50_000,
+        b"",
+    ],
+    ids=["pixels", "patient", "thickness", "truncated", "bomb", "empty"],
+)
+def test_other_values_truncated_or_hostile_data_are_refused(archive: Archive, spool: Spool, other: bytes) -> None:
+    first = encoded(ExplicitVRLittleEndian)
+    put(spool, first, "1.2.3.1.1")
+    with pytest.raises(ArchiveError, match="ARC-022"):
+        put(spool, other, "1.2.3.1.1")
+    assert spool.path("1.2.3.1.1").read_bytes() == first
