@@ -55,7 +55,7 @@ def make_film_pages(
     _check(page_pixels, orientation, key_views)
     contents = [
         content
-        for content in (_rendering_page(key_views), _curved_page(key_views), _lesion_page(findings, key_views))
+        for content in (_rendering_page(key_views), _curved_page(findings, key_views), _lesion_page(findings, key_views))
         if content is not None
     ]
     marks = notices(approval=approval, validated_on_patients=findings.validated_on_patients)
@@ -97,9 +97,9 @@ def _rendering_page(key_views: Sequence[KeyView]) -> Content | None:
     return (lambda sheet, area: _grid(sheet, area, views)) if views else None
 
 
-def _curved_page(key_views: Sequence[KeyView]) -> Content | None:
+def _curved_page(findings: Findings, key_views: Sequence[KeyView]) -> Content | None:
     """A column for each vessel, a row for each angle."""
-    views = _of_kind(key_views, "cpr")
+    views = _worth_film(findings, _of_kind(key_views, "cpr"))
     angles = sorted({view.angle_degrees or 0.0 for view in views})
     vessels = list(dict.fromkeys(_vessel_key(view) for view in views))[:MAX_CURVED_COLUMNS]
     placed = {(view.angle_degrees or 0.0, _vessel_key(view)): view for view in views}
@@ -107,20 +107,27 @@ def _curved_page(key_views: Sequence[KeyView]) -> Content | None:
     return (lambda sheet, area: _grid(sheet, area, shown, columns=len(vessels))) if views else None
 
 
+def _worth_film(findings: Findings, views: Sequence[KeyView]) -> list[KeyView]:
+    """Main vessels always; side branches only where one of them is narrowed, so that pictures stay large."""
+    narrowed = {lesion.segment.lower() for lesion in findings.lesions if GRADES.index(lesion.grade) >= GRADES.index("mild")}
+    narrowed |= {f"{lesion.vessel.lower()}-branch" for lesion in findings.lesions if lesion.segment == "other" and "other" in narrowed}
+    return [view for view in views if _vessel_key(view) in ("lad", "lcx", "rca") or _vessel_key(view) in narrowed]
+
+
 def _vessel_key(view: KeyView) -> str:
     """What an id says between its kind and its angle."""
     return view.id.split("-", 1)[-1].rsplit("-", 1)[0]
 
 
-def _grid(sheet: Sheet, area: Area, views: Sequence[KeyView | None], *, columns: int | None = None) -> None:
+def _grid(sheet: Sheet, area: Area, views: Sequence[KeyView | None], *, columns: int | None = None, from_top: bool = False) -> None:
     height, width = next(view.image.shape[:2] for view in views if view is not None)
-    for cell, view in zip(area.grid(len(views), width / height, gap=GAP, columns=columns), views, strict=True):
+    for cell, view in zip(area.grid(len(views), width / height, gap=GAP, columns=columns, from_top=from_top), views, strict=True):
         if view is not None:
             sheet.picture(cell, view)
 
 
 def _lesion_page(findings: Findings, key_views: Sequence[KeyView]) -> Content | None:
-    strips = _of_kind(key_views, "scpr")
+    strips = _worth_film(findings, _of_kind(key_views, "scpr"))
     blocks = _section_blocks(findings, _of_kind(key_views, "section"))
     mips = [view for view in _of_kind(key_views, "mip") if "-curved-" not in view.id]
     curved = [view for view in _of_kind(key_views, "mip") if "-curved-" in view.id][:3]
@@ -133,19 +140,29 @@ def _lesion_page(findings: Findings, key_views: Sequence[KeyView]) -> Content | 
             top = _strips(sheet, Area(area.left, top, area.width, area.height), strips) + 2 * GAP
         if blocks:
             top = _sections(sheet, Area(area.left, top, area.width, area.bottom - top), blocks) + 2 * GAP
-        rest = Area(area.left, top, area.width, area.bottom - top)
-        pictures, table = rest.columns(rest.width * 0.55, 0, gap=5.0)
-        if mips:
-            chosen = _chosen_mips(findings, mips)
-            _grid(sheet, pictures, chosen)
-        place = table if mips else rest
-        below = _summary(sheet, place, findings) + 3.0
-        if curved and place.bottom - below > 45.0:
-            height, width = curved[0].image.shape[:2]
-            tall = min(place.bottom - below, (place.width - GAP * (len(curved) - 1)) / len(curved) * height / width)
-            _grid(sheet, Area(place.left, place.bottom - tall, place.width, tall), curved, columns=len(curved))
+        _projections(sheet, Area(area.left, top, area.width, area.bottom - top), findings, mips, curved)
 
     return content
+
+
+def _projections(sheet: Sheet, area: Area, findings: Findings, mips: Sequence[KeyView], curved: Sequence[KeyView]) -> None:
+    """Projections and the summary: in two rows where there is height, else side by side."""
+    chosen = _chosen_mips(findings, mips)
+    table_height = 30.0 + 6.4 * min(max(len(findings.lesions), 1), MAX_TABLE_ROWS)
+    row_height = (area.width - GAP * (len(chosen) - 1)) / max(len(chosen), 1)
+    if chosen and area.height - row_height - 2 * GAP >= max(table_height, 60.0) and len(chosen) > 2:
+        upper, lower = area.rows(row_height, 0, gap=2 * GAP)
+        _grid(sheet, upper, chosen, columns=len(chosen), from_top=True)
+        wanted = sum(lower.height * view.image.shape[1] / view.image.shape[0] + GAP for view in curved)
+        pictures, table = lower.columns(min(wanted, 0.62 * lower.width), 0, gap=5.0)
+        if curved:
+            _grid(sheet, pictures, curved, columns=len(curved), from_top=True)
+        _summary(sheet, table if curved else lower, findings)
+        return
+    pictures, table = area.columns(area.width * 0.55, 0, gap=5.0)
+    if chosen:
+        _grid(sheet, pictures, chosen, from_top=True)
+    _summary(sheet, table if chosen else area, findings)
 
 
 def _strips(sheet: Sheet, area: Area, strips: Sequence[KeyView]) -> float:
@@ -207,8 +224,8 @@ def _chosen_mips(findings: Findings, mips: Sequence[KeyView]) -> list[KeyView]:
     return [*planes[:3], *axial[:1]] or list(mips[:4])
 
 
-def _summary(sheet: Sheet, area: Area, findings: Findings) -> float:
-    """The lesions as a table, then CAD-RADS, scores and dominance; returns the lower edge."""
+def _summary(sheet: Sheet, area: Area, findings: Findings) -> None:
+    """The lesions as a table, then CAD-RADS, scores and dominance."""
     row = 6.4
     size = 3.7
     sheet.fitted(Area(area.left, area.top, area.width, 8.0), "病变汇总 Lesions", size=4.6, weight="Bold")
@@ -234,10 +251,10 @@ def _summary(sheet: Sheet, area: Area, findings: Findings) -> float:
         top = _table_row(
             sheet, Area(area.left, top, area.width, row), ("* 医师修改 corrected by a physician",), (1.0,), size=3.3, shade=GREY
         )
-    return _conclusion(sheet, Area(area.left, top + 2.0, area.width, area.bottom - top - 2.0), findings)
+    _conclusion(sheet, Area(area.left, top + 2.0, area.width, area.bottom - top - 2.0), findings)
 
 
-def _conclusion(sheet: Sheet, area: Area, findings: Findings) -> float:
+def _conclusion(sheet: Sheet, area: Area, findings: Findings) -> None:
     lines = []
     if findings.dominance is not None:
         lines.append(" ".join(words.DOMINANCE[findings.dominance]))
@@ -251,8 +268,6 @@ def _conclusion(sheet: Sheet, area: Area, findings: Findings) -> float:
         top += 8.5
     if lines:
         sheet.fitted(Area(area.left, top, area.width, 6.0), "   ".join(lines), size=3.7, shade=GREY)
-        top += 6.0
-    return top
 
 
 def _table_row(sheet: Sheet, area: Area, cells: Sequence[str], shares: Sequence[float], *, size: float, shade: int = WHITE) -> float:

@@ -53,19 +53,22 @@ class Area(NamedTuple):
             left += taken + gap
         return out
 
-    def grid(self, count: int, aspect: float, *, gap: float, columns: int | None = None) -> list[Area]:
-        """``count`` equal cells, row by row, with as many columns as make pictures of ``aspect`` (width / height) largest."""
+    def grid(self, count: int, aspect: float, *, gap: float, columns: int | None = None, from_top: bool = False) -> list[Area]:
+        """``count`` equal cells of ``aspect`` (width / height), row by row, with as many columns as make them largest.
 
-        def picture_width(number: int) -> float:
+        The block of cells stands in the middle of the area, or at its top.
+        """
+
+        def fitting(number: int) -> float:
             rows = -(-count // number)
             return min((self.width - gap * (number - 1)) / number, (self.height - gap * (rows - 1)) / rows * aspect)
 
-        across = columns or max(range(1, count + 1), key=picture_width)
+        across = columns or max(range(1, count + 1), key=fitting)
         down = -(-count // across)
-        width, height = (self.width - gap * (across - 1)) / across, (self.height - gap * (down - 1)) / down
-        return [
-            Area(self.left + (k % across) * (width + gap), self.top + (k // across) * (height + gap), width, height) for k in range(count)
-        ]
+        width = (self.width - gap * (across - 1)) / across
+        height = fitting(across) / aspect
+        top = self.top if from_top else self.top + (self.height - down * height - gap * (down - 1)) / 2
+        return [Area(self.left + (k % across) * (width + gap), top + (k // across) * (height + gap), width, height) for k in range(count)]
 
 
 @lru_cache(maxsize=64)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from appliance.geometry import arc_length
+from appliance.geometry import arc_length, frames
 from appliance.imaging.paths import SegmentSpan, VesselPath
 from appliance.imaging.reformat import OUTSIDE_HU, curve, plane_of, section, slab_mip, straighten, to_grey
 from appliance.volume import Geometry, Volume
@@ -54,17 +54,18 @@ def test_straightened_shows_a_place_on_the_curve_at_its_distance_from_the_ostium
     assert made.place(position_mm) == pytest.approx((40, (position_mm + 5.0) / 0.2), abs=1.0)
 
 
-def test_straightened_keeps_distance_from_the_curve_and_the_angles_are_a_quarter_turn_apart() -> None:
+def test_straightened_keeps_distance_from_the_curve_and_its_angles_are_a_quarter_turn_apart() -> None:
     along = np.stack([np.zeros(241), np.zeros(241), np.linspace(30, -30, 241)], axis=1) + GRID.centre
     path = path_through(along)
-    # the marker is seen off the centreline by its part along each of the two cuts
-    offset = np.array([2.4, 1.8, 0.0])
-    volume = marked(along[120] + offset)
-    found = []
-    for angle in (0.0, 90.0):
-        made = straighten(volume, path, angle_degrees=angle, half_width_mm=8.0, spacing_mm=0.1, thickness_mm=0.0)
-        found.append((centre_of_mass(made.hu)[0] - 80) * 0.1)
-    assert np.hypot(*found) == pytest.approx(3.0, abs=0.1)
+    _, normal, binormal = frames(along)
+    for angle, side in ((0.0, normal), (90.0, binormal)):
+        volume = marked(along[120] + 3.0 * side[120])
+        made, other = (
+            straighten(volume, path, angle_degrees=turned, half_width_mm=8.0, spacing_mm=0.1, before_mm=5.0)
+            for turned in (angle, angle + 90)
+        )
+        assert centre_of_mass(made.hu) == pytest.approx((80 + 30, (30.0 + 5.0) / 0.1), abs=1.0)
+        assert other.hu.max() < made.hu.max() / 3
 
 
 @pytest.mark.parametrize("angle", [0.0, 90.0])
