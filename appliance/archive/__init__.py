@@ -2,4 +2,15 @@
 
 What is on the disk is a function of the database, checked at start; nothing is ever purged here. Times in the database are seconds
 since the epoch (UTC) and serve display and order only: every timer runs on a monotonic clock.
+
+    ARC-001  the database cannot be used                      ARC-030  a user without a name
+    ARC-002  the database is newer than this software         ARC-031  no such role
+    ARC-003  another process holds the lock                   ARC-032  a PIN has 4 to 12 digits
+    ARC-010  no such study                                    ARC-033  too many wrong PINs
+    ARC-011  the study exists already                         ARC-034  the PIN belongs to somebody else
+    ARC-012  the command key was used for another command     ARC-035  no such user
+    ARC-020  the disk is full (C-STORE status A700)           ARC-040  films may be out already: a person decides
+    ARC-021  no valid SOP Instance UID (0117)
+    ARC-022  the UID is taken by another data set (C111)
+    ARC-023  an image cannot be written (A700)
 """

@@ -1,1 +1,18 @@
-"""The study state table, intake, analyst process and delivery outbox."""
+"""The study state table, intake, analyst process, delivery outbox, and what people can ask of them.
+
+Operator codes:
+
+    WF-001  the state of the study does not allow this        WF-030  internal fault while sending
+    WF-002  images came since                                 WF-031  the settings no longer hold this destination
+    WF-003  the draft has changed since                       WF-032  a file that should be sent is missing
+    WF-004  images came during the work: result dropped       WF-033  the destination did not accept every file
+    WF-010  an image file cannot be read: put aside           WF-050  wrong PIN
+    WF-011  an image without study or series: put aside       WF-051  too many wrong PINs
+    WF-012  the headers of a series cannot be understood      WF-052  no such study
+    WF-013  the study holds nothing to analyse                WF-053  no such picture
+    WF-020  the analysis ended unexpectedly three times       WF-054  the role may not do this
+    WF-021  internal fault during the analysis                WF-055  no such lesion
+    WF-022  an approved study without a draft                 WF-056  no draft to correct
+    WF-057  the command key was used for another command
+    WF-058  images were put aside (warning)
+"""
