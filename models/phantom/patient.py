@@ -36,7 +36,7 @@ def draw_patient(seed: int) -> Patient:
     lesion_drafts = draw_lesions(rng, drafts, profiles)
     veins = draw_veins(rng, surface, drafts)
     _carve(organs, grid, drafts, profiles, veins)
-    lung = draw_lung_vessels(rng, grid, organs["lung"])
+    lung = draw_lung_vessels(rng, grid, organs["lung"], organs["pericardium"])
     extra = np.random.default_rng((seed, 3))
     papillary = capsule_field(surface.points, papillary_muscles(extra, surface), 30.0).reshape(grid.shape)
     organs["lv"] = np.maximum(organs["lv"], -papillary)
@@ -91,7 +91,7 @@ def _carve(organs: dict[str, FloatArray], grid: Grid, drafts: list[Draft], profi
     aorta = np.minimum(organs["ao"] - 1.6, organs["pa"] - 1.1)
     organs["wall"] = np.minimum(_yield_to(organs["wall"], epicardial, 0.5), aorta)
     organs["myocardium"] = _yield_to(organs["myocardium"], epicardial, 0.3)
-    organs["pericardium"] = np.minimum(organs["pericardium"], epicardial - 2.0)
+    organs["pericardium"] = np.where(epicardial < 3.9, np.minimum(organs["pericardium"], epicardial - 2.0), organs["pericardium"])
     line = np.abs(unit_slope(ndimage.gaussian_filter(organs["pericardium"], 0.7))) - 0.6
     organs["soft"] = np.maximum(np.minimum(organs["soft"], line), np.maximum(1.0 - organs["wall"], 0.8 - epicardial))
     organs["lung"] = np.maximum(organs["lung"], 1.0 - organs["pericardium"])

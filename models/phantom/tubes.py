@@ -77,29 +77,35 @@ def _veins(rng: np.random.Generator, surface: Surface, drafts: list[Draft]) -> l
 
 
 class _Lung:
-    """Where lung vessels may run: inside the lung, or near the hilum that they start from."""
+    """Where lung vessels may run: inside the lung, or near the hilum that they start from and outside the pericardium."""
 
-    def __init__(self, grid: Grid, lung: FloatArray, hilum: FloatArray) -> None:
-        self.grid, self.lung, self.hilum = grid, lung, hilum
+    def __init__(self, grid: Grid, lung: FloatArray, sac: FloatArray, hilum: FloatArray) -> None:
+        self.grid, self.lung, self.sac, self.hilum = grid, lung, sac, hilum
 
     def holds(self, p: FloatArray) -> bool:
         index = np.round((p - self.grid.origin) / self.grid.spacing).astype(int)
         if (index < 0).any() or (index[::-1] >= self.lung.shape).any():
             return False
-        near = float(((p - self.hilum) ** 2).sum()) < 26.0**2
-        return near or bool(self.lung[index[2], index[1], index[0]] < -1.5)
+        here = (index[2], index[1], index[0])
+        near = float(((p - self.hilum) ** 2).sum()) < 24.0**2 and float(self.sac[here]) > 3.0
+        return near or bool(self.lung[here] < -1.5)
 
 
-def draw_lung_vessels(rng: np.random.Generator, grid: Grid, lung: FloatArray) -> tuple[Tube, ...]:
-    """Vessels that branch from both hila into the lungs; `lung` is the lungs' signed distance (mm)."""
+def draw_lung_vessels(rng: np.random.Generator, grid: Grid, lung: FloatArray, sac: FloatArray) -> tuple[Tube, ...]:
+    """Vessels that branch from both hila into the lungs; `lung` and `sac` are signed distances (mm) of lungs and pericardium."""
     centre = np.asarray(grid.origin) + 0.5 * grid.spacing * (np.asarray(grid.shape[::-1]) - 1)
+    points = grid.points()
+    rim = points[((lung < -2.0) & (sac < 14.0)).ravel()] - centre
     out: list[Tube] = []
     for side in (-1.0, 1.0):
-        hilum = centre + np.array([-4.0 + side * 48.0, 38.0, 12.0])
-        where = _Lung(grid, lung, hilum)
-        for _ in range(22):
+        hilum = np.array([side * 48.0, 34.0, 12.0])
+        nearest = np.argsort(((rim - hilum) ** 2).sum(1) + 1e6 * (rim[:, 0] * side < 15.0))[:4000]
+        if len(nearest) == 0:
+            continue
+        where = _Lung(grid, lung, sac, centre + hilum)
+        for start in rim[rng.choice(nearest, 18)] + centre:
             heading = np.array([side * rng.uniform(0.1, 1.0), rng.uniform(-1.0, 0.7), rng.uniform(-1.0, 0.8)])
-            _sprout(rng, where, hilum + rng.normal(0, 7.0, 3), heading, float(rng.uniform(1.6, 3.6)), out)
+            _sprout(rng, where, start, heading, float(rng.uniform(1.5, 3.4)), out)
     return tuple(out)
 
 
@@ -107,7 +113,7 @@ def _sprout(rng: np.random.Generator, where: _Lung, start: FloatArray, heading: 
     heading = heading / np.linalg.norm(heading)
     turn = rng.normal(0, 0.06, 3)
     p = [start]
-    for _ in range(int(rng.uniform(6, 12))):
+    for _ in range(int(rng.uniform(7, 14))):
         heading = heading + turn + rng.normal(0, 0.07, 3)
         for attempt in range(6):
             way = heading + rng.normal(0, 0.3 * attempt, 3)
@@ -124,8 +130,8 @@ def _sprout(rng: np.random.Generator, where: _Lung, start: FloatArray, heading: 
         return
     out.append(Tube("lung", np.asarray(p), np.linspace(radius, end, len(p))))
     if end > 0.5:
-        for share in (0.88, float(rng.uniform(0.5, 0.8))):
-            if end * share > 0.4:
+        for share in (0.9, float(rng.uniform(0.3, 0.75))):
+            if end * share > 0.45:
                 _sprout(rng, where, p[-1], heading + rng.normal(0, 0.45, 3), end * share, out)
 
 
