@@ -73,6 +73,14 @@ class Reception:
         """True once the association's thread has come to its end, however it did."""
         return self.association.ident is not None and not self.association.is_alive()
 
+    def close(self) -> None:
+        """Leave nothing behind: memory, reader thread, socket."""
+        self.reader.close()
+        self.association.dul.kill_dul()
+        sock = self.association.dul.socket
+        if sock is not None and sock.socket is not None:
+            sock.socket.close()
+
 
 class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not an error
     """An instance is answered with a failure status; ``comment`` goes into (0000,0902)."""
@@ -217,7 +225,7 @@ class Receiver:
             ended = [key for key, reception in self._receptions.items() if reception.ended]
             receptions = [self._receptions.pop(key) for key in ended]
         for reception in receptions:
-            reception.reader.close()
+            reception.close()
             self._report(reception)
 
     def _report(self, reception: Reception) -> None:
@@ -257,18 +265,26 @@ class Receiver:
             reception.instances += 1
             reception.octets += size
         except Refusal as refusal:
-            reception.refused += 1
-            answer.Status = refusal.status
-            answer.ErrorComment = refusal.comment
-            log.warning(
-                "instance of %s refused with %04X: %s", reception.peer, refusal.status, refusal.comment, extra={"event": "receiver.refused"}
-            )
+            self._refuse(reception, answer, refusal)
+        except Exception as error:  # noqa: BLE001 - the door stays open whatever the store does
+            # A traceback could hold patient data, the name of the class cannot.
+            log.error("an instance could not be kept: %s", type(error).__name__)  # noqa: TRY400
+            self._refuse(reception, answer, Refusal(OUT_OF_RESOURCES, "internal error"))
         finally:
             message.DataSet = None
             reception.reader.message_done(size)
             with self._lock:
                 self._storing -= 1
         reception.association.dimse.send_msg(answer, context_id)
+
+    @staticmethod
+    def _refuse(reception: Reception, answer: Any, refusal: Refusal) -> None:
+        reception.refused += 1
+        answer.Status = refusal.status
+        answer.ErrorComment = refusal.comment
+        log.warning(
+            "instance of %s refused with %04X: %s", reception.peer, refusal.status, refusal.comment, extra={"event": "receiver.refused"}
+        )
 
     def _keep(self, reception: Reception, message: Any, class_of_context: str, transfer_syntax: str) -> None:
         """Check an instance and hand it to the store.
@@ -302,10 +318,6 @@ class Receiver:
             )
         except ArchiveError as error:
             raise Refusal(int(error.details.get("status", OUT_OF_RESOURCES)), error.code) from error
-        except Exception as error:
-            # The door stays open whatever the store does. A traceback could hold patient data, the name of the class cannot.
-            log.error("the store failed: %s", type(error).__name__)  # noqa: TRY400
-            raise Refusal(OUT_OF_RESOURCES, "the store failed") from error
 
     @staticmethod
     def _check_start(dataset: memoryview, transfer_syntax: str, sop_class: str, sop_instance: str) -> None:

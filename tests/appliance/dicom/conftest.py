@@ -59,11 +59,11 @@ def start_door() -> Iterator[StartDoor]:
     memory = Path("/dev/shm")  # noqa: S108 - a folder of random name below it
     root = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
 
-    def start(*, minimum_free_bytes: int = 0, **changes: Any) -> Door:
+    def start(*, minimum_free_bytes: int = 0, spool_class: type[Spool] = Spool, **changes: Any) -> Door:
         settings = ReceiverSettings(port=free_port(), minimum_free_bytes=minimum_free_bytes, **changes)
         folder = root / f"door-{len(started)}"
         database = Database(folder / "coronet.db")
-        spool = Spool(database=database, root=folder / "spool", clock=SystemClock(), minimum_free_bytes=minimum_free_bytes)
+        spool = spool_class(database=database, root=folder / "spool", clock=SystemClock(), minimum_free_bytes=minimum_free_bytes)
         receiver = Receiver(settings, store=spool)
         receiver.start()
         door = Door(receiver, spool, database)

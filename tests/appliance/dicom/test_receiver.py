@@ -11,6 +11,7 @@ import sys
 import threading
 import zipfile
 from pathlib import Path
+from typing import NoReturn
 
 import pydicom
 import pytest
@@ -212,6 +213,22 @@ def test_same_uid_with_other_content_is_refused_and_the_first_stays(door: Door) 
         assert parrot.store(dataset, sop_instance=uid)[0] == 0x0000
         assert parrot.store(encode(ct_slice(KVP="80")), sop_instance=uid, message_id=2)[0] not in (0x0000, 0xA700)
     assert pydicom.dcmread(door.spool.path(uid)).KVP == 120
+
+
+class BrokenSpool(Spool):
+    """Fails as no store should: with an error that nobody thought of."""
+
+    def store(self, **_: object) -> NoReturn:  # type: ignore[override]
+        raise ZeroDivisionError
+
+
+def test_a_store_that_fails_in_an_unforeseen_way_is_out_of_resources_and_the_door_stays_open(start_door: StartDoor) -> None:
+    door = start_door(spool_class=BrokenSpool)
+    dataset, uid = one_image()
+    with Parrot(door.port) as parrot:
+        assert parrot.associate().store(dataset, sop_instance=uid)[0] == 0xA700
+        assert parrot.store(dataset, sop_instance=uid, message_id=2)[0] == 0xA700
+    assert dcmtk.echoscu(door.port).returncode == 0
 
 
 # -- real series
