@@ -154,9 +154,14 @@ class ReviewDesk:
             self._client.send(FetchStudy(review.key))
 
     def tick(self) -> None:
-        """Read the open study from time to time while something goes on that the events may not tell."""
+        """From time to time: ask again for pictures that were lost; read the study while something goes on that events may not tell."""
         review, now = self._state.review, self._clock()
-        if review is None or not self._state.online or review.fetching or now - review.asked_at < DETAIL_EVERY_S:
+        if review is None or not self._state.online:
+            return
+        if now - review.pictures_at >= DETAIL_EVERY_S:
+            review.pictures_at = now
+            self._ask_for_pictures(review)
+        if review.fetching or now - review.asked_at < DETAIL_EVERY_S:
             return
         window_over = self._state.undo_ends.get(review.key, now + 1) <= now
         if review.detail is None or window_over or review.detail.row.state in ("approved", "delivering"):
@@ -257,7 +262,7 @@ class ReviewDesk:
         self._picture_over(ask)
 
     def picture_lost(self, ask: FetchPicture) -> None:
-        """No answer; it is asked for again when the study is next read."""
+        """No answer; it is asked for again by and by."""
         review = self._state.review
         if review is not None and review.key == ask.key:
             review.asked.discard(ask.picture)

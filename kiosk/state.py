@@ -92,6 +92,8 @@ class Review:
     current: set[str] = field(default_factory=set)
     """Pictures known to be those of ``pictures_revision``."""
     pictures_revision: int | None = None
+    pictures_at: float = 0.0
+    """When missing pictures were last asked for without a cause."""
 
 
 @dataclass

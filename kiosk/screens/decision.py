@@ -57,9 +57,7 @@ class ImpressionCard(Panel):
         self._shown = view.impression
         self._scroll.list.clear_widgets()
         for sentence in view.impression:
-            self._scroll.list.add_widget(
-                Text(scale=self.scale, text=sentence, type_size=theme.BODY - 1, lines=None, middle=False, size_hint_y=None)
-            )
+            self._scroll.list.add_widget(Text(scale=self.scale, text=sentence, type_size=theme.BODY - 1, lines=None, size_hint_y=None))
 
 
 class DeliveryCard(Panel):

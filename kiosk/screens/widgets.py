@@ -71,17 +71,15 @@ class Text(Label):
         bold: bool = False,
         align: str = "left",
         lines: int | None = 1,
-        middle: bool = True,
         **more: Any,
     ) -> None:
-        """``lines`` is the most that are shown (None: all); ``middle`` centres them in the height."""
+        """``lines`` is the most that are shown (None: all); they stand in the middle of the height."""
         super().__init__(
             font_size=scale(type_size),
             color=colour,
             disabled_color=colour,
             bold=bold,
             halign=align,
-            valign="middle" if middle else "top",
             **more,
         )
         self._lines = lines
@@ -90,7 +88,7 @@ class Text(Label):
         self._needed_height = 0.0
         self._measure = TextMeasure(font_size=scale(type_size), bold=bold, font_name=self.font_name)
         self.line_height = 1.12
-        self.bind(width=self._wrap, height=self._fit)
+        self.bind(width=self._wrap)
         self._wrap()
 
     @property
@@ -107,7 +105,9 @@ class Text(Label):
     @property
     def cut(self) -> bool:
         """Whether some of the text cannot be seen."""
-        return self._is_cut or self._needed_height > self.height + 2
+        spills = self._needed_height > self.height + self.font_size / 2
+        lines_missing = bool(self._whole) and self.texture_size[1] < 0.9 * self._needed_height
+        return bool(self._is_cut or spills or lines_missing)
 
     def natural_width(self) -> int:
         """Width of the text on one line."""
@@ -116,14 +116,12 @@ class Text(Label):
     def _wrap(self, *_change: object) -> None:
         lines = break_lines(self._whole, width=max(self.width - 2, 1), measure=self._width_of, maximum_lines=self._lines)
         self._is_cut = lines[-1].endswith("…") and not self._whole.endswith("…")
-        self._needed_height = self._measure.get_extents("国Ag")[1] * (1 + (len(lines) - 1) * self.line_height)
+        self._needed_height = self._measure.get_extents("国Ag")[1] * len(lines) * self.line_height
         self.text = "\n".join(lines)
         if self.size_hint_y is None and self._lines is None:
             self.height = int(self._needed_height + 0.5)
-        self._fit()
-
-    def _fit(self, *_change: object) -> None:
-        self.text_size = self.size
+        # no height: Kivy leaves whole lines out where one is given and they do not fit
+        self.text_size = (self.width, None)
 
     def _width_of(self, piece: str) -> float:
         return float(self._measure.get_extents(piece)[0])

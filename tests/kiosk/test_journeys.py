@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
+
 import pytest
 
 from appliance.api.messages import Reason
 from appliance.api.server import ApiServer
 from kiosk import actions
+from kiosk import client as client_module
 from kiosk.views import ReviewView, SignInView, View, WorklistView
 from kiosk.views.review import GradePopup, ReportPopup
 from tests.appliance.api.memory_workflow import PHYSICIAN_PIN, RADIOGRAPHER_PIN, STUDENT_PIN, MemoryWorkflow
@@ -154,6 +158,24 @@ def test_pictures_come_and_can_be_gone_through(journey: Journey) -> None:
     assert pixels is not None
     assert pixels.pixels is not None
     assert len(pixels.pixels.rgb) == 640 * 640 * 3
+
+
+def test_picture_that_was_lost_is_asked_for_again(journey: Journey, workflow: MemoryWorkflow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "QUESTION_DEADLINE_S", 0.5)
+    real, release = workflow.picture, threading.Event()
+    asked: list[str] = []
+
+    def slow_at_first(key: str, name: str) -> Path:
+        asked.append(name)
+        if asked.count(name) == 1:
+            release.wait(20)
+        return real(key, name)
+
+    monkeypatch.setattr(workflow, "picture", slow_at_first)
+    journey.run(*signed_in(), OPEN)
+    journey.wait(lambda _view: asked.count("vr-heart-000") >= 2)
+    release.set()
+    journey.wait(lambda view: isinstance(view, ReviewView) and view.picture is not None and view.picture.picture is not None)
 
 
 def test_vessel_without_pictures_or_lesions_says_so(journey: Journey) -> None:

@@ -115,7 +115,7 @@ class MemoryWorkflow:
                 raise WorkflowError("WF-003", zh="没有此图像", en="no such picture", kind="not_found")
             path = self._pictures / f"{info.id}.png"
             if not path.exists():
-                draw_picture(info, path)
+                path.write_bytes(draw_picture(info))
             return path
 
     def correct(self, *, session: Session, study: str, revision: int, lesion: int, grade: Grade, command: str) -> StudyDetail:

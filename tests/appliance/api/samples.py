@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -181,8 +182,9 @@ PICTURES: tuple[PictureInfo, ...] = tuple(
 )
 
 
-def draw_picture(info: PictureInfo, path: Path) -> None:
-    """A grey picture with a bright winding vessel, so that a screen has something to show; a test tells pictures by their size and tone."""
+@cache
+def draw_picture(info: PictureInfo) -> bytes:
+    """The PNG of a grey picture with a bright winding vessel, so that a screen has something to show."""
     size = 640
     seed = sum(info.id.encode())
     noise = np.random.default_rng(seed)
@@ -198,7 +200,9 @@ def draw_picture(info: PictureInfo, path: Path) -> None:
     for index, (px, py) in enumerate(points):
         radius = 13 - 7 * index / 60 - (5 if 22 < index < 28 else 0)
         pen.ellipse((px - radius, py - radius, px + radius, py + radius), fill=(255, 214, 170) if warm else (225, 225, 225))
-    image.save(path)
+    png = io.BytesIO()
+    image.save(png, "PNG", compress_level=1)
+    return png.getvalue()
 
 
 def row(key: str, state: StudyState, head: StudyHeader, *, received_at: float, **more: object) -> StudyRow:
