@@ -250,6 +250,7 @@ def _cast(field, tone, table0, table1, blocks, coarse, middle, right, up, toward
                         wall = (int(p) // BLOCK) * BLOCK + (BLOCK if d > 0 else 0)
                         leave = min(leave, (wall - p) / d)
                     t += step * (int(max(leave, (away - 1.0) * BLOCK) / step) + 1)
+                    striding = False
                     continue
                 value = _fetch(field, z, y, x)
                 at = min(max(int(value) - TABLE_FROM, 0), TABLE_SIZE - 1)
@@ -264,9 +265,18 @@ def _cast(field, tone, table0, table1, blocks, coarse, middle, right, up, toward
                         blue += haze * table0[at, 2]
                         clear *= 1 - table0[at, 3] * 2 * step_mm
                     continue
-                if striding:  # a surface lies within the last stride: go back half of it
+                if striding:  # a surface lies within the last stride: halve the stride until its place is known
                     striding = False
-                    t -= step
+                    back, hit = t - 2 * step, t
+                    for _ in range(5):
+                        half_way = (back + hit) / 2
+                        value = _fetch(field, oz - half_way * toward[2], oy - half_way * toward[1], ox - half_way * toward[0])
+                        place = min(max(int(value) - TABLE_FROM, 0), TABLE_SIZE - 1)
+                        if table0[place, 3] < HAZE and table1[place, 3] < HAZE:
+                            back = half_way
+                        else:
+                            hit = half_way
+                    t = hit + 0.05
                     continue
                 t += step
                 mix = _fetch(tone, z, y, x) * np.float32(1 / 255.0)
@@ -274,6 +284,7 @@ def _cast(field, tone, table0, table1, blocks, coarse, middle, right, up, toward
                 opacity = 1 - np.exp(-extinction * step_mm)
                 if opacity < 0.002:
                     continue
+                mix = table1[at, 3] * mix / extinction  # from here on the share in the colour
                 gx = _fetch(field, z, y, x + 1.3) - _fetch(field, z, y, x - 1.3)
                 gy = _fetch(field, z, y + 1.3, x) - _fetch(field, z, y - 1.3, x)
                 gz = _fetch(field, z + 1.3, y, x) - _fetch(field, z - 1.3, y, x)

@@ -93,7 +93,7 @@ def tree_scene(box: HeartBox, branches: Sequence[Branch], *, root_mm: float = 24
     root = _root_near(box, [np.asarray(branch.points_mm[0]) for branch in branches if branch.parent is None], root_mm)
     field = _masked(box.hu, np.maximum(vessels, root))
     # deep in the aorta the lumen of a tube is aorta
-    tone = np.where(box.aorta > 250, np.uint8(0), vessels)
+    tone = np.minimum(vessels, 255 - np.clip(2 * box.aorta.astype(np.int16) - 255, 0, 255)).astype(np.uint8)
     return make_scene(field, tone, (_root_table(box.blood_hu), _tree_table(box.blood_hu)), box.geometry)
 
 
@@ -218,8 +218,8 @@ def _heart_table(blood: float) -> NDArray[np.float32]:
     return transfer_table(
         [
             Stop(-160, (0.86, 0.70, 0.40), 0.0),
-            Stop(-110, (0.98, 0.76, 0.42), 0.006),
-            Stop(-40, (0.90, 0.60, 0.34), 0.008),
+            Stop(-110, (0.98, 0.76, 0.42), 0.004),
+            Stop(-40, (0.90, 0.60, 0.34), 0.006),
             Stop(25, (0.56, 0.18, 0.12), 0.03),
             Stop(70, (0.58, 0.18, 0.12), 0.60),
             Stop(120, (0.64, 0.23, 0.15), 0.97),

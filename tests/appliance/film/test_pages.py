@@ -199,7 +199,7 @@ def test_volume_rendering_uses_the_whole_range_of_the_film() -> None:
 def test_grid_makes_pictures_as_large_as_it_can() -> None:
     area = Area(0, 0, 300, 300)
     assert {(round(cell.width), round(cell.height)) for cell in area.grid(9, 1.0, gap=0.0)} == {(100, 100)}
-    assert {(round(cell.width), round(cell.height)) for cell in area.grid(2, 5.0, gap=0.0)} == {(300, 150)}
+    assert {(round(cell.width), round(cell.height)) for cell in area.grid(2, 5.0, gap=0.0)} == {(300, 60)}
     cells = area.grid(7, 0.6, gap=2.0)
     assert all(cell.left >= 0 and cell.right <= 300.01 and cell.bottom <= 300.01 for cell in cells)
 
