@@ -16,6 +16,7 @@ from pynetdicom.presentation import build_context
 
 from appliance.dicom.print_client import FILM_BOX, FILM_SESSION, GRAYSCALE_META, IMAGE_BOX, PRESENTATION_LUT, PRINT_JOB
 from tests.peers.datasets import ROOT
+from tests.peers.scp import scp
 
 
 @dataclass
@@ -116,13 +117,8 @@ def film_printer(script: Script) -> Iterator[FilmPrinter]:  # noqa: C901 - one s
         (evt.EVT_N_GET, get), (evt.EVT_N_CREATE, create), (evt.EVT_N_SET, set_image), (evt.EVT_N_ACTION, action),
         (evt.EVT_N_DELETE, delete),
     ]  # fmt: skip
-    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers, contexts=contexts)
-    assert server is not None
-    printer.port = int(server.server_address[1])
-    try:
+    with scp(ae, contexts=contexts, handlers=handlers) as printer.port:
         yield printer
-    finally:
-        server.shutdown()
 
 
 def _boxes(film_uid: str) -> Dataset:

@@ -11,23 +11,21 @@ from pynetdicom.presentation import build_context
 
 from appliance.dicom.association import associate
 from appliance.dicom.syntaxes import VERIFICATION
+from tests.peers.scp import scp
 
 
 def test_an_answer_taken_by_the_wrong_thread_is_put_back() -> None:
     """The association's own thread may take the answer that ``send_*`` waits for: here it is made to."""
-    server: Any = AE("PEER").start_server(("127.0.0.1", 0), block=False, contexts=[build_context(VERIFICATION)])
-    port = int(server.server_address[1])
-    try:
-        with associate(
-            host="127.0.0.1", port=port, ae_title="PEER", calling_ae_title="US", contexts=[build_context(VERIFICATION)], timeout_s=5.0
-        ) as association:
-            answer = C_ECHO()
-            answer.MessageIDBeingRespondedTo = 7
-            answer.Status = 0x0000
-            thief = threading.Thread(target=association._serve_request, args=(answer, 1))
-            thief.start()
-            thief.join()
-            assert association.dimse.get_msg(block=True) == (1, answer)
-            assert association.send_c_echo().Status == 0x0000
-    finally:
-        server.shutdown()
+    context = build_context(VERIFICATION)
+    with (
+        scp(AE("PEER"), contexts=[context]) as port,
+        associate(host="127.0.0.1", port=port, ae_title="PEER", calling_ae_title="US", contexts=[context], timeout_s=5.0) as association,
+    ):
+        answer: Any = C_ECHO()
+        answer.MessageIDBeingRespondedTo = 7
+        answer.Status = 0x0000
+        thief = threading.Thread(target=association._serve_request, args=(answer, 1))
+        thief.start()
+        thief.join()
+        assert association.dimse.get_msg(block=True) == (1, answer)
+        assert association.send_c_echo().Status == 0x0000

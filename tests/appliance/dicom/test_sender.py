@@ -23,6 +23,7 @@ from appliance.settings import DestinationSettings
 from tests.peers import dcmtk, orthanc
 from tests.peers.datasets import ROOT, ct_slice, save, write_series
 from tests.peers.parrot import CT_IMAGE
+from tests.peers.scp import scp
 from tests.peers.waiting import free_port
 
 
@@ -40,13 +41,8 @@ def dataset_bytes(path: Path) -> bytes:
 def archive(answer: Any, *, syntaxes: tuple[str, ...] = (ExplicitVRLittleEndian,), sop_class: str = CT_IMAGE) -> Iterator[int]:
     """A storage SCP that answers ``answer(event)``: its port."""
     ae = AE("ARCHIVE")
-    contexts = [build_context(sop_class, list(syntaxes))]
-    server = ae.start_server(("127.0.0.1", 0), block=False, contexts=contexts, evt_handlers=[(evt.EVT_C_STORE, answer)])
-    assert server is not None
-    try:
-        yield int(server.server_address[1])
-    finally:
-        server.shutdown()
+    with scp(ae, contexts=[build_context(sop_class, list(syntaxes))], handlers=[(evt.EVT_C_STORE, answer)]) as port:
+        yield port
 
 
 def test_echo_and_store_to_dcmtk_bit_by_bit(tmp_path: Path) -> None:
@@ -86,10 +82,8 @@ def test_a_peer_that_is_down(tmp_path: Path) -> None:
 def test_a_peer_that_rejects_us_says_why(tmp_path: Path) -> None:
     ae = AE("ARCHIVE")
     ae.require_called_aet = True
-    server = ae.start_server(("127.0.0.1", 0), block=False, contexts=[build_context(CT_IMAGE)])
-    assert server is not None
-    outcomes = send(destination(int(server.server_address[1]), "SOMEONE"), write_series(tmp_path, 1))
-    server.shutdown()
+    with scp(ae, contexts=[build_context(CT_IMAGE)]) as port:
+        outcomes = send(destination(port, "SOMEONE"), write_series(tmp_path, 1))
     assert outcomes[0].reason is not None
     assert outcomes[0].reason.code == "DCM-002"
     assert "被叫 AE 名称有误" in outcomes[0].reason.zh
@@ -210,10 +204,8 @@ def test_more_kinds_than_one_association_can_hold(tmp_path: Path) -> None:
         return 0x0000
 
     contexts = [build_context(uid, [ExplicitVRLittleEndian]) for uid in classes]
-    server = ae.start_server(("127.0.0.1", 0), block=False, contexts=contexts, evt_handlers=[(evt.EVT_C_STORE, answer)])
-    assert server is not None
-    outcomes = send(destination(int(server.server_address[1]), "ARCHIVE"), files)
-    server.shutdown()
+    with scp(ae, contexts=contexts, handlers=[(evt.EVT_C_STORE, answer)]) as port:
+        outcomes = send(destination(port, "ARCHIVE"), files)
     assert len(files) > MOST_CONTEXTS // 2
     assert all(outcome.accepted for outcome in outcomes)
     assert len(peers) == 2
