@@ -51,17 +51,17 @@ def typeface(size: int, weight: Weight = "Regular") -> ImageFont.FreeTypeFont:
 
 
 def lesion_label(lesion: Lesion) -> str:
-    """Segment and diameter stenosis in whole percent, e.g. ``pLAD 62%``; the degree in words where no percentage was measured.
-
-    A measured percentage stays true when a physician corrects the degree, a word burnt into the picture would not.
-    """
-    percent = lesion.diameter_stenosis_percent
+    """Segment, diameter stenosis in whole percent and degree, e.g. ``pLAD 62% 中度``; a corrected degree stands without the percentage."""
     name = lesion.segment if lesion.segment != "other" else f"{lesion.vessel if lesion.vessel != 'other' else ''} 分支".strip()
+    percent = lesion.diameter_stenosis_percent
+    zh, en = GRADE_TEXT[lesion.grade]
+    if lesion.grade_source == "corrected":
+        return f"{name} {zh} (医师修改)"
     if percent is None:
-        return f"{name} {' '.join(GRADE_TEXT[lesion.grade])}"
+        return f"{name} {zh} {en}"
     if lesion.grade == "none":
         return f"{name} 斑块 plaque"
-    return f"{name} {round_percent(percent)}%"
+    return f"{name} {round_percent(percent)}% {zh}"
 
 
 def round_percent(percent: float) -> int:

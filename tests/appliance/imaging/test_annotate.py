@@ -33,11 +33,13 @@ def test_whole_percent_never_crosses_a_border_of_the_degrees(percent: float) -> 
 
 
 def test_label_says_what_was_measured() -> None:
-    assert lesion_label(lesion_of(0, BRANCH, 40, 62.4, "pLAD")) == "pLAD 62%"
+    assert lesion_label(lesion_of(0, BRANCH, 40, 62.4, "pLAD")) == "pLAD 62% 中度"
     assert lesion_label(lesion_of(0, BRANCH, 40, None, "pLAD")) == "pLAD 中度 moderate"
+    corrected = msgspec.structs.replace(lesion_of(0, BRANCH, 40, 62.4, "pLAD"), grade="severe", grade_source="corrected")
+    assert lesion_label(corrected) == "pLAD 重度 (医师修改)"
     plaque = msgspec.structs.replace(lesion_of(0, BRANCH, 40, 0.0, "pLAD"), grade="none")
     assert lesion_label(plaque) == "pLAD 斑块 plaque"
-    assert lesion_label(lesion_of(0, BRANCH, 40, 80.0, "other")) == "LAD 分支 80%"
+    assert lesion_label(lesion_of(0, BRANCH, 40, 80.0, "other")) == "LAD 分支 80% 中度"
 
 
 @pytest.mark.parametrize(
