@@ -20,13 +20,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from appliance.api.messages import ApplianceInfo
 from appliance.api.server import make_app, serve
 from appliance.archive.archive import Archive, open_archive
 from appliance.archive.clock import Clock, SystemClock
 from appliance.archive.instances import hold_lock
 from appliance.dicom.sender import echo
 from appliance.errors import CoronetError
-from appliance.settings import Settings
+from appliance.settings import PolicySettings, Settings
 from appliance.workflow.channels import make_channels
 from appliance.workflow.delivery import Delivery
 from appliance.workflow.drafts import DraftFolders
@@ -169,7 +170,7 @@ def _appliance(settings: Settings, *, settings_path: Path, workers: Workers, clo
             policy=settings.policy,
             receiver_ready=lambda: receiver.pid is not None and archive.components.get("receiver").ready,
         )
-        stack.callback(_serve_api(service, settings.api.socket))
+        stack.callback(_serve_api(service, _info(settings.policy), settings.api.socket))
         _await_receiver(archive, workers)
         yield archive
 
@@ -206,12 +207,17 @@ def _delivery(settings: Settings, archive: Archive, machine: StudyMachine) -> De
     return delivery
 
 
-def _serve_api(service: WorkflowService, socket_path: Path) -> Callable[[], None]:
+def _serve_api(service: WorkflowService, info: ApplianceInfo, socket_path: Path) -> Callable[[], None]:
     """Serve the API in its thread; returns how to stop it."""
     socket_path.parent.mkdir(parents=True, exist_ok=True)
-    server = serve(make_app(service), socket_path)
+    server = serve(make_app(service, info=info), socket_path)
     server.start()
     return server.stop
+
+
+def _info(policy: PolicySettings) -> ApplianceInfo:
+    """What the kiosk is told of the site's policy."""
+    return ApplianceInfo(institution=policy.institution, idle_lock_seconds=policy.idle_lock_seconds, stenosis_bands=policy.stenosis_bands)
 
 
 def _await_receiver(archive: Archive, workers: Workers) -> None:

@@ -26,7 +26,7 @@ class Words:
 
 def words_of(error: ErrorReply | Reason) -> Words:
     """The sentence of an error or reason, with its code for the service engineer."""
-    return Words(f"{error.zh}({error.code})", f"{error.en} ({error.code})")
+    return Words(f"{error.zh.rstrip('。')}({error.code})", f"{error.en.rstrip('.')} ({error.code})")
 
 
 APPLIANCE = Words("冠脉 CT 智能后处理", "Coronary CT post-processing")

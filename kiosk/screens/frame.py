@@ -13,7 +13,7 @@ from kivy.uix.widget import Widget
 
 from kiosk import actions
 from kiosk.screens import theme
-from kiosk.screens.icons import Icon
+from kiosk.screens.icons import Icon, IconName
 from kiosk.screens.theme import Colour, Scale
 from kiosk.screens.widgets import Panel, Tap, Text, TextTap
 from kiosk.views.frame import Frame
@@ -22,7 +22,7 @@ Act = Callable[[actions.Action], None]
 
 BAR_HEIGHT = 72
 NOTICE_HEIGHT = 34
-OFFLINE_HEIGHT = 44
+ALERT_HEIGHT = 44
 
 
 class Strip(BoxLayout):
@@ -57,12 +57,12 @@ class NoticeBanner(Strip):
         self.opacity = 1 if notices else 0
 
 
-class OfflineBar(Strip):
-    """Says that the appliance does not answer and how old the data are."""
+class AlertBar(Strip):
+    """A red bar, there only while it has something to say."""
 
-    def __init__(self, *, scale: Scale) -> None:
+    def __init__(self, *, scale: Scale, icon: IconName) -> None:
         super().__init__(scale=scale, fill=theme.BAD_DEEP, height=0, padding=[scale(20), 0], spacing=scale(10))
-        self._icon = Icon(scale=scale, name="wait", size=22, colour=theme.BAD)
+        self._icon = Icon(scale=scale, name=icon, size=22, colour=theme.BAD)
         self._text = Text(scale=scale, type_size=theme.SMALL + 1, colour=theme.TEXT, bold=True)
         self.add_widget(self._icon)
         self.add_widget(self._text)
@@ -71,7 +71,7 @@ class OfflineBar(Strip):
     def show(self, text: str) -> None:
         """Show the text; empty: the bar goes."""
         self._text.words = text
-        self.height = self.scale(OFFLINE_HEIGHT) if text else 0
+        self.height = self.scale(ALERT_HEIGHT) if text else 0
         self.opacity = 1 if text else 0
 
 
@@ -95,7 +95,7 @@ class Toast(Panel):
 
 
 class Screen(FloatLayout):
-    """Base of the screens: ``bar`` at the top, ``body`` below the notices, pop-ups above both."""
+    """Base of the screens: ``bar`` at the top, notices and alerts, ``body`` below, pop-ups above it."""
 
     name = ""
 
@@ -105,10 +105,11 @@ class Screen(FloatLayout):
         self.act = act
         self.bar = Strip(scale=scale, fill=theme.BAR, height=BAR_HEIGHT, padding=[scale(20), scale(8)], spacing=scale(14))
         self.notices = NoticeBanner(scale=scale)
-        self.offline = OfflineBar(scale=scale)
+        self.offline = AlertBar(scale=scale, icon="wait")
+        self.alert = AlertBar(scale=scale, icon="warning")
         self.body = BoxLayout(orientation="horizontal", padding=scale(theme.PAD), spacing=scale(theme.PAD))
         column = BoxLayout(orientation="vertical")
-        for part in (self.bar, self.notices, self.offline, self.body):
+        for part in (self.bar, self.notices, self.offline, self.alert, self.body):
             column.add_widget(part)
         self.add_widget(column)
         self._toast = Toast(scale=scale)

@@ -138,7 +138,7 @@ class WorklistScreen(Screen):
         self._fill_bar()
         self.body.orientation = "vertical"
         self._tab_strip = BoxLayout(size_hint_y=None, height=scale(theme.TOUCH), spacing=scale(10))
-        self._column_strip = Strip(scale=scale, fill=theme.BACKGROUND, height=24, padding=[scale(18), 0, scale(12), 0])
+        self._column_strip = Strip(scale=scale, fill=theme.BACKGROUND, height=24, padding=[scale(18), 0, scale(24), 0])
         self._list = Scroll(scale=scale, gap=10, pos_hint=FILL)
         self._empty = Text(scale=scale, type_size=theme.LARGE, colour=theme.MUTED, align="center", lines=3, pos_hint=FILL)
         area = FloatLayout()
@@ -154,6 +154,7 @@ class WorklistScreen(Screen):
         self._user.words = view.frame.user
         self._sign_out.label.words = view.sign_out
         self._language.label.words = view.switch_language
+        self.alert.show(view.warnings)
         self._show_health(view.health)
         self._show_tabs(view.tabs)
         self._show_columns(view.columns)

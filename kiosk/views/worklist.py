@@ -10,7 +10,7 @@ from appliance.api.messages import Health, StudyRow, StudyState
 from kiosk import words
 from kiosk.state import KioskState, Tab
 from kiosk.views.frame import Frame, make_frame, patient_line, patient_name, time_of_day
-from kiosk.words import Language, Words
+from kiosk.words import Language, Words, words_of
 
 Tone = Literal["todo", "working", "done", "caution", "trouble", "quiet"]
 
@@ -101,6 +101,7 @@ class WorklistView:
     rows: tuple[RowView, ...]
     empty: str
     health: tuple[HealthItem, ...]
+    warnings: str
     sign_out: str
     switch_language: str
 
@@ -123,6 +124,7 @@ def make_worklist_view(state: KioskState, *, now: float, wall: float) -> Worklis
         rows=tuple(_row(row, state=state, wall=wall) for row in shown),
         empty="" if shown else frame.say(words.EMPTY_TAB if rows else words.EMPTY_LIST),
         health=_health(state.health, language=state.language),
+        warnings=_warnings(state.health, language=state.language),
         sign_out=frame.say(words.SIGN_OUT),
         switch_language=frame.say(words.SWITCH_LANGUAGE),
     )
@@ -182,7 +184,7 @@ def _detail(row: StudyRow, *, language: Language) -> str:
         stage = words.STAGE[row.stage].say(language) if row.stage in words.STAGE else row.stage
         return stage if row.progress is None else f"{stage} · {row.progress:.0%}"
     if row.reason is not None:
-        return f"{row.reason.zh if language == 'zh' else row.reason.en} ({row.reason.code})"
+        return words_of(row.reason).say(language)
     if row.approval is not None:
         return row.approval.user_name
     return ""
@@ -192,13 +194,15 @@ def _health(health: Health | None, *, language: Language) -> tuple[HealthItem, .
     if health is None:
         return ()
     free = int(health.disk_free_fraction * 100)
-    warnings = tuple(
-        HealthItem(id=warning.code, text=warning.zh if language == "zh" else warning.en, good=False) for warning in health.warnings
-    )
+    engine = (HealthItem(id="engine", text=health.engine, good=True),) if health.engine else ()
     return (
         HealthItem(id="receiver", text=words.RECEIVER.say(language), good=health.receiver_ready),
         HealthItem(id="analyst", text=words.ANALYST.say(language), good=health.analyst_ready),
-        HealthItem(id="engine", text=health.engine, good=bool(health.engine)),
+        *engine,
         HealthItem(id="disk", text=words.DISK.say(language, percent=free), good=health.disk_free_fraction > 0.1),
-        *warnings,
     )
+
+
+def _warnings(health: Health | None, *, language: Language) -> str:
+    """What a person must know of the appliance itself, in one line."""
+    return "    ".join(words_of(warning).say(language) for warning in (health.warnings if health else ()))
