@@ -98,13 +98,23 @@ def _rendering_page(key_views: Sequence[KeyView]) -> Content | None:
 
 
 def _curved_page(findings: Findings, key_views: Sequence[KeyView]) -> Content | None:
-    """A column for each vessel, a row for each angle."""
+    """A column for each vessel, a row for each angle; all in one row where that makes the pictures larger."""
     views = _worth_film(findings, _of_kind(key_views, "cpr"))
     angles = sorted({view.angle_degrees or 0.0 for view in views})
     vessels = list(dict.fromkeys(_vessel_key(view) for view in views))[:MAX_CURVED_COLUMNS]
     placed = {(view.angle_degrees or 0.0, _vessel_key(view)): view for view in views}
-    shown = [placed.get((angle, vessel)) for angle in angles for vessel in vessels]
-    return (lambda sheet, area: _grid(sheet, area, shown, columns=len(vessels))) if views else None
+
+    def content(sheet: Sheet, area: Area) -> None:
+        height, width = views[0].image.shape[:2]
+        stacked, row = (
+            area.grid(len(vessels) * len(angles), width / height, gap=GAP, columns=n)[0] for n in (len(vessels), len(vessels) * len(angles))
+        )
+        if stacked.height >= row.height:
+            _grid(sheet, area, [placed.get((angle, vessel)) for angle in angles for vessel in vessels], columns=len(vessels))
+        else:
+            _grid(sheet, area, [placed.get((angle, vessel)) for vessel in vessels for angle in angles], columns=len(vessels) * len(angles))
+
+    return content if views else None
 
 
 def _worth_film(findings: Findings, views: Sequence[KeyView]) -> list[KeyView]:
