@@ -25,6 +25,7 @@ from appliance.analysis.kernels import sharpness
 from appliance.analysis.slices import SliceHeader
 from appliance.analysis.stack import Stack, main_phase, split_phases, stack_slices
 from appliance.errors import Reason, VolumeError
+from appliance.volume import Geometry
 
 THICKEST_MM, THICK_MM = 1.0, 0.75
 FARTHEST_MM, FAR_MM = 0.8, 0.5
@@ -77,7 +78,13 @@ def judge(headers: Sequence[SliceHeader]) -> Reason | None:
     except VolumeError as error:
         # One slice, or a handful, has no geometry to speak of; what is wrong with it is that it is no scan of a heart.
         return _too_thick(phase) or _declined("DEC-009", error.zh, error.en)
-    return _not_axial(stack) or _too_thick(phase) or _too_far_apart(stack) or _not_covered(stack)
+    # Thickness before increment: it is what a person knows of a protocol.
+    return _not_axial(stack.geometry) or _too_thick(phase) or judge_geometry(stack.geometry)
+
+
+def judge_geometry(geometry: Geometry) -> Reason | None:
+    """Why a volume may not be analysed by its grid alone, of which a NIfTI file says no more; None if it may."""
+    return _not_axial(geometry) or _too_far_apart(geometry) or _not_covered(geometry)
 
 
 def warn(headers: Sequence[SliceHeader]) -> tuple[Reason, ...]:
@@ -213,29 +220,28 @@ def _too_thick(images: Sequence[SliceHeader]) -> Reason | None:
 # -- reasons to decline, each by the geometry
 
 
-def _not_axial(stack: Stack) -> Reason | None:
-    if abs(float(stack.geometry.direction[2, 2])) >= AXIAL:
+def _not_axial(geometry: Geometry) -> Reason | None:
+    if abs(float(geometry.direction[2, 2])) >= AXIAL:
         return None
     return _declined("DEC-011", "不是横断面影像", "the slices are not axial")
 
 
-def _too_far_apart(stack: Stack) -> Reason | None:
-    if stack.step_mm <= FARTHEST_MM + TOLERANCE_MM:
+def _too_far_apart(geometry: Geometry) -> Reason | None:
+    step = geometry.spacing[2]
+    if step <= FARTHEST_MM + TOLERANCE_MM:
         return None
     return _declined(
-        "DEC-008",
-        f"层间距 {stack.step_mm:.2f} mm,大于 {FARTHEST_MM} mm",
-        f"slices lie {stack.step_mm:.2f} mm apart, more than {FARTHEST_MM} mm",
+        "DEC-008", f"层间距 {step:.2f} mm,大于 {FARTHEST_MM} mm", f"slices lie {step:.2f} mm apart, more than {FARTHEST_MM} mm"
     )
 
 
-def _not_covered(stack: Stack) -> Reason | None:
-    count, field = len(stack.slices), min(stack.geometry.extent_mm[:2])
-    if stack.coverage_mm < LEAST_COVERAGE_MM:
+def _not_covered(geometry: Geometry) -> Reason | None:
+    count, length, field = geometry.shape[0], geometry.extent_mm[2], min(geometry.extent_mm[:2])
+    if length < LEAST_COVERAGE_MM:
         return _declined(
             "DEC-010",
-            f"仅 {count} 层,覆盖 {stack.coverage_mm:.0f} mm,不足以包括冠状动脉",
-            f"only {count} slices, {stack.coverage_mm:.0f} mm long: the coronary arteries are not covered",
+            f"仅 {count} 层,覆盖 {length:.0f} mm,不足以包括冠状动脉",
+            f"only {count} slices, {length:.0f} mm long: the coronary arteries are not covered",
         )
     if field < LEAST_FIELD_MM:
         return _declined("DEC-010", f"视野仅 {field:.0f} mm,未包括整个心脏", f"a field of view of {field:.0f} mm does not hold the heart")

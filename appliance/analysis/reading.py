@@ -1,7 +1,7 @@
 """Images to volumes: a series of files, a folder or zip with several series, or one NIfTI file.
 
 VOL-014  the source does not exist, or holds nothing that can be read    VOL-016  the zip archive cannot be unpacked
-VOL-015  the NIfTI file cannot be read as one volume
+VOL-015  the NIfTI file cannot be read as one volume                     VOL-017  the series is too large
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
-from appliance.analysis.acceptance import is_calcium_scan, judge
+from appliance.analysis.acceptance import is_calcium_scan, judge, judge_geometry
 from appliance.analysis.pixels import HIGHEST_HU, LOWEST_HU, read_hu
 from appliance.analysis.slices import SliceHeader, lenient, read_headers
 from appliance.analysis.stack import Stack, distance_to_diastole, main_phase, split_phases, stack_slices
@@ -27,10 +27,12 @@ from appliance.errors import DeclinedError, Reason, VolumeError
 from appliance.study import StudyHeader
 from appliance.volume import Geometry, Volume
 
-__all__ = ["SeriesImages", "SeriesSource", "SliceHeader", "StudyInput", "read_headers", "read_series", "read_source"]
+__all__ = ["SeriesImages", "SeriesSource", "SliceHeader", "StudyInput", "read_headers", "read_nifti", "read_series", "read_source"]
 
 READERS = 4
 """Threads that decode; the waiting is for the disk and for decoders that let others run."""
+MOST_VOXELS = 1 << 30
+"""2 GiB; a CCTA has a tenth of that. A header that claims more is wrong, or worse."""
 MOST_FILES = 20_000
 MOST_BYTES = 16 << 30
 """Of a zip archive when unpacked."""
@@ -110,7 +112,11 @@ def read_source(path: Path) -> StudyInput:
     if path.is_dir():
         return _read_study(sorted(each for each in path.rglob("*") if each.is_file()))
     if path.name.lower().endswith((".nii", ".nii.gz")):
-        return StudyInput(main=_read_nifti(path))
+        images = read_nifti(path)
+        reason = judge_geometry(images.volume.geometry)
+        if reason is not None:
+            raise _declined(reason)
+        return StudyInput(main=images)
     if path.is_file() and zipfile.is_zipfile(path):
         folder = tempfile.TemporaryDirectory(prefix="coronet-")
         return _read_study(_unpack(path, Path(folder.name)), keep=folder)
@@ -126,16 +132,13 @@ def _read_study(paths: Sequence[Path], *, keep: object = None) -> StudyInput:
     judged = [(source, judge(source.slices)) for source in sources]
     accepted = [source for source, reason in judged if reason is None]
     if not accepted:
-        _, reason = max(judged, key=lambda each: len(each[0].slices))
-        raise _declined(reason)
+        raise _declined(max(((len(source.slices), reason) for source, reason in judged if reason is not None), key=lambda each: each[0])[1])
     accepted.sort(key=lambda source: (-len(source.slices), distance_to_diastole(source.header.phase_percent)))
     calcium = max((source for source in sources if is_calcium_scan(source.slices)), key=lambda source: len(source.slices), default=None)
     return StudyInput(main=accepted[0].read(), phases=tuple(accepted[1:]), calcium=calcium)
 
 
-def _declined(reason: Reason | None) -> DeclinedError:
-    if reason is None:
-        raise ValueError("a series that is accepted is not declined")
+def _declined(reason: Reason) -> DeclinedError:
     return DeclinedError(reason.code, zh=reason.zh, en=reason.en)
 
 
@@ -160,6 +163,8 @@ def _series(headers: Sequence[SliceHeader], keep: object) -> list[SeriesSource]:
 
 def _read_stack(stack: Stack) -> SeriesImages:
     """Decode the slices into one array and turn it so that z runs from feet to head."""
+    if np.prod(stack.geometry.shape, dtype=np.int64) > MOST_VOXELS:
+        raise VolumeError("VOL-017", zh="影像过大,超出处理能力", en="the series is too large to be read")
     voxels = np.empty(stack.geometry.shape, np.int16)
     places: dict[Path, list[int]] = {}
     for index, header in enumerate(stack.slices):
@@ -214,8 +219,12 @@ def _feet_to_head(volume: Volume) -> Volume:
     return Volume(flipped, turned)
 
 
-def _read_nifti(path: Path) -> SeriesImages:
-    """A NIfTI file of HU; its axes are turned to LPS. The UIDs come from its content, so that the same file is the same study."""
+def read_nifti(path: Path) -> SeriesImages:
+    """Read a NIfTI file of HU; its axes are turned to LPS. The UIDs come from its content, so that the same file is the same study.
+
+    Raises:
+        VolumeError: VOL-015.
+    """
     itk: Any = SimpleITK
     try:
         image = itk.ReadImage(str(path))

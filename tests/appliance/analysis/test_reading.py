@@ -27,7 +27,7 @@ from pydicom.uid import (
 )
 
 from appliance.analysis.pixels import read_hu
-from appliance.analysis.reading import read_headers, read_series, read_source
+from appliance.analysis.reading import read_headers, read_nifti, read_series, read_source
 from appliance.analysis.slices import phase_in_text
 from appliance.errors import DeclinedError, VolumeError
 from tests.peers.datasets import ROOT, ct_slice, save, write_series
@@ -592,7 +592,7 @@ def test_nifti_keeps_hu_and_place(tmp_path: Path) -> None:
     image.SetOrigin((3.0, -4.0, 50.0))
     image.SetDirection((-1, 0, 0, 0, 1, 0, 0, 0, -1))
     SimpleITK.WriteImage(image, str(tmp_path / "a.nii.gz"))
-    images = read_source(tmp_path / "a.nii.gz").main
+    images = read_nifti(tmp_path / "a.nii.gz")
     geometry = images.volume.geometry
     assert np.allclose(geometry.direction, np.eye(3), atol=1e-6)
     for z, y, x in [(0, 0, 0), (4, 5, 6), (1, 2, 3)]:
@@ -600,13 +600,33 @@ def test_nifti_keeps_hu_and_place(tmp_path: Path) -> None:
         assert images.volume.voxels[tuple(np.rint(geometry.to_index(point)).astype(int))] == voxels[z, y, x]
     assert images.header.study_uid.startswith("2.25.")
     assert len(images.header.series_uid) <= 64
-    assert read_source(tmp_path / "a.nii.gz").main.header == images.header
+    assert read_nifti(tmp_path / "a.nii.gz").header == images.header
 
 
 def test_nifti_of_floating_point_is_rounded(tmp_path: Path) -> None:
     image = SimpleITK.GetImageFromArray(np.full((3, 3, 3), 99.6, np.float32))
     SimpleITK.WriteImage(image, str(tmp_path / "a.nii"))
-    assert (read_source(tmp_path / "a.nii").main.volume.voxels == 100).all()
+    assert (read_nifti(tmp_path / "a.nii").volume.voxels == 100).all()
+
+
+@pytest.mark.parametrize(("step", "slices", "code"), [(0.5, 200, None), (1.5, 80, "DEC-008"), (0.5, 100, "DEC-010")])
+def test_a_nifti_passes_the_same_gate_as_far_as_it_tells(tmp_path: Path, step: float, slices: int, code: str | None) -> None:
+    image: Any = SimpleITK.GetImageFromArray(np.zeros((slices, 32, 32), np.int16))
+    image.SetSpacing((6.4, 6.4, step))
+    SimpleITK.WriteImage(image, str(tmp_path / "a.nii.gz"))
+    if code is None:
+        assert read_source(tmp_path / "a.nii.gz").main.volume.geometry.shape == (slices, 32, 32)
+        return
+    with pytest.raises(DeclinedError) as caught:
+        read_source(tmp_path / "a.nii.gz")
+    assert caught.value.code == code
+
+
+def test_headers_that_claim_a_huge_matrix(tmp_path: Path) -> None:
+    paths = [save(ct_slice(index=index, Rows=65535, Columns=65535), tmp_path / f"{index}") for index in range(3)]
+    with pytest.raises(VolumeError) as caught:
+        read_series(paths)
+    assert caught.value.code == "VOL-017"
 
 
 def test_a_nifti_that_is_none(tmp_path: Path) -> None:
