@@ -392,6 +392,43 @@ def test_too_many_associations_of_one_peer_are_rejected_and_another_peer_is_serv
     door.wait_idle()
 
 
+def test_too_many_associations_in_all_are_rejected(start_door: StartDoor) -> None:
+    door = start_door(maximum_associations=2)
+    held = [Parrot(door.port, source=f"127.0.0.{number}").associate() for number in (1, 2)]
+    with Parrot(door.port, source="127.0.0.3") as parrot:
+        kind, body = parrot.say(associate_rq()).hear()
+        assert (kind, body[1:]) == (ASSOCIATE_RJ, b"\x02\x03\x02")
+    for parrot in held:
+        parrot.socket.close()
+    door.wait_idle()
+
+
+def test_an_association_that_says_nothing_more_is_ended(start_door: StartDoor) -> None:
+    door = start_door(idle_timeout_s=1.0)
+    with Parrot(door.port) as parrot:
+        parrot.associate().seconds_until_closed()
+    door.wait_idle()
+
+
+def test_a_pdu_that_drips_is_cut_at_the_deadline(door: Door) -> None:
+    """Each byte comes in time; the PDU does not."""
+    request = associate_rq()
+    drops = threading.Event()
+    with Parrot(door.port) as parrot:
+
+        def drip() -> None:
+            for at in range(len(request) - 1):
+                if drops.wait(0.05) or took_less_than(parrot, [request[at : at + 1]]):
+                    return
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        parrot.seconds_until_closed()
+        drops.set()
+        thread.join()
+    door.wait_idle()
+
+
 def test_a_flood_of_connections_is_closed(start_door: StartDoor) -> None:
     door = start_door(maximum_associations_per_peer=3)
     flood = [Parrot(door.port) for _ in range(30)]
