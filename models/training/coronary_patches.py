@@ -20,8 +20,9 @@ PATCHES_PER_PATIENT = 36
 PATIENTS_AT_A_TIME = 3
 
 _MARGIN_MM = 30.0
-_SHARES = (0.33, 0.12, 0.10, 0.08, 0.19, 0.18)
-"""Of centreline, lesions, calcium, veins, surfaces, near heart: half on vessels, half where they are wrongly seen."""
+_LUNG_MM = 12.0
+_SHARES = (0.32, 0.11, 0.13, 0.09, 0.14, 0.13, 0.08)
+"""Of centreline, lesions, calcium, veins, surfaces, near heart, lung vessels: half on vessels, half where they are wrongly seen."""
 
 _CORONARY_CLASSES = (1, 2, 3)
 
@@ -36,6 +37,7 @@ class Sites:
     veins: npt.NDArray[np.float64]
     surfaces: npt.NDArray[np.float64]
     near_heart: npt.NDArray[np.float64]
+    lung_vessels: npt.NDArray[np.float64]
     coarse: CoarseMap
 
 
@@ -82,7 +84,7 @@ def draw_patch(patient: Patient, sites: Sites, rng: np.random.Generator, *, size
 
 def draw_centre(sites: Sites, rng: np.random.Generator, *, spread_mm: float) -> npt.NDArray[np.float64]:
     """Choose the centre of a patch: on a centreline, on calcium, near the heart, or on a surface vessels are seen on."""
-    groups = (sites.centreline, sites.lesions, sites.calcium, sites.veins, sites.surfaces, sites.near_heart)
+    groups = (sites.centreline, sites.lesions, sites.calcium, sites.veins, sites.surfaces, sites.near_heart, sites.lung_vessels)
     shares = np.array([share if len(group) else 0.0 for group, share in zip(groups, _SHARES, strict=True)])
     group = groups[rng.choice(len(groups), p=shares / shares.sum())]
     centre: npt.NDArray[np.float64] = group[rng.integers(len(group))] + rng.uniform(-spread_mm, spread_mm, 3)
@@ -96,6 +98,7 @@ def find_sites(patient: Patient, rng: np.random.Generator, *, points_per_branch:
     lesions = [branches[lesion.branch][lesion.start : lesion.end : 4] for lesion in patient.lesions]
     calcium = [np.asarray(b.centre, float)[None] for le in patient.lesions for b in le.blobs if b.kind == "calcium"]
     veins = [np.asarray(tube.points_mm, float)[::4] for tube in patient.tubes if tube.kind == "vein"]
+    lung = [np.asarray(tube.points_mm, float) for tube in patient.tubes if tube.kind == "lung"]
     coarse = coarse_map(patient)
     near, surfaces = _heart_sites(coarse)
     return Sites(
@@ -105,6 +108,7 @@ def find_sites(patient: Patient, rng: np.random.Generator, *, points_per_branch:
         veins=_stack(veins),
         surfaces=surfaces,
         near_heart=near,
+        lung_vessels=_close_to_heart(_stack(lung), coarse),
         coarse=coarse,
     )
 
@@ -116,6 +120,16 @@ def _heart_sites(coarse: CoarseMap) -> tuple[npt.NDArray[np.float64], npt.NDArra
     edge = (ndimage.maximum_filter(structures, 3) != ndimage.minimum_filter(structures, 3)) & near
     first, second = (coarse.origin + np.argwhere(mask)[:, ::-1] * COARSE_MM for mask in (near, edge))
     return first, second
+
+
+def _close_to_heart(points: npt.NDArray[np.float64], coarse: CoarseMap) -> npt.NDArray[np.float64]:
+    """Those of the points that lie within 12 mm of the heart, where the fine network looks."""
+    close = ndimage.distance_transform_edt(~np.isin(coarse.structures, HEART_CLASSES)) * COARSE_MM <= _LUNG_MM
+    index = np.rint((points - coarse.origin) / COARSE_MM).astype(np.int64)[:, ::-1]
+    inside = ((index >= 0) & (index < np.array(close.shape))).all(axis=1)
+    kept = points[inside]
+    chosen: npt.NDArray[np.float64] = kept[close[tuple(index[inside].T)]]
+    return chosen
 
 
 def _stack(groups: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:

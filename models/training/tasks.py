@@ -56,7 +56,7 @@ TASKS = {
             source=coronary_patches,
             classes=cor_seg.CLASSES,
             hu_range=cor_seg.HU_RANGE,
-            weights=LossWeights(classes=(1.0, 2.0, 2.0, 5.0, 2.0), vessel_classes=(1, 2, 3)),
+            weights=LossWeights(classes=(1.0, 2.0, 2.0, 20.0, 2.0), vessel_classes=(1, 2, 3)),
             variation=Variation(flips=True, drop_context=0.15),
             batch=6,
             learning_rate=2e-3,
