@@ -14,7 +14,16 @@ from pynetdicom import AE, evt
 from pynetdicom.events import Event
 from pynetdicom.presentation import build_context
 
-from appliance.dicom.print_client import FILM_BOX, FILM_SESSION, GRAYSCALE_META, IMAGE_BOX, PRESENTATION_LUT, PRINT_JOB
+from appliance.dicom.print_client import (
+    FILM_BOX,
+    FILM_SESSION,
+    GRAYSCALE_META,
+    IMAGE_BOX,
+    PRESENTATION_LUT,
+    PRINT_JOB,
+    PRINTER,
+    PRINTER_INSTANCE,
+)
 from tests.peers.datasets import ROOT
 from tests.peers.scp import scp
 
@@ -29,6 +38,8 @@ class Script:
         jobs: execution states that a print job goes through, one for each look; none: the printer makes no jobs.
         empty_create: N-CREATE of a film box answers without attributes.
         no_image_box: nor does N-GET tell an image box.
+        event: type and Printer Status Info of an N-EVENT-REPORT that the printer sends while it is told to print.
+        meta_accepted: grayscale print management is offered.
         vanish_at: the step at which the printer drops the connection without an answer.
     """
 
@@ -38,6 +49,7 @@ class Script:
     empty_create: bool = False
     no_image_box: bool = False
     vanish_at: str = ""
+    event: tuple[int, str] | None = None
     meta_accepted: bool = True
 
 
@@ -51,6 +63,7 @@ class FilmPrinter:
     requests: dict[str, Dataset] = field(default_factory=dict)
     images: list[NDArray[np.uint8]] = field(default_factory=list)
     printed: list[str] = field(default_factory=list)
+    event_status: int | None = None
 
     def step(self, event: Event, name: str, dataset: Dataset | None = None) -> int:
         """Note a step; its status."""
@@ -99,6 +112,8 @@ def film_printer(script: Script) -> Iterator[FilmPrinter]:  # noqa: C901 - one s
         return status, None
 
     def action(event: Event) -> tuple[int, Dataset | None]:
+        if script.event is not None:
+            printer.event_status = _tell(event, *script.event)
         status = printer.step(event, "print")
         if status in (0x0000, 0xB604):
             printer.printed.append(str(event.request.RequestedSOPInstanceUID))
@@ -119,6 +134,14 @@ def film_printer(script: Script) -> Iterator[FilmPrinter]:  # noqa: C901 - one s
     ]  # fmt: skip
     with scp(ae, contexts=contexts, handlers=handlers) as printer.port:
         yield printer
+
+
+def _tell(event: Event, kind: int, info: str) -> int | None:
+    """Send an N-EVENT-REPORT of the printer; the status of the answer."""
+    information: Any = Dataset()
+    information.PrinterStatusInfo = info
+    answer, _ = event.assoc.send_n_event_report(information, kind, PRINTER, PRINTER_INSTANCE, meta_uid=GRAYSCALE_META)
+    return answer.get("Status")  # type: ignore[no-any-return]
 
 
 def _boxes(film_uid: str) -> Dataset:

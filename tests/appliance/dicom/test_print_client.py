@@ -131,6 +131,15 @@ def test_a_printer_that_warns_prints_and_says_so() -> None:
     assert outcome.warnings[0].zh == "打印机提示:胶片不足"
 
 
+@pytest.mark.parametrize(("kind", "told"), [(1, []), (2, ["打印机:胶片不足"]), (3, ["打印机:胶片不足"])])
+def test_what_the_printer_reports_meanwhile_is_answered_and_told(kind: int, told: list[str]) -> None:
+    """N-EVENT-REPORT types: 1 normal, 2 warning, 3 failure."""
+    outcome, printer = run(Script(event=(kind, "SUPPLY LOW")))
+    assert printer.event_status == 0
+    assert [reason.zh for reason in outcome.warnings] == told
+    assert len(printer.printed) == 1
+
+
 @pytest.mark.parametrize(
     ("info", "zh"), [("FILM JAM", "卡片"), ("SUPPLY EMPTY", "胶片已用完"), ("MAKERS OWN", "MAKERS OWN"), ("", "原因未知")]
 )
