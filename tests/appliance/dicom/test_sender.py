@@ -65,8 +65,10 @@ def test_store_to_orthanc_keeps_the_chinese_name(tmp_path: Path) -> None:
         outcomes = send(destination(peer.port, "ORTHANC"), files)
         assert [outcome.accepted for outcome in outcomes] == [True] * 4
         tags = peer.instances()
+        refused = send(destination(peer.port, "NOTORTHANC"), files[:1])[0]
     assert {tag["SOPInstanceUID"] for tag in tags} == {outcome.sop_instance_uid for outcome in outcomes}
     assert {tag["PatientName"] for tag in tags} == {"Test^Ceshi=测试^患者"}
+    assert (refused.accepted, refused.reason and refused.reason.code) == (False, "DCM-002")
 
 
 def test_a_peer_that_is_down(tmp_path: Path) -> None:
