@@ -10,7 +10,7 @@ from appliance.api.messages import Lesion, StudyDetail, StudyRow
 from kiosk import actions, words
 from kiosk.exchange import ClientPort, Command, FetchPicture, FetchStudy
 from kiosk.state import KioskState, Picture, Review
-from kiosk.views.review import lesion_of, picture_for_lesion, shown_pictures
+from kiosk.views.selection import lesion_of, picture_for_lesion, shown_pictures
 from kiosk.words import Words
 
 DETAIL_EVERY_S = 2.0

@@ -11,7 +11,8 @@ from kiosk.screens.frame import Act
 from kiosk.screens.icons import Icon
 from kiosk.screens.theme import Colour, Scale
 from kiosk.screens.widgets import Bar, Gap, Panel, Scroll, Text, TextTap
-from kiosk.views.review import ApproveBox, DeliveryLine, ReviewView, UndoBar
+from kiosk.views.decision import ApproveBox, DeliveryLine, UndoBar
+from kiosk.views.review import ReviewView
 
 DELIVERY_COLOUR: dict[str, Colour] = {
     "pending": theme.MUTED,

@@ -12,7 +12,7 @@ from kiosk.screens.frame import Act
 from kiosk.screens.icons import Icon
 from kiosk.screens.theme import Scale
 from kiosk.screens.widgets import Gap, Panel, Scroll, Tap, Text, TextTap
-from kiosk.views.review import GradeChoice, GradePopup, ReportPopup
+from kiosk.views.decision import GradeChoice, GradePopup, ReportPopup
 
 
 def grade_panel(popup: GradePopup, *, scale: Scale, act: Act) -> Panel:

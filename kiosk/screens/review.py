@@ -14,7 +14,8 @@ from kiosk.screens.pictures import PicturePanel
 from kiosk.screens.popups import grade_panel, report_panel
 from kiosk.screens.theme import Scale
 from kiosk.screens.widgets import Tap, Text
-from kiosk.views.review import GradePopup, ReportPopup, ReviewView
+from kiosk.views.decision import GradePopup, ReportPopup
+from kiosk.views.review import ReviewView
 
 
 class ReviewScreen(Screen):

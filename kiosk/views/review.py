@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Literal
 
-from appliance.anatomy import SEGMENTS, Vessel
-from appliance.api.messages import GRADES, DeliveryRow, Grade, Lesion, PictureInfo, Session, StudyDetail
+from appliance.anatomy import Vessel
+from appliance.api.messages import GRADES, Grade, Lesion, PictureInfo, StudyDetail
 from kiosk import words
 from kiosk.state import KioskState, Picture, Review
-from kiosk.views.frame import ALL_NOTICES, Frame, make_frame, patient_line, patient_name, study_date, time_of_day
+from kiosk.views.decision import (
+    ApproveBox,
+    DeliveryLine,
+    GradePopup,
+    ReportPopup,
+    UndoBar,
+    approved_by,
+    approved_title,
+    delivery_line,
+    make_approve_box,
+    make_popup,
+    make_undo_bar,
+    send_again,
+)
+from kiosk.views.frame import ALL_NOTICES, Frame, make_frame, patient_line, patient_name, study_date
+from kiosk.views.selection import lesions_of, percent_text, place_of, shown_pictures
 from kiosk.words import Language
 
 VESSELS: tuple[Vessel, ...] = ("LM", "LAD", "LCX", "RCA")
@@ -53,68 +66,6 @@ class PictureView:
     picture: Picture | None
     chosen: bool
     note: str
-
-
-@dataclass(frozen=True)
-class GradeChoice:
-    """One of the six degrees in the choice."""
-
-    grade: Grade
-    text: str
-    band: str
-    chosen: bool
-
-
-@dataclass(frozen=True)
-class GradePopup:
-    """The choice of degrees for a lesion."""
-
-    title: str
-    place: str
-    measured: str
-    choices: tuple[GradeChoice, ...]
-    cancel: str
-
-
-@dataclass(frozen=True)
-class ReportPopup:
-    """The whole report."""
-
-    title: str
-    sections: tuple[tuple[str, str], ...]
-    close: str
-
-
-@dataclass(frozen=True)
-class ApproveBox:
-    """The one tap: ``text`` on the button and what it does; ``enabled`` False with the reason in ``means``."""
-
-    text: str
-    means: str
-    enabled: bool
-
-
-@dataclass(frozen=True)
-class UndoBar:
-    """The open undo window: seconds left (rounded up) and the fraction of the window that is left."""
-
-    text: str
-    undo: str
-    seconds: int
-    fraction: float
-    enabled: bool
-
-
-@dataclass(frozen=True)
-class DeliveryLine:
-    """One outbox row."""
-
-    id: int
-    destination: str
-    icon: Literal["printer", "archive"]
-    state: Literal["pending", "sending", "done", "retrying"]
-    state_text: str
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -165,7 +116,7 @@ def make_review_view(state: KioskState, review: Review, *, now: float, wall: flo
     language = state.language
     frame = make_frame(state, now=now, wall=wall, notices=detail.notices if detail else ALL_NOTICES)
     findings = detail.findings if detail else None
-    lesions = _lesions(review)
+    lesions = lesions_of(review)
     cards = tuple(_card(lesion, review=review, language=language) for lesion in _ordered(lesions, review.vessel))
     pictures = tuple(_picture(each, state=state, review=review) for each in shown_pictures(review))
     cad_rads = findings.cad_rads if findings else None
@@ -195,44 +146,17 @@ def make_review_view(state: KioskState, review: Review, *, now: float, wall: flo
         impression_title=frame.say(words.IMPRESSION),
         impression=_impression(detail, language=language),
         full_report=frame.say(words.FULL_REPORT),
-        approve=_approve_box(review, state.session, online=state.online, language=language),
-        undo=_undo_bar(state, review, now=now),
-        approved_title=_approved_title(detail, language=language),
-        approved_by=_approved_by(detail, wall=wall, language=language),
+        approve=make_approve_box(review, state.session, online=state.online, language=language),
+        undo=make_undo_bar(state, review, now=now),
+        approved_title=approved_title(detail, language=language),
+        approved_by=approved_by(detail, wall=wall, language=language),
         deliveries_title=frame.say(words.DELIVERIES),
-        deliveries=tuple(_delivery(each, wall=wall, language=language) for each in detail.deliveries) if detail else (),
+        deliveries=tuple(delivery_line(each, wall=wall, language=language) for each in detail.deliveries) if detail else (),
         no_deliveries=frame.say(words.NO_DELIVERIES),
-        send_again=_send_again(detail, state, language=language),
-        popup=_popup(state, review),
+        send_again=send_again(detail, state, language=language),
+        popup=make_popup(state, review),
         revision=detail.row.revision if detail else None,
     )
-
-
-def shown_pictures(review: Review) -> list[PictureInfo]:
-    """The key views of the chosen vessel, all of them without one."""
-    pictures = review.detail.pictures if review.detail else ()
-    return [picture for picture in pictures if review.vessel in (None, picture.vessel)]
-
-
-def lesion_of(review: Review, lesion: int) -> Lesion | None:
-    """The lesion with that id, None if the findings (no longer) have it."""
-    return next((each for each in _lesions(review) if each.id == lesion), None)
-
-
-def picture_for_lesion(review: Review, lesion: int) -> str | None:
-    """The key view that shows a lesion best: its own, else the first of its segment or vessel; None if it has none."""
-    found = lesion_of(review, lesion)
-    if found is None:
-        return None
-    pictures = shown_pictures(review)
-    own = (each.id for each in pictures if each.lesion == lesion)
-    segment = (each.id for each in pictures if each.segment == found.segment)
-    vessel = (each.id for each in pictures if each.vessel == found.vessel)
-    return next(own, None) or next(segment, None) or next(vessel, None)
-
-
-def _lesions(review: Review) -> tuple[Lesion, ...]:
-    return review.detail.findings.lesions if review.detail and review.detail.findings else ()
 
 
 def _ordered(lesions: tuple[Lesion, ...], vessel: Vessel | None) -> list[Lesion]:
@@ -242,7 +166,6 @@ def _ordered(lesions: tuple[Lesion, ...], vessel: Vessel | None) -> list[Lesion]
 
 
 def _card(lesion: Lesion, *, review: Review, language: Language) -> LesionCard:
-    segment = SEGMENTS[lesion.segment]
     free = review.detail is not None and review.detail.row.state == "draft"
     percent = percent_text(lesion.diameter_stenosis_percent)
     corrected = lesion.grade_source == "corrected"
@@ -250,7 +173,7 @@ def _card(lesion: Lesion, *, review: Review, language: Language) -> LesionCard:
     return LesionCard(
         lesion=lesion.id,
         segment=lesion.segment,
-        place=segment.zh if language == "zh" else _capital(segment.en),
+        place=place_of(lesion, language=language),
         plaque=f"{words.PLAQUE[lesion.plaque_type].say(language)} · {length}",
         high_risk=" · ".join(words.HIGH_RISK[feature].say(language) for feature in lesion.high_risk),
         chip=(words.GRADE[lesion.grade].say(language), words.MEASURED_SHORT.say(language, percent=percent))
@@ -261,15 +184,6 @@ def _card(lesion: Lesion, *, review: Review, language: Language) -> LesionCard:
         chosen=review.lesion == lesion.id,
         can_change=free,
     )
-
-
-def percent_text(percent: float | None) -> str:
-    """A measured percentage, rounded down as the bands are (69.6 is moderate and must not read 70); a dash for unknown."""
-    return "–" if percent is None else f"{math.floor(percent)}%"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _vessel_tabs(lesions: tuple[Lesion, ...], chosen: Vessel | None, *, language: Language) -> tuple[VesselTab, ...]:
@@ -342,105 +256,3 @@ def _impression(detail: StudyDetail | None, *, language: Language) -> tuple[str,
         return (words.NO_REPORT.say(language),) if detail else ()
     sections = report.zh if language == "zh" else report.en
     return sections[-1].sentences if sections else ()
-
-
-def _approve_box(review: Review, session: Session | None, *, online: bool, language: Language) -> ApproveBox | None:
-    """The button, while there is a draft to approve."""
-    if session is None or review.detail is None or review.detail.row.state != "draft":
-        return None
-    text = words.APPROVE_SIGN if session.may_finalise else words.APPROVE_RELEASE
-    means = words.SIGN_MEANS if session.may_finalise else words.RELEASE_MEANS
-    if not session.may_approve:
-        means = words.MAY_NOT_APPROVE
-    if review.pending == "approve":
-        text = words.CONFIRMING
-    enabled = session.may_approve and online and review.pending is None
-    return ApproveBox(text=text.say(language), means=means.say(language), enabled=enabled)
-
-
-def _undo_bar(state: KioskState, review: Review, *, now: float) -> UndoBar | None:
-    end = state.undo_ends.get(review.key)
-    if end is None or review.detail is None or review.detail.row.state != "approving":
-        return None
-    left = max(end - now, 0.0)
-    length = max(state.undo_lengths.get(review.key, left), left, 0.1)
-    approval = review.detail.row.approval
-    text = words.UNDO_BAR_SIGN if approval is not None and approval.final else words.UNDO_BAR_RELEASE
-    return UndoBar(
-        text=text.say(state.language, seconds=math.ceil(left)),
-        undo=words.UNDO.say(state.language),
-        seconds=math.ceil(left),
-        fraction=round(left / length, 2),
-        enabled=state.online and review.pending is None and left > 0,
-    )
-
-
-def _approved_title(detail: StudyDetail | None, *, language: Language) -> str:
-    approval = detail.row.approval if detail else None
-    if approval is None:
-        return ""
-    return (words.SIGNED_TITLE if approval.final else words.RELEASED_TITLE).say(language)
-
-
-def _approved_by(detail: StudyDetail | None, *, wall: float, language: Language) -> str:
-    approval = detail.row.approval if detail else None
-    if approval is None:
-        return ""
-    return words.APPROVED_BY.say(language, name=approval.user_name, time=time_of_day(approval.at.timestamp(), now=wall))
-
-
-def _delivery(row: DeliveryRow, *, wall: float, language: Language) -> DeliveryLine:
-    details = []
-    if row.state == "retrying":
-        if row.next_attempt_at is None:
-            details.append(words.HELD.say(language))
-        else:
-            details.append(words.NEXT_ATTEMPT.say(language, seconds=max(math.ceil(row.next_attempt_at - wall), 0)))
-        if row.last_error is not None:
-            details.append(row.last_error.zh if language == "zh" else row.last_error.en)
-    if row.attempts > 1:
-        details.append(words.ATTEMPTS.say(language, count=row.attempts))
-    return DeliveryLine(
-        id=row.id,
-        destination=row.destination,
-        icon="printer" if row.kind == "print" else "archive",
-        state=row.state,
-        state_text=words.DELIVERY_STATE[row.state].say(language),
-        detail=" · ".join(details) or row.description,
-    )
-
-
-def _send_again(detail: StudyDetail | None, state: KioskState, *, language: Language) -> str:
-    """The button's text while something waits for its next attempt or for a person; empty without."""
-    if detail is None or not state.online or detail.row.key in state.retrying:
-        return ""
-    return words.SEND_AGAIN.say(language) if any(row.state == "retrying" for row in detail.deliveries) else ""
-
-
-def _popup(state: KioskState, review: Review) -> GradePopup | ReportPopup | None:
-    language = state.language
-    lesion = lesion_of(review, review.grading) if review.grading is not None else None
-    if lesion is not None:
-        segment = SEGMENTS[lesion.segment]
-        bands = words.BANDS[state.info.stenosis_bands]
-        percent = lesion.diameter_stenosis_percent
-        measured = words.NOT_MEASURED if percent is None else words.MEASURED
-        return GradePopup(
-            title=words.CHANGE_GRADE.say(language),
-            place=f"{lesion.segment}  {segment.zh if language == 'zh' else _capital(segment.en)}",
-            measured=measured.say(language, percent=percent_text(percent).rstrip("%")),
-            choices=tuple(
-                GradeChoice(grade=grade, text=words.GRADE[grade].say(language), band=bands[grade], chosen=grade == lesion.grade)
-                for grade in GRADES
-            ),
-            cancel=words.CANCEL.say(language),
-        )
-    report = review.detail.report if review.detail else None
-    if review.report_open and report is not None:
-        sections = report.zh if language == "zh" else report.en
-        return ReportPopup(
-            title=report.title_zh if language == "zh" else report.title_en,
-            sections=tuple((section.heading, "\n".join(section.sentences)) for section in sections),
-            close=words.CLOSE.say(language),
-        )
-    return None

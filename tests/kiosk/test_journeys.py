@@ -12,7 +12,7 @@ from appliance.api.server import ApiServer
 from kiosk import actions
 from kiosk import client as client_module
 from kiosk.views import ReviewView, SignInView, View, WorklistView
-from kiosk.views.review import GradePopup, ReportPopup
+from kiosk.views.decision import GradePopup, ReportPopup
 from tests.appliance.api.memory_workflow import PHYSICIAN_PIN, RADIOGRAPHER_PIN, STUDENT_PIN, MemoryWorkflow
 from tests.kiosk.flow import Journey, Step, on_review, on_sign_in, on_worklist, pin
 

@@ -11,7 +11,8 @@ from kiosk import words
 from kiosk.state import KioskState, Picture, PictureCache, Pixels, Review
 from kiosk.views import WorklistView, make_view
 from kiosk.views.frame import patient_line, patient_name, span, study_date
-from kiosk.views.review import ReviewView, make_review_view, percent_text
+from kiosk.views.review import ReviewView, make_review_view
+from kiosk.views.selection import percent_text
 from kiosk.views.worklist import RowView, category_of, make_worklist_view
 from tests.appliance.api.samples import header, lesion, make_findings, make_report, row, sample_details
 
