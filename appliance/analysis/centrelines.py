@@ -36,7 +36,7 @@ class CentrelineRules:
     grow_probability: float = 0.35
     minimum_component_mm3: float = 12.0
     widest_radius_mm: float = 4.2
-    minimum_branch_mm: float = 5.0
+    minimum_branch_mm: float = 8.0
     wall_cost: float = 6.0
     flare_mm: float = 5.0
 

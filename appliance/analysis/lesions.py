@@ -34,6 +34,8 @@ class LesionRules:
         noise_percent: narrowing below this is none.
         occlusion_mm: shortest stretch without lumen that is an occlusion.
         network_weight: weight of the network's classes beside the fit's.
+        least_confidence: what is less sure is not reported.
+        shortest_branch_mm: branches shorter than this (left main aside) are too short to tell plaque from their own origin.
     """
 
     smallest_vessel_mm: float = 1.5
@@ -44,6 +46,8 @@ class LesionRules:
     noise_percent: float = 6.0
     occlusion_mm: float = 3.0
     network_weight: float = 1.0
+    least_confidence: float = 0.6
+    shortest_branch_mm: float = 12.0
 
 
 @dataclass(frozen=True)
@@ -151,6 +155,9 @@ def _evidence(
     found = []
     for i in range(len(profiles)):
         less = (narrow[i] - middle) / spread
+        # disease narrows the lumen inside an outer wall that stays: where the whole vessel shrinks, the line has left it
+        shrunk = np.nan_to_num(profiles[i].vessel_mm / references[i].vessel_mm, nan=1.0)
+        less = less * np.clip((shrunk - 0.5) / 0.25, 0.0, 1.0)
         wall = 0.9 * np.clip(usual.wall[i], -2, 5)
         network = rules.network_weight * 0.9 * np.clip(usual.network[i], -2, 5)
         total = wall + network + usual.calcium[i] + 0.8 * np.clip(less, -2, 6)
@@ -164,7 +171,9 @@ def _stretches(
     number: int, profile: Profile, reference: Reference, evidence: Float, along: Float, named: NamedTree, rules: LesionRules
 ) -> list[Stretch]:
     wide = np.nan_to_num(reference.lumen_mm, nan=0.0) >= rules.smallest_vessel_mm
-    inside = (along > 0.8) & (along < along[-1] - 2.0) & wide
+    if along[-1] < rules.shortest_branch_mm and named.branches[number].name != "LM":
+        return []
+    inside = (along > 0.8) & (along < along[-1] - 3.0) & wide
     ranges = _joined(ranges_of((evidence > rules.edge) & inside), along, rules.join_mm)
     found = []
     for start, end in ranges:
@@ -173,7 +182,9 @@ def _stretches(
         # a short stretch must speak louder
         if peak < rules.peak or length < rules.shortest_mm:
             continue
-        found.append(_measure(number, start, end, profile, reference, evidence, along, named, rules))
+        lesion = _measure(number, start, end, profile, reference, evidence, along, named, rules)
+        if lesion.confidence >= rules.least_confidence:
+            found.append(lesion)
     return found
 
 

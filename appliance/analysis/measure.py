@@ -17,6 +17,7 @@ from appliance.analysis.naming import name_branches
 from appliance.analysis.plaque import Plaque, describe_plaques
 from appliance.analysis.repair import repair
 from appliance.analysis.stages import Float, Heart, Measured, NamedBranch, NamedTree, Profile, Progress, Segmentation
+from appliance.analysis.verify import verify
 from appliance.findings import Branch, Lesion, NotAssessable, PlaqueVolume, Stent
 from appliance.geometry import arc_length
 from appliance.volume import Volume
@@ -61,7 +62,7 @@ def measure(
     with clock.stage("centrelines"):
         lines = trace(heart, segmentation)
     with clock.stage("repair"):
-        tree = repair(lines, segmentation)
+        tree = verify(repair(lines, segmentation), heart, segmentation)
     with clock.stage("name"):
         named = name_branches(tree, heart)
     with clock.stage("lumen"):

@@ -30,15 +30,19 @@ class RepairRules:
     Attributes:
         shortest_mm: shortest orphan worth joining.
         from_end_mm, from_side_mm: longest bridge from a vessel's end and from its side.
+        shortest_beside_mm: shortest orphan that may be joined to a vessel's side: most short pieces beside a vessel are veins.
+        least_hu: the orphan's attenuation, as a part of the blood's in the tree: unopacified and half opacified veins lie below.
         dearest: highest mean price of a bridge; 1 is seen vessel, 6 fat.
         sharpest_cosine: least cosine between bridge and the lines it joins.
         least_probability: least mean probability of an orphan.
         deepest_mm: an orphan whose middle lies deeper in a chamber is no coronary. farthest_mm: nor one that far from the heart.
     """
 
-    shortest_mm: float = 8.0
+    shortest_mm: float = 10.0
     from_end_mm: float = 14.0
-    from_side_mm: float = 6.0
+    from_side_mm: float = 4.0
+    shortest_beside_mm: float = 25.0
+    least_hu: float = 0.6
     dearest: float = 4.5
     sharpest_cosine: float = 0.2
     least_probability: float = 0.5
@@ -57,8 +61,9 @@ def repair(lines: Centrelines, segmentation: Segmentation, *, rules: RepairRules
     rules = rules or RepairRules()
     dropped: list[Dropped] = list(lines.tree.dropped)
     waiting: list[Orphan] = []
+    blood = _blood(lines, segmentation)
     for orphan in lines.tree.orphans:
-        refusal = _refuse(orphan, segmentation, lines.surroundings, rules)
+        refusal = _refuse(orphan, segmentation, lines.surroundings, blood, rules)
         if refusal:
             dropped.append(dropped_at(segmentation.geometry.to_points(orphan.voxels), orphan.length_mm, refusal))
         else:
@@ -86,13 +91,22 @@ def repair(lines: Centrelines, segmentation: Segmentation, *, rules: RepairRules
     return Tree(branches=_grow_again(lines, bridges, segmentation), dropped=tuple(dropped))
 
 
-def _refuse(orphan: Orphan, segmentation: Segmentation, surroundings: Surroundings, rules: RepairRules) -> str | None:
+def _blood(lines: Centrelines, segmentation: Segmentation) -> float:
+    """Attenuation of the blood in the wide part of the tree."""
+    z, y, x = lines.mask.graph.voxels[lines.mask.radius_mm > 1.3].T
+    values = segmentation.hu[z, y, x]
+    return float(np.median(values)) if values.size > 50 else 0.0
+
+
+def _refuse(orphan: Orphan, segmentation: Segmentation, surroundings: Surroundings, blood: float, rules: RepairRules) -> str | None:
     """The rule that refuses an orphan by itself, None if it may be joined."""
     if orphan.length_mm < rules.shortest_mm:
         return "too_short"
     z, y, x = orphan.voxels.T
     if segmentation.coronary[z, y, x].mean() < 255 * rules.least_probability:
         return "low_probability"
+    if float(np.percentile(segmentation.hu[z, y, x], 75)) < rules.least_hu * blood:
+        return "not_arterial"
     points = segmentation.geometry.to_points(orphan.voxels[::4])
     if float(np.median(surroundings.distance(points, *CHAMBERS))) < -rules.deepest_mm:
         return "inside_chamber"
@@ -121,7 +135,10 @@ def _bridge(
     """The cheapest allowed bridge from the tree to an orphan."""
     points = segmentation.geometry.to_points(orphan.voxels)
     search = cKDTree(points)
-    for sources, limit in ((ends, rules.from_end_mm), (sides, rules.from_side_mm)):
+    ways = [(ends, rules.from_end_mm)]
+    if orphan.length_mm >= rules.shortest_beside_mm:
+        ways.append((sides, rules.from_side_mm))
+    for sources, limit in ways:
         gap, nearest = search.query(sources)
         near = np.flatnonzero(gap <= limit)
         if not len(near):

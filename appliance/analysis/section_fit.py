@@ -362,7 +362,8 @@ def _half_maximum(ray, weight, blood):  # type: ignore[no-untyped-def]  # pragma
 def _usable(ray, label, blood, noise, blur, weight, bound, hint):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """Weights of the samples: none beside calcium.
 
-    ``bound``: inner edge of calcium on each ray, 99 where there is none. ``hint``: on those rays the network's lumen radius, else 0.
+    ``bound``: inner edge of calcium on each ray, 99 where there is none. ``hint``: the network's lumen radius where it tells calcium from
+    lumen, else 0.
     """
     dense = blood + max(110.0, 4.0 * noise)
     for k in range(RAYS):
@@ -373,16 +374,21 @@ def _usable(ray, label, blood, noise, blur, weight, bound, hint):  # type: ignor
     for k in range(RAYS):
         for j in range(SAMPLES):
             seen = label[k, j] == 3 and ray[k, j] > 0.5 * blood
+            if seen and hint[k] == 0.0:
+                hint[k] = _lumen_of(label[k])
             if ray[k, j] > dense or seen:
                 # seen by attenuation alone the edge appears about half the blur too far in
                 bound[k] = min(bound[k], j * SAMPLE_MM + (0.1 if seen else 0.6 * blur))
                 _blank(weight, k, j * SAMPLE_MM, (1.2 if seen else 1.6) * blur)
-    for k in range(RAYS):
-        if bound[k] < 50.0 and label[k, 0] == 1:
-            end = 0
-            while end < SAMPLES and label[k, end] == 1:
-                end += 1
-            hint[k] = (end - 0.5) * SAMPLE_MM
+
+
+@njit(cache=True)
+def _lumen_of(label):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """The network's lumen radius on a ray, 0 where the ray does not begin in the lumen."""
+    end = 0
+    while end < SAMPLES and label[end] == 1:
+        end += 1
+    return (end - 0.5) * SAMPLE_MM if end > 0 else 0.0
 
 
 @njit(cache=True)
