@@ -46,6 +46,7 @@ log = logging.getLogger(__name__)
 EXIT_OK, EXIT_NOT_STARTED, EXIT_FAULT = 0, 1, 2
 RECEIVER_START_S = 60.0
 JOIN_S = 30.0
+WARM_UP_AFTER_S = 20.0
 TICK_S = 0.5
 
 Work = Callable[[threading.Event], None]
@@ -162,16 +163,18 @@ def _appliance(settings: Settings, *, settings_path: Path, workers: Workers, clo
         delivery = _delivery(settings, archive, machine)
         for name, work in delivery.workers().items():
             workers.start(f"delivery {name}", work)
+        drafts = DraftFolders(institution=settings.policy.institution)
         service = WorkflowService(
             archive=archive,
             machine=machine,
-            drafts=DraftFolders(institution=settings.policy.institution),
+            drafts=drafts,
             windows=windows,
             policy=settings.policy,
             receiver_ready=lambda: receiver.pid is not None and archive.components.get("receiver").ready,
         )
         stack.callback(_serve_api(service, _info(settings.policy), settings.api.socket))
         _await_receiver(archive, workers)
+        workers.start("warm-up", lambda stop: _warm_up(drafts, stop))
         yield archive
 
 
@@ -205,6 +208,13 @@ def _delivery(settings: Settings, archive: Archive, machine: StudyMachine) -> De
     delivery = Delivery(archive=archive, machine=machine, channels=make_channels(settings), random=random.SystemRandom().random)
     delivery.resume()
     return delivery
+
+
+def _warm_up(drafts: DraftFolders, stop: threading.Event) -> None:
+    """Later, so as not to compete with the start; no draft can be corrected before anyway."""
+    if not stop.wait(WARM_UP_AFTER_S):
+        drafts.warm_up()
+        stop.wait()
 
 
 def _serve_api(service: WorkflowService, info: ApplianceInfo, socket_path: Path) -> Callable[[], None]:

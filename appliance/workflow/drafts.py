@@ -5,6 +5,7 @@ The numeric packages are imported only for a correction: the coordinator reads d
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,6 +31,10 @@ class DraftFolders:
 
     def __init__(self, *, institution: str) -> None:
         self._institution = institution
+
+    def warm_up(self) -> None:
+        """Load what a correction needs, so that the first one of the day is as quick as the others."""
+        importlib.import_module("appliance.workflow.draft")
 
     def findings(self, folder: Path) -> Findings:
         """The findings of a draft."""

@@ -11,9 +11,9 @@ from appliance.settings import DestinationSettings, ReceiverSettings
 
 log = logging.getLogger(__name__)
 
-INTERVAL_S = 30.0
-MAXIMUM_FAILURES = 4
-"""One failure may be a receiver that is starting, or one that is busy to its limit; two minutes of them are neither."""
+INTERVAL_S = 60.0
+MAXIMUM_FAILURES = 3
+"""One failure may be a receiver that is starting, or one that is busy to its limit; three minutes of them are neither."""
 
 
 class ReceiverProbe:

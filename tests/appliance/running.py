@@ -1,4 +1,4 @@
-"""A daemon that runs as a process of its own, with systemd's ear played by a socket."""
+"""A daemon that runs as a process of its own, with systemd's ear played by a socket. Its analyst has no models, so it cannot start."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ minimum_free_bytes = 0
 [intake]
 quiet_seconds = 0.5
 stalled_seconds = 2.0
+[analysis]
+catalog = "{data}/none.toml"
 [api]
 socket = "{data}/api.sock"
 """
