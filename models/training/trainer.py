@@ -31,9 +31,10 @@ _FIRST_SAMPLE_TIMEOUT_S = 300.0
 
 @dataclass(frozen=True)
 class Schedule:
-    """Times of one sitting, in minutes."""
+    """Times of one sitting, in minutes; ``steps`` ends it earlier where that many are done first."""
 
     minutes: float
+    steps: int | None = None
     checkpoint_every: float = 5.0
     score_every: float = 10.0
     log_every: float = 0.5
@@ -100,8 +101,9 @@ class Trainer:
         while not over:
             minutes = (time.monotonic() - start) / 60.0
             self._take_fresh(pool, feeder)
-            rate = self._set_rate(min(1.0, minutes / schedule.minutes))
-            step_terms, over = self._step(self._draw(pool, rng), over=minutes >= schedule.minutes)
+            share = max(minutes / schedule.minutes, (self.progress.steps - before.steps + 1) / schedule.steps if schedule.steps else 0.0)
+            rate = self._set_rate(min(1.0, share))
+            step_terms, over = self._step(self._draw(pool, rng), over=share >= 1.0)
             terms.append(step_terms)
             self.progress.steps += 1
             self.progress.samples_drawn = before.samples_drawn + pool.drawn * self._team.size

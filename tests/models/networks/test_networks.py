@@ -44,9 +44,11 @@ def test_deployed_cor_seg_gives_bytes_that_agree_with_the_scores() -> None:
     torch.manual_seed(0)
     network = CorSeg().eval()
     raw = torch.rand(1, 3, 16, 16, 16) * 255.0
-    classes, coronary, check = DeployedCorSeg(network)(raw)
+    with torch.no_grad():
+        classes, coronary, check = DeployedCorSeg(network)(raw)
     scaled = torch.cat([(raw[:, :1] + 200.0) / 500.0 - 1.0, raw[:, 1:] / 255.0], dim=1)
-    probability = torch.softmax(network(scaled), dim=1)
+    with torch.no_grad():
+        probability = torch.softmax(network(scaled), dim=1)
     assert classes.dtype == coronary.dtype == torch.uint8
     assert torch.equal(classes.long(), probability.argmax(dim=1))
     wanted = 1.0 - probability[:, 0] - probability[:, 4]
