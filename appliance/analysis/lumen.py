@@ -24,6 +24,7 @@ _BLUR_SECTIONS = 120
 _OCCLUDED_MM = 0.42
 """Below this diameter the fit cannot tell a thread of blood from none."""
 _PLATEAU_MM = 15.0
+_HIDING_CALCIUM_MM2 = 0.3
 _PLAQUE_HU = 80.0
 
 
@@ -265,12 +266,12 @@ def _profile(result: Fitted, sections: Sections, blood: Float, number: int) -> P
     inner = result.lumen_radius[here]
     half = fit.RAYS // 2
     through = inner[:, :half] + inner[:, half:]
-    lumen = _smooth(result.lumen_mm[here])
+    cells = calcium_cells(sections.rays[here], sections.labels[here], blood[here], result.outer_radius[here])
+    calcium = np.asarray((cells * cell_areas()).sum(axis=(1, 2)))
+    lumen = _smooth(_through_calcium(result.lumen_mm[here], calcium, sections.along[here]))
     lumen = np.where(lumen < _OCCLUDED_MM, 0.0, lumen)
     outer = np.maximum(_smooth(result.outer_mm[here]), lumen + 0.2)
     closed = lumen == 0.0
-    cells = calcium_cells(sections.rays[here], sections.labels[here], blood[here], result.outer_radius[here])
-    calcium = np.asarray((cells * cell_areas()).sum(axis=(1, 2)))
     return Profile(
         lumen_mm=lumen,
         narrowest_mm=np.where(closed, 0.0, through.min(axis=1)),
@@ -281,6 +282,14 @@ def _profile(result: Fitted, sections: Sections, blood: Float, number: int) -> P
         noise_hu=result.residual[here],
         quality=np.clip(result.support[here] / 0.35, 0.0, 1.0) * np.clip(60.0 / np.maximum(result.residual[here], 20.0), 0.2, 1.0),
     )
+
+
+def _through_calcium(lumen: Float, calcium: Float, along: Float) -> Float:
+    """Sections in which calcium leaves no lumen to be seen cannot tell an occlusion from blooming: they take their neighbours' values."""
+    hidden = (lumen < _OCCLUDED_MM) & (calcium > _HIDING_CALCIUM_MM2)
+    if not hidden.any() or hidden.all():
+        return lumen
+    return np.asarray(np.where(hidden, np.interp(along, along[~hidden], lumen[~hidden]), lumen))
 
 
 def _smooth(value: Float) -> Float:

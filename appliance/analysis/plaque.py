@@ -35,6 +35,7 @@ SPOTTY_MM = 3.0
 CALCIFIED_SHARE = 0.15
 _SMALLEST_CALCIUM_MM3 = 0.8
 _SMALLEST_LOW_MM3 = 1.0
+_LOW_RAYS = 2
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,10 @@ def _low_cells(rays: Float, inner: Float, outer: Float, calcium: Bools, lumen: L
     calm = (rays + np.roll(rays, 1, axis=1) + np.roll(rays, -1, axis=1)) / 3
     if len(calm) > 2:
         calm = np.concatenate([calm[:1], (calm[:-2] + calm[1:-1] + calm[2:]) / 3, calm[-1:]])
-    return np.asarray(within & (calm < LOW_ATTENUATION_HU) & ~calcium)
+    # what is left of the noise after that must not make ordinary plaque look soft
+    low = within & (calm < LOW_ATTENUATION_HU - 0.35 * lumen.noise_hu) & ~calcium
+    enough = low.any(axis=2).sum(axis=1) >= _LOW_RAYS
+    return np.asarray(low & enough[:, None, None])
 
 
 def _remodeling(stretch: Stretch, vessel: Float, reference: Float, along: Float) -> float | None:

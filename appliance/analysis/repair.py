@@ -40,7 +40,7 @@ class RepairRules:
 
     shortest_mm: float = 10.0
     from_end_mm: float = 14.0
-    from_side_mm: float = 4.0
+    from_side_mm: float = 6.0
     shortest_beside_mm: float = 25.0
     least_hu: float = 0.6
     dearest: float = 4.5
