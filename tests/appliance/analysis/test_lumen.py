@@ -1,0 +1,108 @@
+"""Diameters and stenoses of analytic tubes, by the section model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.appliance.analysis.tubes import Vessel, named_tree, render, segmentation_of, straight
+
+from appliance.analysis.lumen import Blur, LumenResult, blood_along, cut_sections, estimate_blur, fit_all, measure_lumen
+from appliance.volume import Geometry, Volume
+
+MIDDLE = slice(12, -12)
+
+
+def measured(vessels: list[Vessel], **scan: object) -> LumenResult:
+    volume, classes = render(vessels, **scan)  # type: ignore[arg-type]
+    return measure_lumen(named_tree(vessels), volume, segmentation_of(volume, classes))
+
+
+@pytest.mark.parametrize("diameter", [1.5, 2.0, 3.0, 4.0])
+def test_healthy_tubes_are_measured_without_bias(diameter):
+    # a second, wide tube is what the scan's blur and the blood are learnt from, as in a patient
+    wide = replace(straight(3.4), points=straight(3.4).points + np.array([0.0, 16.0, 0.0]))
+    result = measured([wide, straight(diameter)])
+    error = result.profiles[1].lumen_mm[MIDDLE] - diameter
+    assert abs(error.mean()) < 0.08
+    assert np.abs(error).mean() < 0.12
+    assert abs(result.profiles[1].vessel_mm[MIDDLE].mean() - diameter - 1.0) < 0.2
+
+
+@pytest.mark.parametrize("stenosis", [0.3, 0.5, 0.7])
+def test_a_narrowing_is_measured_within_a_few_points(stenosis):
+    tube = straight(3.0, length=44.0, stenosis=stenosis, stenosis_mm=14.0)
+    profile = measured([tube]).profiles[0]
+    middle = len(tube.points) // 2
+    found = 1 - profile.lumen_mm[middle - 3 : middle + 4].min() / np.median(profile.lumen_mm[8:25])
+    assert found == pytest.approx(stenosis, abs=0.06)
+
+
+def test_an_occlusion_has_no_lumen():
+    tube = straight(3.0, length=44.0)
+    closed = replace(tube, lumen=np.where(np.abs(np.arange(len(tube.points)) - 55) < 12, 0.0, tube.lumen))
+    profile = measured([closed]).profiles[0]
+    assert (profile.lumen_mm[50:60] == 0.0).all()
+    assert (profile.lumen_mm[10:35] > 2.5).all()
+
+
+@pytest.mark.parametrize("stenosis", [0.25, 0.5])
+def test_calcium_beside_the_lumen_does_not_hide_the_narrowing(stenosis):
+    tube = straight(3.0, length=44.0, stenosis=stenosis, stenosis_mm=14.0)
+    middle = len(tube.points) // 2
+    hard = replace(tube, outer=np.full_like(tube.outer, 2.1), calcium=(0.3, 1.9), calcium_range=(middle - 8, middle + 8))
+    result = measured([hard])
+    found = 1 - result.profiles[0].lumen_mm[middle - 3 : middle + 4].min() / np.median(result.profiles[0].lumen_mm[8:25])
+    assert found == pytest.approx(stenosis, abs=0.10)
+    assert result.profiles[0].calcium_mm2[middle] > 0.5
+    assert result.profiles[0].calcium_mm2[10] == 0.0
+
+
+@pytest.mark.parametrize("blur", [(0.25, 0.25), (0.34, 0.40)])
+def test_the_scans_blur_is_found_from_the_image(blur):
+    vessels = [
+        straight(3.2),
+        replace(straight(2.6, direction=(1.0, 0.2, 0.1)), points=straight(2.6, direction=(1.0, 0.2, 0.1)).points + 14.0),
+    ]
+    volume, classes = render(vessels, blur=blur)
+    named = named_tree(vessels)
+    sections = cut_sections(named, volume, segmentation_of(volume, classes))
+    radius = np.full(len(sections.points), 1.4)
+    found = estimate_blur(sections, blood_along(named, sections, radius), radius, 20.0, volume.geometry)
+    assert found.in_plane_mm == pytest.approx(np.hypot(blur[0], 0.4 / np.sqrt(12)), abs=0.06)
+    assert found.across_mm == pytest.approx(np.hypot(blur[1], 0.5 / np.sqrt(12)), abs=0.08)
+
+
+def test_the_blur_matters():
+    tube = [straight(2.0)]
+    volume, classes = render(tube)
+    named = named_tree(tube)
+    sections = cut_sections(named, volume, segmentation_of(volume, classes))
+    blood, radius = np.full(len(sections.points), 400.0), np.full(len(sections.points), 1.0)
+    sharp, soft = (float(np.median(fit_all(sections, blood, radius, 20.0, Blur(s, s)).lumen_mm[MIDDLE])) for s in (0.24, 0.42))
+    assert soft - sharp > 0.1
+
+
+def test_mirroring_the_volume_changes_no_diameter():
+    tube = straight(2.4, stenosis=0.5, direction=(0.6, 0.3, 0.74))
+    volume, classes = render([tube])
+    mirrored = Volume(np.ascontiguousarray(volume.voxels[:, :, ::-1]), mirrored_geometry(volume.geometry))
+    flipped = replace(tube, points=tube.points * np.array([-1.0, 1.0, 1.0]))
+    one = measure_lumen(named_tree([tube]), volume, segmentation_of(volume, classes)).profiles[0]
+    other = measure_lumen(named_tree([flipped]), mirrored, segmentation_of(mirrored, np.ascontiguousarray(classes[:, :, ::-1]))).profiles[0]
+    # rays fall on other samples, so not to the last digit
+    assert np.abs(one.lumen_mm - other.lumen_mm)[MIDDLE].max() < 0.15
+    assert abs((one.lumen_mm - other.lumen_mm)[MIDDLE].mean()) < 0.02
+
+
+def mirrored_geometry(geometry: Geometry) -> Geometry:
+    end = geometry.origin[0] + (geometry.shape[2] - 1) * geometry.spacing[0]
+    return replace(geometry, origin=(-end, geometry.origin[1], geometry.origin[2]))
+
+
+def test_measuring_twice_gives_the_same_digits():
+    tube = [straight(2.4, stenosis=0.4)]
+    one, other = measured(tube), measured(tube)
+    assert np.array_equal(one.profiles[0].lumen_mm, other.profiles[0].lumen_mm)
+    assert np.array_equal(one.profiles[0].vessel_mm, other.profiles[0].vessel_mm)
