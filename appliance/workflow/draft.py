@@ -150,7 +150,7 @@ def make_release(
             write_objects(objects, part / "objects")
             for printer in settings.printer:
                 _write_pages(part, draft, views, printer, approval=approval, institution=institution)
-    pages = {printer.name: tuple(sorted((released / "film" / _page_folder(printer)).glob("*.png"))) for printer in settings.printer}
+    pages = {printer.name: _pages_in(released / "film" / _page_folder(printer)) for printer in settings.printer}
     return Released(objects=tuple(sorted((released / "objects").glob("*.dcm"))), pages=pages)
 
 
@@ -214,6 +214,11 @@ def _write_pages(
     )
     for page in pages:
         Image.fromarray(page.image).save(folder / f"page-{page.number}.png", compress_level=1)
+
+
+def _pages_in(folder: Path) -> tuple[Path, ...]:
+    """The pages by their numbers, 10 after 9."""
+    return tuple(sorted(folder.glob("page-*.png"), key=lambda path: int(path.stem.removeprefix("page-"))))
 
 
 def _page_folder(printer: PrinterSettings) -> str:

@@ -102,7 +102,7 @@ def test_a_radiographers_release_stays_a_draft_and_undo_takes_it_back(tmp_path: 
         approving = approve(client, key)
         assert approving["row"]["state"] == "approving"
         assert DRAFT_NOTICE in approving["notices"]
-        undone = client.call("POST", f"/v1/studies/{key}/undo", {"command": "undo-1"})
+        undone = client.call("POST", f"/v1/studies/{key}/undo", {"command": "undo-0001"})
         assert undone["row"]["state"] == "draft"
 
 
