@@ -2,7 +2,7 @@
 
     {"screen": "review", "study": "KEY" | null, "language": "zh", "online": true, "size": [w, h], "frame": n,
      "state": "draft", "revision": 1, "cad_rads": "CAD-RADS 3/P2", "undo_seconds": 6 | null,
-     "widgets": {"approve": [x, y, w, h], ...}, "disabled": [...], "texts": ["...", ...], "cut": [texts that do not fit]}
+     "widgets": {"approve": [x, y, w, h], ...}, "disabled": [...], "texts": ["...", ...], "cut": [texts that do not fit], "touched": false}
 
 Rectangles are window pixels from the top left, cut to what can be seen; only what can be tapped now is listed under ``widgets`` (nothing
 below an open pop-up). The file holds what is on the screen, patient names too: it is for tests and the demo, never for a hospital.
@@ -37,9 +37,9 @@ class Announcer:
         self._written: dict[str, Any] | None = None
         self._frame = 0
 
-    def announce(self, screen: Screen, view: View, size: tuple[float, float]) -> None:
-        """Once per frame: write what ``screen`` shows in a window of ``size`` pixels."""
-        content = describe(screen, view, size)
+    def announce(self, screen: Screen, view: View, size: tuple[float, float], *, touched: bool) -> None:
+        """Once per frame: write what ``screen`` shows in a window of ``size`` pixels, and whether a finger is on it."""
+        content = describe(screen, view, size) | {"touched": touched}
         before, self._before = self._before, content
         if content != before or content == self._written:
             return

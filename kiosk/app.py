@@ -56,13 +56,14 @@ class KioskApp(App):
         self._screen: Screen | None = None
         self._view: View | None = None
         self._scale: Scale | None = None
+        self._touching = False
 
     def build(self) -> FloatLayout:
         """The root: holds one screen at a time."""
         regular, bold = str(self._fonts.regular), str(self._fonts.bold)
         LabelBase.register(DEFAULT_FONT, fn_regular=regular, fn_italic=regular, fn_bold=bold, fn_bolditalic=bold)
         Window.clearcolor = theme.BACKGROUND
-        Window.bind(on_key_down=self._key, on_touch_down=self._touched)
+        Window.bind(on_key_down=self._key, on_touch_down=self._touched, on_touch_up=self._let_go)
         self._root = FloatLayout()
         return self._root
 
@@ -79,7 +80,7 @@ class KioskApp(App):
         self._controller.tick()
         self._draw(self._controller.view())
         if self._announcer is not None and self._screen is not None and self._view is not None:
-            self._announcer.announce(self._screen, self._view, Window.size)
+            self._announcer.announce(self._screen, self._view, Window.size, touched=self._touching)
         self._watchdog.frame()
 
     def _act(self, action: actions.Action) -> None:
@@ -101,7 +102,12 @@ class KioskApp(App):
             self._screen.show(view)
 
     def _touched(self, *_touch: object) -> bool:
+        self._touching = True
         self._controller.touch()
+        return False
+
+    def _let_go(self, *_touch: object) -> bool:
+        self._touching = False
         return False
 
     def _key(self, _window: object, code: int, _scancode: int, text: str | None, _modifiers: Any) -> bool:

@@ -71,9 +71,12 @@ class KioskWindow:
         x, y, width, height = self.wait(lambda seen: name in seen["widgets"], what=name)["widgets"][name]
         start, level = x + width // 2 - across // 2, y + height // 2
         self._finger("mousemove", str(start), str(level), "mousedown", "1")
+        # a finger rests longer than a frame; when down and move fall into one frame, Kivy knows only where the touch ended
+        self.wait(lambda seen: bool(seen.get("touched")), what="the finger")
         for part in range(1, 9):
             self._finger("mousemove", str(start + across * part // 8), str(level))
         self._finger("mouseup", "1")
+        self.wait(lambda seen: not seen.get("touched"), what="the finger to go")
 
     def sign_in(self, pin: str) -> None:
         """Type a PIN on the pad."""
