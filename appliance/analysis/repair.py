@@ -20,6 +20,8 @@ from appliance.analysis.stages import Dropped, Float, Orphan, Segmentation, Stru
 from appliance.analysis.surroundings import Surroundings
 from appliance.analysis.voxelgraph import cheapest_paths, graph_of
 
+_STUMP_MM = 3.0
+"""Tree voxels farther than this from every line belong to a stump."""
 CHAMBERS = (Structure.LEFT_ATRIUM, Structure.LV, Structure.RIGHT_ATRIUM, Structure.RV, Structure.AORTA, Structure.PULMONARY_ARTERY)
 
 
@@ -69,7 +71,7 @@ def repair(lines: Centrelines, segmentation: Segmentation, *, rules: RepairRules
         else:
             waiting.append(orphan)
     bridges: list[_Bridge] = []
-    ends, sides = _ends_and_sides(lines.tree)
+    ends, sides = _ends_and_sides(lines, segmentation)
     for _ in range(3):
         left: list[Orphan] = []
         for orphan in waiting:
@@ -115,10 +117,14 @@ def _refuse(orphan: Orphan, segmentation: Segmentation, surroundings: Surroundin
     return None
 
 
-def _ends_and_sides(tree: Tree) -> tuple[Float, Float]:
-    ends = np.array([branch.points_mm[-1] for branch in tree.branches])
-    sides = np.concatenate([branch.points_mm for branch in tree.branches])
-    return ends, sides
+def _ends_and_sides(lines: Centrelines, segmentation: Segmentation) -> tuple[Float, Float]:
+    """Where bridges may begin: ends of branches and of stumps too short to be branches, and all points of the lines."""
+    sides = np.concatenate([branch.points_mm for branch in lines.tree.branches])
+    ends = np.array([branch.points_mm[-1] for branch in lines.tree.branches])
+    held = np.isin(lines.mask.label, [lines.mask.label[ostium.node] for ostium in lines.ostia])
+    points = segmentation.geometry.to_points(lines.mask.graph.voxels[held])
+    stumps = points[cKDTree(sides).query(points)[0] > _STUMP_MM]
+    return np.concatenate([ends, stumps]), sides
 
 
 def _extremes(points: Float) -> Float:

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.appliance.analysis.tubes import Vessel, named_tree, render, segmentation_of, straight
 
 from appliance.analysis.lumen import Blur, LumenResult, blood_along, cut_sections, estimate_blur, fit_all, measure_lumen
 from appliance.volume import Geometry, Volume
+from tests.appliance.analysis.tubes import Vessel, named_tree, render, segmentation_of, straight
 
 MIDDLE = slice(12, -12)
 
