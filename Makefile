@@ -53,7 +53,7 @@ bench: install
 	$(ISOLATED) $(RUN) -m tests.bench --out build/bench.json
 
 $(VENV)/.train: $(VENV)/.installed pyproject.toml
-	$(VENV)/bin/pip install -q "torch==2.13.0" "onnx>=1.23"
+	$(VENV)/bin/pip install -q "torch==2.13.0" "onnx>=1.23" "scikit-image>=0.26"
 	@touch $@
 
 train: install $(VENV)/.train

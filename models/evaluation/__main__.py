@@ -12,12 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from skimage.morphology import skeletonize
-
 from appliance.inference.catalog import ModelCatalog, installed_catalog
 from appliance.inference.choose import best_engine
 from models.evaluation.cases import Case, evaluate_case
 from models.evaluation.measures import summary
+from models.evaluation.record import record
 from models.training.families import load_families
 
 KEPT = ("lumen_dice", "cl_dice", "calcium_dice", "found_1_5mm", "false_mm_per_case", "heart_located")
@@ -35,8 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--catalog", type=Path, default=installed_catalog())
     parser.add_argument("--out", type=Path, default=Path("build/evaluation.json"))
-    parser.add_argument("--record", action="store_true", help="put the medians into the catalog's figures")
+    parser.add_argument("--record", action="store_true", help="put the figures into the catalog and the model cards")
     options = parser.parse_args(arguments)
+    from skimage.morphology import skeletonize  # of the extra "train"; the measures themselves do without it
+
     count = QUICK_CASES if options.quick else options.cases
     seeds = load_families()[options.family].seeds(options.first + count)[options.first :]
     catalog = ModelCatalog.load(options.catalog)
@@ -54,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, values in result["overall"].items():
         _say(f"{name}: median {values['median']}, mean {values['mean']}, worst {values['worst']}, n {values['n']}")
     if options.record and not options.quick:
-        _record(result)
+        record(result, command=f"python -m models.evaluation --family {options.family} --first {options.first} --cases {count}")
     return 0
 
 
@@ -70,18 +71,6 @@ def make_result(cases: list[Case], *, family: str, quick: bool, engine: str) -> 
         "overall": table,
         "cases": [{"seed": case.seed, "declined": case.declined, "seconds": case.seconds, **case.measures} for case in cases],
     }
-
-
-def _record(result: dict[str, Any]) -> None:
-    from models.training.catalog_file import record_figures
-
-    family = result["families"][0]
-    origin = {"family": family["name"], "cases": family["cases"], "statistic": "median", "data": "virtual patients"}
-    heart = [name for name in result["overall"] if name.startswith("dice_") or name == "heart_located"]
-    fine = [name for name in result["overall"] if name not in heart]
-    for model, names in (("heart-loc", heart), ("cor-seg", fine)):
-        values = {name: result["overall"][name]["median"] for name in names if result["overall"][name]["n"]}
-        record_figures(model, {**origin, **values}, catalog=installed_catalog())
 
 
 def _line(case: Case) -> str:
