@@ -30,7 +30,7 @@ class LargePicture(FloatLayout):
         self.test_id = "picture"
         self._scale = scale
         self._act = act
-        self._box = PictureBox(pos_hint={"x": 0, "y": 0})
+        self._box = PictureBox(size_hint=(None, None))
         self._title = Text(scale=scale, type_size=theme.BODY, bold=True, size_hint=(None, None), height=scale(30))
         self._count = Text(
             scale=scale, type_size=theme.SMALL, colour=theme.MUTED, align="right", size_hint=(None, None), size=(scale(80), scale(30))
@@ -102,6 +102,8 @@ class LargePicture(FloatLayout):
 
     def _place(self, *_change: object) -> None:
         margin = self._scale(14)
+        # the caption has a line of its own: a key view carries annotations up to its edges
+        self._box.pos, self._box.size = self.pos, (self.width, max(self.height - self._title.height - margin, 1))
         self._title.pos = (self.x + margin, self.y + self.height - self._title.height - margin / 2)
         self._title.width = max(self.width - self._count.width - 3 * margin, 1)
         self._count.pos = (self.x + self.width - self._count.width - margin, self.y + self.height - self._count.height - margin / 2)

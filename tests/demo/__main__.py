@@ -7,6 +7,7 @@ that a person would want to see is left in the output folder; the exit status is
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -20,12 +21,12 @@ from typing import Any
 from appliance.commands.progress import ProgressBar
 from tests.demo.box import PHYSICIAN_PIN, Client, appliance, box
 from tests.demo.outcome import check_pacs, check_printer, collect, compare_with_truth, write_times
-from tests.demo.screen import Kiosk, kiosk
+from tests.kiosk.window import KioskWindow
 from tests.peers.dcmtk import dcmprscp
 from tests.peers.orthanc import orthanc
-from tests.peers.waiting import wait_until
 
 SEED = 11
+SIZE = (1920, 1080)
 
 
 class Story:
@@ -70,7 +71,7 @@ def run(options: argparse.Namespace, folder: Path) -> None:
         printer = stack.enter_context(dcmprscp(folder / "printer"))
         story("PACS (Orthanc) and film printer (dcmprscp) are up")
         appliance_box = stack.enter_context(box(folder / "box", printer=printer, pacs_port=pacs.port))
-        screen = stack.enter_context(kiosk(appliance_box.socket, folder, folder / "kiosk.log"))
+        screen = stack.enter_context(KioskWindow(socket=appliance_box.socket, folder=folder, size=SIZE, display=os.environ.get("DISPLAY")))
         story("the appliance receives; the kiosk shows the sign-in")
         client = appliance_box.client()
         sign_in(screen, out)
@@ -86,8 +87,8 @@ def run(options: argparse.Namespace, folder: Path) -> None:
         story("approved with one tap; the undo window is open")
         client.wait_for({"delivered"}, timeout_s=180)
         times["approval_to_film_and_pacs"] = time.monotonic() - approved
-        wait_until(lambda: screen.shown().get("state") == "delivered", what="the kiosk showing the delivery")
-        screen.screenshot(out / "screen-5-delivered.png")
+        screen.wait(lambda seen: seen["state"] == "delivered", what="the delivery on the kiosk")
+        screen.picture().save(out / "screen-5-delivered.png")
         detail = client.study(key)
         story(check_printer(printer, detail, out))
         story(check_pacs(pacs, detail, appliance_box.data, key))
@@ -97,16 +98,13 @@ def run(options: argparse.Namespace, folder: Path) -> None:
     story(f"done: look into {out}")
 
 
-def sign_in(screen: Kiosk, out: Path) -> None:
+def sign_in(screen: KioskWindow, out: Path) -> None:
     """Type the physician's PIN on the screen."""
-    screen.wait_for("digit-1", timeout_s=60)
-    screen.screenshot(out / "screen-1-sign-in.png")
-    for digit in PHYSICIAN_PIN:
-        screen.tap(f"digit-{digit}")
-    screen.tap("sign-in")
+    screen.picture().save(out / "screen-1-sign-in.png")
+    screen.sign_in(PHYSICIAN_PIN)
 
 
-def wait_for_draft(client: Client, screen: Kiosk, out: Path) -> str:
+def wait_for_draft(client: Client, screen: KioskWindow, out: Path) -> str:
     """Watch the analysis; returns the study's key. One photograph is taken when it is under way."""
     bar = ProgressBar(sys.stdout)
     pictures: list[Path] = []
@@ -116,23 +114,22 @@ def wait_for_draft(client: Client, screen: Kiosk, out: Path) -> str:
             bar(row["stage"], row["progress"] or 0.0)
             if not pictures and (row["progress"] or 0.0) > 0.2:
                 pictures.append(out / "screen-2-analysing.png")
-                screen.screenshot(pictures[0])
+                screen.glance().save(pictures[0])
 
     row = client.wait_for({"draft"}, timeout_s=600, seen=seen)
     bar.close()
     key: str = row["key"]
-    screen.wait_for(f"study-{key}")
     return key
 
 
-def review(screen: Kiosk, key: str, out: Path) -> None:
+def review(screen: KioskWindow, key: str, out: Path) -> None:
     """Open the study, look, approve with one tap."""
     screen.tap(f"study-{key}")
-    screen.wait_for("approve")
-    screen.screenshot(out / "screen-3-review.png")
+    screen.wait(lambda seen: "approve" in seen["widgets"], what="the review")
+    screen.picture().save(out / "screen-3-review.png")
     screen.tap("approve")
-    screen.wait_for("undo")
-    screen.screenshot(out / "screen-4-approved.png")
+    screen.wait(lambda seen: "undo" in seen["widgets"], what="the undo window")
+    screen.glance().save(out / "screen-4-approved.png")
 
 
 if __name__ == "__main__":

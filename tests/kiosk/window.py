@@ -18,9 +18,12 @@ Seen = dict[str, Any]
 
 
 class KioskWindow:
-    """Starts the screen and the kiosk, taps and looks; ends both."""
+    """Starts the kiosk, and a virtual screen for it unless a ``display`` is given; taps and looks; ends what it started."""
 
-    def __init__(self, *, socket: Path, folder: Path, language: str = "zh", size: tuple[int, int] = (1280, 800)) -> None:
+    def __init__(
+        self, *, socket: Path, folder: Path, language: str = "zh", size: tuple[int, int] = (1280, 800), display: str | None = None
+    ) -> None:
+        self._given_display = display
         self._announce = folder / f"announce-{language}-{size[0]}.json"
         self._log = folder / f"kiosk-{language}-{size[0]}.log"
         self._size = size
@@ -28,7 +31,11 @@ class KioskWindow:
         self._command += ["--language", language, "--size", f"{size[0]}x{size[1]}"]
 
     def __enter__(self) -> KioskWindow:
-        self._screen, self.display = _start_screen(self._size)
+        self._screen: subprocess.Popen[bytes] | None = None
+        if self._given_display:
+            self.display = self._given_display
+        else:
+            self._screen, self.display = _start_screen(self._size)
         environment = {**os.environ, "DISPLAY": self.display, "LIBGL_ALWAYS_SOFTWARE": "1"}
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(self._command, env=environment, stdout=log, stderr=subprocess.STDOUT)
@@ -36,9 +43,10 @@ class KioskWindow:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        for process in (self.process, self._screen):
+        started = [process for process in (self.process, self._screen) if process is not None]
+        for process in started:
             process.terminate()
-        for process in (self.process, self._screen):
+        for process in started:
             process.wait(10)
 
     @property
