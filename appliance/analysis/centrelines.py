@@ -144,7 +144,7 @@ def _describe(graph: VoxelGraph, segmentation: Segmentation, rules: CentrelineRu
     depth = depth_mm(graph, lumen)
     local_maximum = _neighbourhood_maximum(graph, depth)
     relative = np.clip(depth / np.maximum(local_maximum, graph.spacing_mm), 0, 1)
-    centred = 1.0 + 4.0 * (1.0 - relative) ** 2
+    centred = 1.0 + 10.0 * (1.0 - relative) ** 2
     wall = rules.wall_cost + 4.0 * (1.0 - np.clip(radius / np.maximum(_neighbourhood_maximum(graph, radius), graph.spacing_mm), 0, 1))
     label, _ = components(graph)
     return VesselMask(graph, lumen, radius, np.where(lumen, centred, wall).astype(np.float32), label)

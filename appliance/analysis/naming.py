@@ -19,20 +19,22 @@ both or with a PDA from the RCA and the PLB from the LCX.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from appliance.analysis import segments as borders
 from appliance.analysis.grooves import Course, course_of, gain
 from appliance.analysis.runs import Run, line_to, make_runs, split_run
-from appliance.analysis.stages import Heart, NamedBranch, NamedTree, Side, Tree
+from appliance.analysis.stages import Heart, NamedBranch, NamedTree, Tree
 from appliance.analysis.surroundings import Surroundings
-from appliance.anatomy import SEGMENTS, Dominance, SegmentName, Vessel
+from appliance.anatomy import Dominance, SegmentName, Vessel
 from appliance.errors import AnalysisError
 
 _RAMUS_REACH_MM = 3.0
 _SHORTEST_NAMED_MM = 8.0
+_TYPICAL_PDA_MM = 30.0
+_COMMON_STEM_MM = 25.0
 _WALL_MM = 0.45
 """What the mask's radius holds beyond the lumen."""
 
@@ -176,7 +178,7 @@ def _on_free_wall(course: Course) -> bool:
     """The distal half lies on the left ventricle, not in the septum, and away from the right ventricle."""
     half = slice(len(course.along) // 2, None)
     depth = float(np.median(course.left_ventricle[half]))
-    return -3.5 < depth < 12.0 and float(np.median(course.right_ventricle[half])) > 8.0
+    return -2.0 < depth < 12.0 and float(np.median(course.right_ventricle[half])) > 8.0
 
 
 def _on_inferior_wall(course: Course) -> bool:
@@ -207,16 +209,26 @@ def _name_inferior(draft: _Draft, runs: list[int], descending: SegmentName, late
     """Of the runs over the inferior wall the one deepest in the groove is the PDA, the longest of the others the PLB."""
     if not runs:
         return
-    share = {i: _posterior(draft.courses[i]) for i in runs}
-    first = max(runs, key=lambda i: share[i])
+    # the posterior descending artery may leave a common stem with the posterolateral one
+    stems = [j for i in runs for j in draft.children(i) if _leaves_early(draft, j) and _on_inferior_wall(draft.courses[j])]
+    share = {i: _posterior(draft.courses[i]) for i in (*runs, *stems)}
+    first = max(share, key=lambda i: share[i] * min(draft.runs[i].length_mm / _TYPICAL_PDA_MM, 1.0))
     rest = sorted(runs, key=lambda i: -draft.runs[i].length_mm)
     if share[first] > 0.12:
         draft.name(first, descending, vessel, float(np.clip(0.5 + share[first], 0.5, 0.95)))
-        rest.remove(first)
+        rest = [i for i in rest if i != first]
     if rest:
         draft.name(rest[0], lateral, vessel, 0.75)
         for i in rest[1:]:
             draft.name(i, "other", vessel, 0.5)
+
+
+def _leaves_early(draft: _Draft, number: int) -> bool:
+    """The run is no spur and leaves its parent within the first stretch beyond the crux."""
+    run = draft.runs[number]
+    if run.parent is None or run.parent_index is None or run.length_mm < _SHORTEST_NAMED_MM:
+        return False
+    return float(draft.courses[run.parent].along[run.parent_index]) < _COMMON_STEM_MM
 
 
 def _crux(draft: _Draft, rca: int) -> int | None:
@@ -380,13 +392,3 @@ def _first_large(draft: _Draft, lad: int) -> int | None:
         if (septal or draft.names[i] in ("D1", "D2")) and lumen >= 0.8 * wanted and (run.parent_index or 0) >= 3:
             return run.parent_index
     return None
-
-
-def with_side(run: Run, side: Side) -> Run:
-    """The run on another side, for corrections."""
-    return replace(run, side=side)
-
-
-def territory(vessel: Vessel, name: SegmentName) -> str | None:
-    """LAD, LCX, RCA or LM for vessel counts; branches count to their parent vessel."""
-    return SEGMENTS[name].territory or {"LM": "LM", "LAD": "LAD", "LCX": "LCX", "RI": "LCX", "RCA": "RCA"}.get(vessel)
