@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from appliance.anatomy import SEGMENTS, SegmentName, Territory, Vessel
+from appliance.anatomy import MAIN_VESSELS, SEGMENTS, SegmentName, Territory, Vessel
 from appliance.errors import AnalysisError
 from appliance.findings import GRADES, Branch, CadRads, Findings, Grade, Lesion, NotAssessable, Quality, Stent
 
@@ -96,6 +96,7 @@ def cad_rads(
     branches: Sequence[Branch],
     *,
     not_assessable: Sequence[NotAssessable] = (),
+    untraced: Sequence[Vessel] = (),
     stents: Sequence[Stent] = (),
     grafts: bool = False,
     exceptions: bool = False,
@@ -106,6 +107,7 @@ def cad_rads(
         lesions: all plaques; those in vessels under 1.5 mm reference diameter do not set the category.
         branches: the branches that the lesions lie on.
         not_assessable: segments that cannot be read; with less than 50 % elsewhere the category is N.
+        untraced: main vessels that were not found: nothing is known of them, which is not the same as nothing wrong with them.
         stents: any makes modifier S.
         grafts: any makes modifier G.
         exceptions: non-atherosclerotic disease, modifier E.
@@ -113,7 +115,7 @@ def cad_rads(
     graded = [lesion for lesion in lesions if _counts(lesion)]
     category = _category(graded)
     modifiers: list[str] = []
-    if not_assessable:
+    if not_assessable or untraced:
         if category in ("0", "1", "2"):
             category = "N"
         else:
@@ -140,6 +142,12 @@ def cad_rads(
         text=text,
         plaque_burden_reason=None if burden else "no_plaque",
     )
+
+
+def untraced_vessels(branches: Sequence[Branch]) -> tuple[Vessel, ...]:
+    """LAD, LCX or RCA without any branch."""
+    found = {branch.vessel for branch in branches}
+    return tuple(vessel for vessel in MAIN_VESSELS if vessel not in found)
 
 
 def _counts(lesion: Lesion) -> bool:
@@ -190,6 +198,7 @@ def apply_corrections(findings: Findings, corrections: Mapping[int, Grade]) -> F
             lesions,
             findings.branches,
             not_assessable=_not_assessable(findings.quality),
+            untraced=untraced_vessels(findings.branches),
             stents=findings.stents,
             grafts="G" in kept,
             exceptions="E" in kept,

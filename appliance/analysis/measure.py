@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from appliance.analysis.cadrads import Bands, cad_rads, grade_of, segment_scores
+from appliance.analysis.cadrads import Bands, cad_rads, grade_of, segment_scores, untraced_vessels
 from appliance.analysis.centrelines import trace
 from appliance.analysis.lesions import Stretch, Survey, find_lesions
 from appliance.analysis.lumen import measure_lumen, radius_guess
@@ -75,7 +75,7 @@ def measure(
         branches = tuple(_branch(number, branch, lumen.profiles[number]) for number, branch in enumerate(named.branches))
         lesions = make_lesions(named, survey, plaques, bands=bands)
         involvement, stenosis = segment_scores(lesions, branches)
-        category = cad_rads(lesions, branches, not_assessable=not_assessable, stents=stents)
+        category = cad_rads(lesions, branches, not_assessable=not_assessable, untraced=untraced_vessels(branches), stents=stents)
     return Measured(
         branches=branches,
         lesions=lesions,

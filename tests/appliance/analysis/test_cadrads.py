@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.analysis.cadrads import apply_corrections, cad_rads, grade_of, plaque_burden, segment_scores
+from appliance.analysis.cadrads import apply_corrections, cad_rads, grade_of, plaque_burden, segment_scores, untraced_vessels
 from appliance.anatomy import SEGMENTS, SegmentName
 from appliance.errors import AnalysisError
 from appliance.findings import GRADES, Branch, Findings, Grade, Lesion, NotAssessable, PlaqueVolume, Software, Stent
@@ -109,6 +109,13 @@ def test_a_segment_that_cannot_be_read_decides_below_half(found, text):
     assert cad_rads(*case(*found), not_assessable=(NotAssessable(segment="mRCA", reason="motion"),)).text == text
 
 
+def test_a_main_vessel_that_was_not_found_is_not_a_healthy_one():
+    branches = [branch(0, "pLAD"), branch(1, "pRCA")]
+    assert untraced_vessels(branches) == ("LCX",)
+    assert cad_rads([], branches, untraced=untraced_vessels(branches)).text == "CAD-RADS N"
+    assert cad_rads([lesion("pLAD", 75.0)], branches, untraced=("LCX",)).text == "CAD-RADS 4A/P1/N"
+
+
 def test_modifiers_stand_in_the_guidelines_order():
     lesions, branches = case(("pLAD", 75.0), high_risk=("low_attenuation", "positive_remodeling"))
     result = cad_rads(
@@ -183,6 +190,8 @@ def test_a_plaque_across_a_border_involves_both_segments():
 
 
 def findings(lesions: list[Lesion], branches: list[Branch]) -> Findings:
+    trunks: dict[str, SegmentName] = {"LAD": "pLAD", "LCX": "pLCx", "RCA": "pRCA"}
+    branches = [*branches, *(branch(100 + number, trunks[vessel]) for number, vessel in enumerate(untraced_vessels(branches)))]
     involvement, stenosis = segment_scores(lesions, branches)
     return Findings(
         schema=1, status="analysed", software=Software(version="0", commit="0"), reason=None, engine=None, models=(), series=None,
