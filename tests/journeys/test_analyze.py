@@ -16,9 +16,12 @@ from appliance.findings import Findings
 from appliance.geometry import arc_length
 
 
+pytestmark = pytest.mark.timeout(900)
+
+
 def analyze(study: Path, out: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "appliance", "analyze", str(study), "--out", str(out)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=800, check=False)
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,9 @@ from tests.peers.orthanc import Orthanc, orthanc
 from tests.peers.waiting import wait_until
 
 
+pytestmark = pytest.mark.timeout(900)
+
+
 @dataclass(frozen=True)
 class Hospital:
     """The appliance with its peers."""
@@ -63,10 +66,10 @@ def test_a_study_survives_kills_is_corrected_approved_printed_and_stored(hospita
     assert pushed.returncode == 0, pushed.stderr
     os.kill(child_pid(hospital.box, "receiver"), signal.SIGKILL)
 
-    client.wait_for({"analysing"}, timeout_s=120)
+    client.wait_for({"analysing"}, timeout_s=300)
     os.kill(child_pid(hospital.box, "analyst"), signal.SIGKILL)
 
-    key = client.wait_for({"draft"}, timeout_s=250)["key"]
+    key = client.wait_for({"draft"}, timeout_s=600)["key"]
     stored = {hashlib.sha256(pydicom.dcmread(path).PixelData).hexdigest() for path in (hospital.box.data / "spool").rglob("*.dcm")}
     sent = {hashlib.sha256(pydicom.dcmread(path).PixelData).hexdigest() for path in files}
     assert stored == sent
@@ -83,7 +86,7 @@ def test_a_study_survives_kills_is_corrected_approved_printed_and_stored(hospita
         assert corrected["findings"]["cad_rads"]["category"] in {"4A", "4B"}
 
     approve(client, key)
-    client.wait_for({"delivered"}, timeout_s=200)
+    client.wait_for({"delivered"}, timeout_s=400)
     detail = client.study(key)
     assert {row["state"] for row in detail["deliveries"]} == {"done"}
 
@@ -98,7 +101,7 @@ def test_a_radiographers_release_stays_a_draft_and_undo_takes_it_back(tmp_path: 
     with box(tmp_path / "box", undo_seconds=600.0) as appliance_box:
         client = appliance_box.client(RADIOGRAPHER_PIN)
         assert storescu(appliance_box.port, sorted(scan.glob("*.dcm"))).returncode == 0
-        key = client.wait_for({"draft"}, timeout_s=250)["key"]
+        key = client.wait_for({"draft"}, timeout_s=600)["key"]
         approving = approve(client, key)
         assert approving["row"]["state"] == "approving"
         assert DRAFT_NOTICE in approving["notices"]
@@ -114,7 +117,7 @@ def test_a_chest_ct_is_declined_with_its_reason(tmp_path: Path) -> None:
     with box(tmp_path / "box") as appliance_box:
         client = appliance_box.client()
         assert storescu(appliance_box.port, chest).returncode == 0
-        row = client.wait_for({"declined"}, timeout_s=120)
+        row = client.wait_for({"declined"}, timeout_s=300)
         assert row["reason"]["zh"]
         assert row["reason"]["en"]
         assert row["images"] == len(chest)
@@ -125,13 +128,13 @@ def test_everything_waits_for_a_pacs_that_is_down(tmp_path: Path, scan: Path) ->
         appliance_box = stack.enter_context(box(tmp_path / "box", pacs_port=9, undo_seconds=0.5))
         client = appliance_box.client()
         assert storescu(appliance_box.port, sorted(scan.glob("*.dcm"))).returncode == 0
-        key = client.wait_for({"draft"}, timeout_s=250)["key"]
+        key = client.wait_for({"draft"}, timeout_s=600)["key"]
         approve(client, key)
-        client.wait_for({"delivering"}, timeout_s=120)
+        client.wait_for({"delivering"}, timeout_s=300)
 
         def tried() -> bool:
             rows = client.study(key)["deliveries"]
             return bool(rows) and rows[0]["attempts"] >= 2 and rows[0]["last_error"] is not None
 
-        wait_until(tried, timeout_s=120, what="two attempts")
+        wait_until(tried, timeout_s=300, what="two attempts")
         assert client.study(key)["row"]["state"] == "delivering"
