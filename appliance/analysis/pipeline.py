@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from appliance.analysis.cadrads import Bands
 from appliance.analysis.locate import Located, locate
 from appliance.analysis.measure import measure
 from appliance.analysis.quality import assess
@@ -75,12 +76,20 @@ class Analysis:
     segmentation: Segmentation | None = None
 
 
-def analyze(study: StudyInput, *, models: Models, progress: Progress | None = None, timing: Mapping[str, float] | None = None) -> Analysis:
+def analyze(
+    study: StudyInput,
+    *,
+    models: Models,
+    bands: Bands = "scct",
+    progress: Progress | None = None,
+    timing: Mapping[str, float] | None = None,
+) -> Analysis:
     """Analyse one study.
 
     Args:
         study: the main CCTA volume, with further series where there are any.
         models: networks, loaded once for many studies.
+        bands: which degrees of stenosis the site uses.
         progress: told stage and part done.
         timing: seconds of steps that came before, such as ``read``; they go into ``timing_s``.
 
@@ -103,7 +112,7 @@ def analyze(study: StudyInput, *, models: Models, progress: Progress | None = No
     with clock.stage("segment") as report:
         segmentation = segment(study.main.volume, located, session=models.coronary, progress=report)
     with clock.stage("measure") as report:
-        measured = measure(study.main.volume, located.heart, segmentation, progress=lambda _, part: report(part))
+        measured = measure(study.main.volume, located.heart, segmentation, progress=lambda _, part: report(part), bands=bands)
     clock.seconds.pop("measure")
     clock.seconds.update(measured.timing_s)
     findings = _findings(study, quality, measured, models, clock.total())

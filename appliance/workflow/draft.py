@@ -68,7 +68,7 @@ def make_draft(
             progress("key_views", ANALYSIS_SHARE + (1 - ANALYSIS_SHARE) * part)
 
     header = study.main.header
-    analysis = analyze(study, models=models, progress=analysing, timing=timing)
+    analysis = analyze(study, models=models, bands=settings.policy.stenosis_bands, progress=analysing, timing=timing)
     findings, views = analysis.findings, list[KeyView]()
     seconds = {name: value for name, value in findings.timing_s.items() if name != "total"}
     with whole_folder(folder) as part:

@@ -15,7 +15,6 @@ from PIL import Image
 from appliance.findings import Findings
 from appliance.geometry import arc_length
 
-
 pytestmark = pytest.mark.timeout(900)
 
 

@@ -23,7 +23,6 @@ from tests.peers.dcmtk import PrintScp, dcmprscp, storescu
 from tests.peers.orthanc import Orthanc, orthanc
 from tests.peers.waiting import wait_until
 
-
 pytestmark = pytest.mark.timeout(900)
 
 
