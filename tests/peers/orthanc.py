@@ -39,7 +39,7 @@ def orthanc(folder: Path) -> Iterator[Orthanc]:
     """Run Orthanc on ``folder``."""
     tool = shutil.which("Orthanc")
     if tool is None:
-        pytest.skip("Orthanc is not installed")
+        pytest.fail("Orthanc is not installed: make test installs it")
     peer = Orthanc(free_port(), free_port())
     folder.mkdir(parents=True, exist_ok=True)
     configuration = {
