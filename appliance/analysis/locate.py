@@ -18,8 +18,8 @@ from appliance.volume import Geometry, LabelMap, Volume
 FINE_SPACING_MM = 0.5
 MARGIN_MM = 8.0
 """The fine box reaches this far beyond the pericardium: the network needs a little context at the border."""
-MINIMUM_VOLUME_ML = {Structure.LV: 25.0, Structure.AORTA: 8.0}
-"""Less than this is not a heart with a left ventricle and an aorta: half of the smallest adult normal values."""
+MINIMUM_VOLUME_ML = {Structure.LV: 12.0, Structure.AORTA: 8.0}
+"""Less than this is not a heart with a left ventricle and an aorta; a small, healthy ventricle holds 15 to 25 ml at end systole."""
 CARDIAC = (
     Structure.LV_MYOCARDIUM,
     Structure.LEFT_ATRIUM,
