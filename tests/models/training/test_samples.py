@@ -61,10 +61,10 @@ def test_pool_asks_for_fresh_samples_when_they_were_drawn_often_enough() -> None
     pool = SamplePool(capacity=8, reuse=2.0, rng=np.random.default_rng(0))
     while pool.hungry:
         pool.add(tube())
-    assert len(pool) == 4
-    pool.draw(4)
+    assert len(pool) == 2
+    pool.draw(3)
     assert not pool.hungry
-    pool.draw(5)
+    pool.draw(2)
     assert pool.hungry
     for _ in range(20):
         pool.add(tube())
