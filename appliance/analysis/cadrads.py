@@ -104,7 +104,8 @@ def cad_rads(
     """The patient's category with plaque burden and modifiers.
 
     Args:
-        lesions: all plaques; those in vessels under 1.5 mm reference diameter do not set the category.
+        lesions: all plaques; those in vessels under 1.5 mm reference diameter, or outside the 18 segments, do not set
+            the category.
         branches: the branches that the lesions lie on.
         not_assessable: segments that cannot be read; with less than 50 % elsewhere the category is N.
         untraced: main vessels that were not found: nothing is known of them, which is not the same as nothing wrong with them.
@@ -120,7 +121,7 @@ def cad_rads(
             category = "N"
         else:
             modifiers.append("N")
-    if any(len(set(lesion.high_risk)) >= 2 for lesion in lesions):
+    if any(len(set(lesion.high_risk)) >= 2 for lesion in graded):
         modifiers.append("HRP")
     if stents:
         modifiers.append("S")
@@ -128,11 +129,8 @@ def cad_rads(
         modifiers.append("G")
     if exceptions:
         modifiers.append("E")
-    involvement, _ = segment_scores(lesions, branches)
-    if lesions and involvement == 0:
-        # plaque only outside the sixteen scored segments is plaque all the same
-        involvement = 1
-    burden = plaque_burden(involvement)
+    involvement, _ = segment_scores(graded, branches)
+    burden = plaque_burden(involvement or len(graded[:1]))  # plaque in an unscored segment (L-PDA, L-PLB) is plaque all the same
     ordered = tuple(sorted(modifiers, key=MODIFIER_ORDER.index))
     text = "CAD-RADS " + "/".join([category, *([burden] if burden else []), *ordered])
     return CadRads(
@@ -151,6 +149,12 @@ def untraced_vessels(branches: Sequence[Branch]) -> tuple[Vessel, ...]:
 
 
 def _counts(lesion: Lesion) -> bool:
+    """Whether a lesion may set the category: not in a vessel under 1.5 mm, nor in a branch outside the 18-segment model.
+
+    Such branches (conus, acute marginal, septals, and what could not be named) are shown with their degree; a person decides.
+    """
+    if lesion.segment == "other":
+        return False
     return lesion.reference_diameter_mm is None or lesion.reference_diameter_mm >= SMALLEST_GRADED_MM
 
 

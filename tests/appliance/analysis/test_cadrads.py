@@ -79,6 +79,10 @@ WORKED_EXAMPLES = [
     ((("mLAD", 80.0), ("OM1", 75.0), ("dRCA", 72.0)), "CAD-RADS 4B/P2"),
     # a ramus counts to the circumflex
     ((("mLAD", 80.0), ("RI", 75.0), ("dRCA", 72.0)), "CAD-RADS 4B/P2"),
+    # outside the 18 segments: shown, but not what the patient is graded by
+    ((("other", 99.0),), "CAD-RADS 0"),
+    ((("pLAD", 30.0), ("other", 99.0)), "CAD-RADS 2/P1"),
+    ((("L-PDA", 60.0),), "CAD-RADS 3/P1"),
     ((("LM", 49.9),), "CAD-RADS 2/P1"),
     ((("LM", 50.0),), "CAD-RADS 4B/P1"),
     ((("LM", 100.0),), "CAD-RADS 5/P1"),
