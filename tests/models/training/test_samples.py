@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+
+pytest.importorskip("torch")
 
 from models.training.context import CoarseMap, limit_to_heart, noisy_context
 from models.training.samples import Sample, SamplePool, Variation, make_batch, scale_hu
+
+pytestmark = pytest.mark.train
 
 
 def tube(shape: tuple[int, int, int] = (24, 16, 20)) -> Sample:
