@@ -37,6 +37,7 @@ from appliance.workflow.draft_folder import (
     write_structures,
 )
 from appliance.workflow.release import Released
+from appliance.workflow.warmup import warm_up
 
 ANALYSIS_SHARE = 0.8
 """Part of a draft's time that the analysis takes; pictures and report take the rest."""
@@ -250,7 +251,7 @@ class StudyDrafts:
         self._models: Models | None = None
 
     def self_test(self) -> str:
-        """Load the models and run the golden case; the engine in words.
+        """Load the models, run the golden case and compile what will be needed; the engine in words.
 
         Raises:
             InferenceError: a model is missing or altered, or gives other answers than it should.
@@ -258,6 +259,7 @@ class StudyDrafts:
         wanted = self._settings.analysis
         models = Models.load(catalog=wanted.catalog, engine=wanted.engine, threads=wanted.threads)
         check_models(models)
+        warm_up()
         self._models = models
         return f"{models.engine.name} {models.engine.precision}"
 
