@@ -1,1 +1,0 @@
-"""Front panel, badge reader, UPS and GPU health."""

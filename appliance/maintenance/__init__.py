@@ -1,1 +1,0 @@
-"""Update, diagnostics, self-test."""
