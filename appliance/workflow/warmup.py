@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 SIDE, SPACING_MM = 140, 0.5
 AORTA_MM = 9.0
 LUMEN_MM, WALL_MM = 1.6, 2.1
-NOBODY = Reason(code="WF-000", zh="预热", en="warm-up")
+NOBODY = Reason(code="WARM-UP", zh="预热", en="warm-up")
 
 
 def warm_up() -> None:
