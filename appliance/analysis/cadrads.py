@@ -104,8 +104,8 @@ def cad_rads(
     """The patient's category with plaque burden and modifiers.
 
     Args:
-        lesions: all plaques; those in vessels under 1.5 mm reference diameter, or outside the 18 segments, do not set
-            the category.
+        lesions: all plaques; those in vessels under 1.5 mm reference diameter do not set the category; half or more on a
+            branch without a name makes N until a person has graded it.
         branches: the branches that the lesions lie on.
         not_assessable: segments that cannot be read; with less than 50 % elsewhere the category is N.
         untraced: main vessels that were not found: nothing is known of them, which is not the same as nothing wrong with them.
@@ -116,7 +116,7 @@ def cad_rads(
     graded = [lesion for lesion in lesions if _counts(lesion)]
     category = _category(graded)
     modifiers: list[str] = []
-    if not_assessable or untraced:
+    if not_assessable or untraced or any(_undecided(lesion) for lesion in lesions):
         if category in ("0", "1", "2"):
             category = "N"
         else:
@@ -149,13 +149,19 @@ def untraced_vessels(branches: Sequence[Branch]) -> tuple[Vessel, ...]:
 
 
 def _counts(lesion: Lesion) -> bool:
-    """Whether a lesion may set the category: not in a vessel under 1.5 mm, nor in a branch outside the 18-segment model.
+    """Whether a lesion may set the category: not in a vessel under 1.5 mm, and not where it waits for a person."""
+    large = lesion.reference_diameter_mm is None or lesion.reference_diameter_mm >= SMALLEST_GRADED_MM
+    return large and not _undecided(lesion)
 
-    Such branches (conus, acute marginal, septals, and what could not be named) are shown with their degree; a person decides.
+
+def _undecided(lesion: Lesion) -> bool:
+    """A measured narrowing of half or more on a branch that has no name in the 18-segment model.
+
+    It may be a conus or marginal branch, a misnamed main branch, or no artery at all: neither a degree nor the all-clear follows from it,
+    so it is treated as not assessable until a person has set its degree.
     """
-    if lesion.segment == "other":
-        return False
-    return lesion.reference_diameter_mm is None or lesion.reference_diameter_mm >= SMALLEST_GRADED_MM
+    narrowed = GRADES.index(lesion.grade) >= GRADES.index("moderate")
+    return lesion.segment == "other" and narrowed and lesion.grade_source == "measured"
 
 
 def _category(lesions: Sequence[Lesion]) -> Category:

@@ -95,7 +95,7 @@ def correct_draft(folder: Path, corrected: Path, *, corrections: Mapping[int, Gr
     """A new draft folder with corrected grades: findings, scores, CAD-RADS and report follow; pictures are linked, not drawn again.
 
     Raises:
-        KeyError: no such lesion.
+        AnalysisError: no such lesion, or no analysis to correct.
     """
     draft = read_draft(folder)
     findings = apply_corrections(draft.findings, corrections)

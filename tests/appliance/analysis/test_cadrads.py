@@ -79,9 +79,11 @@ WORKED_EXAMPLES = [
     ((("mLAD", 80.0), ("OM1", 75.0), ("dRCA", 72.0)), "CAD-RADS 4B/P2"),
     # a ramus counts to the circumflex
     ((("mLAD", 80.0), ("RI", 75.0), ("dRCA", 72.0)), "CAD-RADS 4B/P2"),
-    # outside the 18 segments: shown, but not what the patient is graded by
-    ((("other", 99.0),), "CAD-RADS 0"),
-    ((("pLAD", 30.0), ("other", 99.0)), "CAD-RADS 2/P1"),
+    # half or more on a branch without a name: neither a degree nor the all-clear
+    ((("other", 99.0),), "CAD-RADS N"),
+    ((("pLAD", 30.0), ("other", 99.0)), "CAD-RADS N/P1"),
+    ((("mLAD", 61.0), ("other", 99.0)), "CAD-RADS 3/P1/N"),
+    ((("other", 30.0),), "CAD-RADS 2/P1"),
     ((("L-PDA", 60.0),), "CAD-RADS 3/P1"),
     ((("LM", 49.9),), "CAD-RADS 2/P1"),
     ((("LM", 50.0),), "CAD-RADS 4B/P1"),
@@ -213,6 +215,13 @@ def test_a_correction_changes_grade_scores_and_category_and_says_so():
     assert [one.grade_source for one in after.lesions] == ["corrected", "measured"]
     assert after.lesions[0].diameter_stenosis_percent == 80.0
     assert before.lesions[0].grade == "severe"
+
+
+def test_a_person_decides_what_a_branch_without_a_name_means():
+    before = findings(*case(("other", 99.0), ("pLAD", 30.0)))
+    assert before.cad_rads.text == "CAD-RADS N/P1"
+    assert apply_corrections(before, {0: "severe"}).cad_rads.category == "4A"
+    assert apply_corrections(before, {0: "minimal"}).cad_rads.category == "2"
 
 
 @given(st.dictionaries(st.integers(0, 1), st.sampled_from(GRADES)))
