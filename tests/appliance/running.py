@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.archive.archive import Archive, open_archive
+from tests.peers.processes import child_named
 from tests.peers.waiting import free_port, wait_until
 
 SETTINGS = """
@@ -65,10 +66,8 @@ class Running:
 
     def children(self) -> dict[str, int]:
         """Name of a child process -> its id."""
-        listing = subprocess.run(
-            ["ps", "-o", "pid=,args=", "--ppid", str(self.process.pid)], capture_output=True, text=True, timeout=20, check=False
-        ).stdout
-        return {name: int(line.split()[0]) for line in listing.splitlines() for name in ("receiver", "analyst") if f" {name} " in line}
+        named = {name: child_named(self.process.pid, name) for name in ("receiver", "analyst")}
+        return {name: pid for name, pid in named.items() if pid is not None}
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-import subprocess
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -21,6 +20,7 @@ from tests.demo.box import RADIOGRAPHER_PIN, Box, Client, box
 from tests.demo.outcome import released
 from tests.peers.dcmtk import PrintScp, dcmprscp, storescu
 from tests.peers.orthanc import Orthanc, orthanc
+from tests.peers.processes import child_named
 from tests.peers.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(900)
@@ -46,10 +46,9 @@ def hospital(tmp_path: Path) -> Iterator[Hospital]:
 
 def child_pid(appliance_box: Box, name: str) -> int:
     """Process number of the receiver or the analyst."""
-    listing = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(appliance_box.process.pid)], capture_output=True, text=True, check=True, timeout=10
-    ).stdout
-    return next(int(line.split()[0]) for line in listing.splitlines() if f" {name} " in f"{line} ")
+    pid = child_named(appliance_box.process.pid, name)
+    assert pid is not None, name
+    return pid
 
 
 def approve(client: Client, key: str) -> dict[str, Any]:
