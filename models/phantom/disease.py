@@ -40,6 +40,21 @@ class LesionDraft:
     blobs: tuple[Blob, ...]
 
 
+@dataclass(frozen=True)
+class Disease:
+    """What disease made of a tree: one profile per branch, and the lesions."""
+
+    profiles: list[Profile]
+    lesions: list[LesionDraft]
+
+
+def draw_disease(seed: int, drafts: list[Draft], *, age: int) -> Disease:
+    """Walls and lesions of a finished tree; the same seed and tree always give the same disease."""
+    rng = np.random.default_rng((seed, 2, age))
+    profiles = [healthy_profile(d, rng) for d in drafts]
+    return Disease(profiles, draw_lesions(rng, drafts, profiles))
+
+
 def healthy_profile(draft: Draft, rng: np.random.Generator) -> Profile:
     """The branch without disease: lumen, and a real wall outside it."""
     r = draft.diameter / 2.0

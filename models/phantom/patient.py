@@ -6,17 +6,15 @@ import numpy as np
 from scipy import ndimage
 
 from models.phantom import naming
-from models.phantom.disease import LesionDraft, Profile, draw_lesions, healthy_profile
+from models.phantom.disease import Profile, draw_disease
 from models.phantom.kernels import capsule_field, tube_grid
+from models.phantom.lesions import measured
 from models.phantom.organs import CHANNELS, CLIP_MM, draw_grid, draw_organs
-from models.phantom.render import CALCIUM, WALL, blob_rows, coronary_rows, paint
 from models.phantom.shapes import unit_slope
 from models.phantom.surface import Surface
 from models.phantom.tree import Draft, TreeGrower, draw_plan
 from models.phantom.tubes import draw_calcifications, draw_lung_vessels, draw_veins, papillary_muscles
-from models.phantom.types import Branch, FloatArray, Grid, Lesion, Patient, Tube, Vector
-
-LABEL_STEP_MM = 0.25
+from models.phantom.types import Branch, FloatArray, Grid, Patient, Tube, Vector
 
 
 def draw_patient(seed: int) -> Patient:
@@ -32,8 +30,8 @@ def draw_patient(seed: int) -> Patient:
     plan.size *= size
     grower = TreeGrower(surface, plan, rng)
     drafts = grower.grow()
-    profiles = [healthy_profile(d, rng) for d in drafts]
-    lesion_drafts = draw_lesions(rng, drafts, profiles)
+    disease = draw_disease(seed, drafts, age=age)
+    profiles = disease.profiles
     veins = draw_veins(rng, surface, drafts)
     _carve(organs, grid, drafts, profiles, veins)
     lung = draw_lung_vessels(rng, grid, organs["lung"], organs["pericardium"])
@@ -46,12 +44,10 @@ def draw_patient(seed: int) -> Patient:
     ostia = {side: _vector(p) for side, p in grower.ostia.items()}
     patient = Patient(
         seed=seed, sex=sex, age=age, name=_name(rng, sex), grid=grid, channels=channels, channel_names=CHANNELS,
-        branches=branches, lesions=tuple(_lesion(d, {}) for d in lesion_drafts), dominance=grower.dominance, ostia=ostia,
+        branches=branches, lesions=(), dominance=grower.dominance, ostia=ostia,
         tubes=(*veins, *lung, *calcium), heart_box=_heart_box(surface),
     )  # fmt: skip
-    lesions = tuple(_lesion(d, _volumes(patient, d)) for d in lesion_drafts)
-    object.__setattr__(patient, "lesions", lesions)
-    return patient
+    return measured(patient, disease)
 
 
 def _vector(p: FloatArray) -> Vector:
@@ -112,46 +108,3 @@ def _branches(surface: Surface, drafts: list[Draft], profiles: list[Profile]) ->
         )
         for i, (d, p) in enumerate(zip(drafts, profiles, strict=True))
     )  # fmt: skip
-
-
-def _lesion(d: LesionDraft, volumes: dict[str, float]) -> Lesion:
-    return Lesion(
-        branch=d.branch, start=d.start, minimum=d.minimum, end=d.end, diameter_stenosis_percent=d.stenosis_percent,
-        plaque_type=d.plaque_type, remodeling_index=d.remodeling_index, volume_mm3=volumes, blobs=d.blobs,
-    )  # fmt: skip
-
-
-def _volumes(patient: Patient, d: LesionDraft) -> dict[str, float]:
-    """Plaque volumes (mm3) counted on the renderer's own labels at a fine step: wall and plaque between the lesion's shoulders."""
-    branch = patient.branches[d.branch]
-    rows = coronary_rows(patient)
-    first = sum(len(b.points_mm) - 1 for b in patient.branches[: d.branch])
-    rows = rows[first + d.start : first + d.end]
-    p = branch.points_mm[d.start : d.end + 1]
-    reach = (
-        float((branch.outer_radius_mm[d.start : d.end + 1] + np.linalg.norm(branch.outer_offset_mm[d.start : d.end + 1], axis=1)).max())
-        + 0.5
-    )
-    lo, hi = p.min(0) - reach, p.max(0) + reach
-    shape = tuple(int(n) for n in np.ceil((hi - lo) / LABEL_STEP_MM)[::-1] + 1)
-    step = np.full(3, LABEL_STEP_MM)
-    aorta = np.ascontiguousarray(patient.channels[..., patient.channel_names.index("ao")])
-
-    def labels(blobs: FloatArray) -> FloatArray:
-        vessels = np.zeros(shape, np.uint8)
-        paint(np.zeros(shape, np.float32), vessels, lo, step, rows, blobs, aorta, patient, 400.0)
-        return vessels
-
-    own = [b for b in d.blobs if b.kind == "calcium"]
-    soft = [b for b in d.blobs if b.kind == "soft"]
-    marked = labels(np.asarray([[*b.centre, *b.axes.ravel(), *b.radii, b.hu, 1.0] for b in own]).reshape(-1, 17))
-    voxel = LABEL_STEP_MM**3
-    calcified, other = float((marked == CALCIUM).sum() * voxel), float((marked == WALL).sum() * voxel)
-    low = 0.0
-    if soft:
-        core = labels(np.asarray([[*b.centre, *b.axes.ravel(), *b.radii, b.hu, 1.0] for b in soft]).reshape(-1, 17))
-        low = float(((core == CALCIUM) & (marked == WALL)).sum() * voxel)
-    return {"total": calcified + other, "calcified": calcified, "noncalcified": other, "low_attenuation": low}
-
-
-__all__ = ["blob_rows", "draw_patient"]

@@ -8,15 +8,14 @@ import numpy as np
 from scipy import ndimage
 
 from models.phantom import compose as kernels
+from models.phantom import painting
 from models.phantom.organs import CHANNELS
 from models.phantom.types import FloatArray, Patient, Rendered, Scan
+from models.phantom.vessels import VEIN, paint_tree
 
 STRUCTURE_CLASS = {
     "pericardium": 8, "soft": 8, "wall": 8, "myocardium": 1, "ivc": 8, "svc": 8, "pa": 7, "ra": 4, "rv": 5, "la": 2, "lv": 3, "ao": 6,
 }  # fmt: skip
-LUMEN, WALL, CALCIUM, VEIN = 1, 2, 3, 4
-CALCIUM_KIND = "calcium"
-AORTA_REACH_MM = 9.0
 
 
 def render(
@@ -44,7 +43,7 @@ def render(
     vessels = np.zeros(padded, np.uint8)
     _organs(patient, scan, start, step, hu, structures)
     _tubes(patient, scan, start, step, hu, structures, vessels)
-    _coronaries(patient, scan, start, step, hu, vessels)
+    paint_tree(patient, scan, start, step, hu, vessels)
     kernels.blur_slices(hu, taps[0], taps[1])
     out = np.empty(shape, np.int16)
     block = noise_block(scan.kernel, round(scan.noise_coarseness, 1))
@@ -146,70 +145,10 @@ def _tubes(
         s = np.concatenate(rows)
         reach = np.maximum(s[:, 6], s[:, 7])[:, None] + float(step.max())
         lo, hi = np.minimum(s[:, :3], s[:, 3:6]) - reach, np.maximum(s[:, :3], s[:, 3:6]) + reach
-        lists = kernels.brick_lists(lo, hi, start, step, hu.shape)
-        kernels.paint_tubes(hu, structures, vessels, start, step, s, lists, label, kind == "calcification")
+        lists = painting.brick_lists(lo, hi, start, step, hu.shape)
+        painting.paint_tubes(hu, structures, vessels, start, step, s, lists, label, kind == "calcification")
 
 
 def _tube_rows(points: FloatArray, radius: FloatArray, value: float) -> FloatArray:
     n = len(points) - 1
     return np.concatenate([points[:-1], points[1:], radius[:-1, None], radius[1:, None], np.full((n, 1), value)], axis=1)
-
-
-def coronary_rows(patient: Patient) -> FloatArray:
-    """Segment rows of the whole tree for the rasteriser, one per step of a centreline."""
-    rows = []
-    wall = wall_attenuation(patient)
-    ao = patient.ostia.values()
-    for b in patient.branches:
-        p, q = b.points_mm, b.points_mm + b.outer_offset_mm
-        inner = np.where(b.lumen_radius_mm > 0.02, b.lumen_radius_mm, -1.0)
-        r = b.outer_radius_mm
-        w = wall[b.id]
-        near = np.zeros(len(p))
-        for ostium in ao:
-            near = np.maximum(near, np.linalg.norm(p - np.asarray(ostium), axis=1) < AORTA_REACH_MM)
-        rows.append(
-            np.column_stack([
-                p[:-1], p[1:], inner[:-1], inner[1:], q[:-1], q[1:], r[:-1], r[1:],
-                0.5 * (w[:-1] + w[1:]), np.linspace(1.0, 0.93, len(p) - 1), near[:-1],
-            ])
-        )  # fmt: skip
-    return np.concatenate(rows)
-
-
-def wall_attenuation(patient: Patient) -> dict[int, FloatArray]:
-    """HU of wall and non-calcified plaque along each branch."""
-    wall = {b.id: np.full(len(b.points_mm), 45.0) for b in patient.branches}
-    for k, lesion in enumerate(patient.lesions):
-        rng = np.random.default_rng((patient.seed, 31, k))
-        wall[lesion.branch][lesion.start : lesion.end + 1] = float(rng.uniform(45.0, 125.0))
-    return wall
-
-
-def blob_rows(patient: Patient) -> FloatArray:
-    """Rows of all calcium and soft-core ellipsoids."""
-    rows = [[*b.centre, *b.axes.ravel(), *b.radii, b.hu, float(b.kind == CALCIUM_KIND)] for lesion in patient.lesions for b in lesion.blobs]
-    return np.asarray(rows, np.float64).reshape(-1, 17)
-
-
-def _coronaries(patient: Patient, scan: Scan, start: FloatArray, step: FloatArray, hu: FloatArray, vessels: FloatArray) -> None:
-    if "coronaries" not in patient.cache:
-        aorta = np.ascontiguousarray(patient.channels[..., patient.channel_names.index("ao")])
-        patient.cache["coronaries"] = (coronary_rows(patient), blob_rows(patient), aorta)
-    segments, blobs, aorta = patient.cache["coronaries"]
-    paint(hu, vessels, start, step, segments, blobs, aorta, patient, scan.vessel_hu)
-
-
-def paint(
-    hu: FloatArray, vessels: FloatArray, start: FloatArray, step: FloatArray, segments: FloatArray, blobs: FloatArray, aorta: FloatArray,
-    patient: Patient, lumen_hu: float,
-) -> None:  # fmt: skip
-    """Rasterise coronary segments and blobs into a volume."""
-    reach = np.maximum(segments[:, 14:16].max(1), segments[:, 6:8].max(1))[:, None] + float(step.max())
-    ends = np.stack([segments[:, 0:3], segments[:, 3:6], segments[:, 8:11], segments[:, 11:14]])
-    lists = kernels.brick_lists(ends.min(0) - reach, ends.max(0) + reach, start, step, hu.shape)
-    size = blobs[:, 12:15].max(1)[:, None] + float(step.max()) if len(blobs) else np.zeros((0, 1))
-    blob_lists = kernels.brick_lists(blobs[:, :3] - size, blobs[:, :3] + size, start, step, hu.shape)
-    kernels.paint_coronaries(
-        hu, vessels, start, step, segments, lists, blobs, blob_lists, aorta, np.asarray(patient.grid.origin), patient.grid.spacing, lumen_hu
-    )
