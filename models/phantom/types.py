@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,22 +113,71 @@ class Patient:
 
 
 @dataclass(frozen=True)
+class Step:
+    """A stair-step: from `z_mm` upwards (to the next step) the image shows the patient displaced by `shift_mm` (LPS).
+
+    `z_mm` is measured from the middle of the patient's grid. Below the first step nothing is displaced. Labels move with the image.
+    """
+
+    z_mm: float
+    shift_mm: Vector
+
+
+@dataclass(frozen=True)
+class Ghost:
+    """A double contour by breathing: between two heights (mm from the middle of the patient's grid) a displaced image is mixed in.
+
+    The labels stay those of the undisplaced image.
+    """
+
+    bottom_mm: float
+    top_mm: float
+    shift_mm: Vector
+    share: float
+
+
+@dataclass(frozen=True)
 class Scan:
-    """How the virtual CT looks at a patient."""
+    """How the virtual CT looks at a patient.
+
+    All fields after `fat_hu` have defaults that mean 'a perfect scan', so that a test can switch on one effect at a time.
+    """
 
     seed: int
-    kvp: float
-    ma: float
-    vessel_hu: float
-    noise_hu: float
-    psf_sigma_mm: tuple[float, float]
-    right_heart_hu: float
-    vein_hu: float
+    kvp: float  # tube voltage, kV
+    ma: float  # tube current, mA
+    vessel_hu: float  # blood in the ascending aorta
+    noise_hu: float  # standard deviation in the middle of the heart; elsewhere times the path-length map
+    psf_sigma_mm: tuple[float, float]  # Gaussian sigma in the slice and along z (z includes the slice thickness)
+    right_heart_hu: float  # blood in the right atrium; SVC, RV and pulmonary artery follow
+    vein_hu: float  # cardiac veins and coronary sinus
     myocardium_hu: float
-    phase_percent: float
-    kernel: str
-    noise_coarseness: float
+    phase_percent: float  # of the R-R interval
+    kernel: str  # one of models.phantom.scan.KERNELS
+    noise_coarseness: float  # width of the noise grain, 1 = typical
     fat_hu: float
+    contrast: bool = True  # False: a calcium-scoring scan without contrast medium
+    heart_rate: float = 60.0  # beats a minute
+    motion_mm: Mapping[str, float] = field(default_factory=dict, hash=False)  # LAD, LCX, RCA: path over the window where it moves most
+    motion_direction: Mapping[str, Vector] = field(default_factory=dict, hash=False)  # unit vectors of that path, LPS
+    motion_doubling: float = 0.0  # 0: even speed (blur); 1: at rest at both ends of the path (double contour)
+    motion_angle_deg: float = 0.0  # where the tube stands when the acquisition window begins
+    heart_motion_mm: float = 0.0  # path of the chambers' walls over the window: their borders become ramps that wide
+    steps: tuple[Step, ...] = ()
+    ghost: Ghost | None = None
+    edge_enhancement: float = 0.0  # of sharp kernels: PSF = (1 + e) G(s) - e G(1.7 s) along each axis of the slice
+    reconstruction: str = "fbp"  # 'fbp', 'iterative' or 'deep-learning': the texture of the noise
+    iterative_strength: float = 0.0  # 0 to 1
+    slice_thickness_mm: float = 0.5
+    increment_mm: float = 0.5
+    fov_mm: float = 0.0  # edge of the reconstructed square; 0: fitted to the heart
+    round_field: bool = False  # nothing (-1024 HU, no labels) outside the circle of `fov_mm` around the middle of the patient's grid
+    cut_mm: tuple[float, float] = (0.0, 0.0)  # how much of the heart is missing below and above in a whole series
+    beam_hardening: float = 0.0  # 1: as left over by a usual correction; dark bands between dense things
+    streaks: float = 0.0  # 1: usual streaks from flowing dense contrast medium and metal
+    metal: tuple[str, ...] = ()  # out of 'lead', 'wires', 'valve'
+    body_mm: tuple[float, float] = (0.0, 0.0)  # half-axes of the chest (lateral, front to back); 0: noise map is flat
+    arms_down: bool = False  # arms beside the chest: horizontal noise
 
 
 @dataclass(frozen=True)
