@@ -7,6 +7,7 @@ lie beside the weights, ``models/weights/golden.json``, written by ``python -m a
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,19 +15,27 @@ from numpy.typing import NDArray
 
 from appliance.analysis.pipeline import Models
 from appliance.errors import InferenceError
-from appliance.inference.catalog import Model
+from appliance.inference.catalog import Channel, Model, Output
 from appliance.inference.engine import Session
 
 DEFAULT_SIDE = 96
+LONGEST_ROW = 64
 TOLERANCE = 0.02
-"""Part of the voxels whose class may differ between engines and precisions (bf16 against f32)."""
+"""Part of the voxels whose class may differ between engines and precisions (bf16 against f32), and of the full range of a share."""
+SCORE_TOLERANCE = 0.05
+"""How far the mean of a score may move, as a part of its size or of 1, whichever is larger."""
 
 
 class Golden(msgspec.Struct, frozen=True):
-    """What a model answers to the golden input: how many voxels of each class, and the hash of the weights that said so."""
+    """What a model answers to the golden input, and the hash of the weights that said so.
+
+    Attributes:
+        sha256: of the model's file.
+        answers: per output: positions of each class, or the mean share, or the mean of each score.
+    """
 
     sha256: str
-    class_voxels: list[int]
+    answers: dict[str, list[float]]
 
 
 def golden_path(models: Models) -> Path:
@@ -35,8 +44,18 @@ def golden_path(models: Models) -> Path:
 
 
 def golden_input(model: Model) -> NDArray[np.float32]:
-    """A made-up chest: bright ball (ventricle), bright tubes (vessels) in fat, lung around; (1, c, z, y, x) raw values, nothing random."""
-    shape = model.tile or (DEFAULT_SIDE,) * 3
+    """Made-up input of a model, nothing random: raw values (1, c, *spatial).
+
+    Channels of images hold a made-up chest: a bright ball (ventricle), bright tubes (vessels) in fat, lung around. All others hold waves
+    over their range.
+    """
+    side = DEFAULT_SIDE if model.spatial == 3 else LONGEST_ROW
+    shape = model.tile or (side // model.multiple * model.multiple,) * model.spatial
+    images = _chest((shape[0], shape[1], shape[2])) if model.spatial == 3 else {}
+    return np.stack([images[c.name] if c.name in images else _waves(shape, c, number) for number, c in enumerate(model.channels)])[None]
+
+
+def _chest(shape: tuple[int, int, int]) -> dict[str, NDArray[np.float32]]:
     z, y, x = (np.linspace(-1.0, 1.0, size, dtype=np.float32) for size in shape)
     radius = np.sqrt(z[:, None, None] ** 2 + y[None, :, None] ** 2 + x[None, None, :] ** 2)
     tube = np.hypot(y[None, :, None] - 0.55 - 0.1 * np.sin(4 * z)[:, None, None], x[None, None, :] + 0.2 * z[:, None, None])
@@ -45,8 +64,13 @@ def golden_input(model: Model) -> NDArray[np.float32]:
     hu = np.where((radius < 0.38) | (tube < 0.05), 380.0, hu).astype(np.float32)
     inside = np.clip((0.85 - radius) * 8, 0, 1).astype(np.float32) * 255
     blood = np.clip((0.4 - radius) * 8, 0, 1).astype(np.float32) * 255
-    channels = (hu, inside, blood)[: len(model.channels)]
-    return np.stack(channels)[None]
+    return {"hu": hu, "inside_pericardium": inside, "blood_pool": blood}
+
+
+def _waves(shape: tuple[int, ...], channel: Channel, number: int) -> NDArray[np.float32]:
+    phase = sum(np.arange(size).reshape([-1 if a == axis else 1 for a in range(len(shape))]) * 0.3 for axis, size in enumerate(shape))
+    wave = 0.5 + 0.5 * np.sin(phase + number)
+    return np.asarray(channel.low + (channel.high - channel.low) * wave, np.float32)
 
 
 def answer(session: Session) -> Golden:
@@ -57,14 +81,20 @@ def answer(session: Session) -> Golden:
     """
     model = session.model
     outputs = session.run(golden_input(model))
-    counts = np.bincount(outputs["classes"].ravel(), minlength=len(model.classes))
-    return Golden(sha256=model.sha256, class_voxels=[int(count) for count in counts])
+    return Golden(sha256=model.sha256, answers={o.name: _summary(o, model, outputs[o.name]) for o in model.outputs if o.role != "check"})
+
+
+def _summary(output: Output, model: Model, values: NDArray[Any]) -> list[float]:
+    if output.role == "classes":
+        return [float(count) for count in np.bincount(values.ravel(), minlength=len(output.classes or model.classes))]
+    columns = values.reshape(-1, values.shape[-1]) if output.role == "scores" else values.reshape(-1, 1)
+    return [float(mean) for mean in columns.astype(np.float64).mean(axis=0).round(5)]
 
 
 def record(models: Models) -> Path:
     """Write the answers of these models on this engine as the expected ones."""
     path = golden_path(models)
-    answers = {session.model.name: answer(session) for session in (models.heart, models.coronary)}
+    answers = {name: answer(session) for name, session in models.sessions.items()}
     path.write_bytes(msgspec.json.format(msgspec.json.encode(answers), indent=2) + b"\n")
     return path
 
@@ -79,16 +109,26 @@ def check_models(models: Models) -> None:
         expected = msgspec.json.decode(golden_path(models).read_bytes(), type=dict[str, Golden])
     except (OSError, msgspec.MsgspecError) as error:
         raise InferenceError("INF-050", zh="缺少模型自检数据。", en=f"The golden answers of the models cannot be read: {error}") from error
-    for session in (models.heart, models.coronary):
-        name = session.model.name
+    for name, session in models.sessions.items():
         wanted = expected.get(name)
         if wanted is None or wanted.sha256 != session.model.sha256:
             raise InferenceError("INF-050", zh=f"模型 {name} 没有自检数据。", en=f"These weights of model {name} have no golden answer.")
-        found = np.asarray(answer(session).class_voxels)
-        differing = np.abs(found - np.asarray(wanted.class_voxels)).sum() / max(found.sum(), 1)
-        if differing > TOLERANCE:
-            raise InferenceError(
-                "INF-051",
-                zh=f"模型 {name} 自检结果不符,已拒绝使用本机推理引擎。",
-                en=f"Model {name} does not give its golden answer on this engine ({differing:.1%} of the voxels differ); it is not used.",
-            )
+        found = answer(session)
+        for output in session.model.outputs:
+            if output.role != "check" and not _agree(output, found.answers[output.name], wanted.answers.get(output.name, [])):
+                raise InferenceError(
+                    "INF-051",
+                    zh=f"模型 {name} 自检结果不符,已拒绝使用本机推理引擎。",
+                    en=f"Model {name} does not give its golden answer ({output.name}) on this engine; it is not used.",
+                )
+
+
+def _agree(output: Output, found: list[float], wanted: list[float]) -> bool:
+    if len(found) != len(wanted):
+        return False
+    a, b = np.asarray(found), np.asarray(wanted)
+    if output.role == "classes":
+        return bool(np.abs(a - b).sum() <= TOLERANCE * max(a.sum(), 1.0))
+    if output.role == "share":
+        return bool((np.abs(a - b) <= 255 * TOLERANCE).all())
+    return bool((np.abs(a - b) <= SCORE_TOLERANCE * np.maximum(np.abs(b), 1.0)).all())

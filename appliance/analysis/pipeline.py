@@ -25,6 +25,9 @@ from appliance.inference.engine import Engine, Session
 Progress = Callable[[str, float], None]
 """Called with a stage's name, as in ``timing_s``, and the part of the whole analysis that is done, 0..1."""
 
+NEEDED = ("heart-loc", "cor-seg")
+"""Models without which nothing can be analysed."""
+
 SHARES: dict[str, tuple[float, float]] = {
     "locate": (0.00, 0.06),
     "quality": (0.06, 0.08),
@@ -36,11 +39,10 @@ SHARES: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True)
 class Models:
-    """The networks, ready to run on one engine."""
+    """The networks, ready to run on one engine; ``sessions`` by the model's name in the catalog."""
 
     engine: Engine
-    heart: Session
-    coronary: Session
+    sessions: Mapping[str, Session]
 
     @classmethod
     def load(cls, *, catalog: Path | None = None, engine: Wanted = "auto", threads: int = 0) -> Models:
@@ -51,7 +53,17 @@ class Models:
         """
         models = ModelCatalog.load(catalog or installed_catalog())
         chosen = best_engine(wanted=engine, threads=threads)
-        return cls(engine=chosen, heart=chosen.load(models["heart-loc"]), coronary=chosen.load(models["cor-seg"]))
+        return cls(engine=chosen, sessions={name: chosen.load(models[name]) for name in dict.fromkeys([*NEEDED, *models])})
+
+    @property
+    def heart(self) -> Session:
+        """Heart and great vessels in the whole scan."""
+        return self.sessions["heart-loc"]
+
+    @property
+    def coronary(self) -> Session:
+        """Coronary lumen, wall, calcium and veins at 0.5 mm."""
+        return self.sessions["cor-seg"]
 
     @property
     def engine_info(self) -> EngineInfo:
@@ -63,7 +75,7 @@ class Models:
         """The models, as the findings file names them."""
         return tuple(
             ModelInfo(name=m.name, version=m.version, sha256=m.sha256, validated_on_patients=m.validated_on_patients)
-            for m in (self.heart.model, self.coronary.model)
+            for m in (session.model for session in self.sessions.values())
         )
 
 

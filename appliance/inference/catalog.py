@@ -15,8 +15,9 @@ import msgspec
 
 from appliance.errors import InferenceError
 
-Role = Literal["classes", "share", "check"]
-"""What an output holds: ``classes`` uint8 index into the class list; ``share`` uint8, 255 = 1; ``check`` one float per item."""
+Role = Literal["classes", "share", "scores", "check"]
+"""What an output holds: ``classes`` uint8 index into a class list; ``share`` uint8, 255 = 1; ``scores`` float32, a last axis of one value
+per entry of the class list, in the units of the output's meaning; ``check`` one float per item."""
 
 
 class Channel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,18 +34,27 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One output of the graph and what it holds."""
+    """One output of the graph and what it holds.
+
+    Attributes:
+        axes: leading spatial axes of the input that the output keeps; None for all of them, 0 for one answer per item.
+        classes: the output's own class list, or the names of the columns of ``scores``; empty for the model's.
+    """
 
     name: str
     role: Role
     meaning: str = ""
+    axes: int | None = None
+    classes: tuple[str, ...] = ()
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A catalog entry.
 
     Attributes:
-        spacing_mm: isotropic voxel size that the network was trained at.
+        spacing_mm: isotropic voxel size that the network was trained at; 0 where the input is no image.
+        spatial: spatial axes of the input: 3 for a volume, 2 for a table, 1 for a sequence.
+        many: whether several items may go in at once.
         tile: fixed spatial shape (z, y, x) to run at, or None where any shape will do.
         multiple: each spatial axis must be a multiple of this.
         path: the file, absolute once the catalog is loaded.
@@ -60,6 +70,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     channels: tuple[Channel, ...]
     classes: tuple[str, ...]
     outputs: tuple[Output, ...]
+    spatial: int = 3
+    many: bool = False
     tile: tuple[int, int, int] | None = None
     opset: int = 17
     parameters: int = 0

@@ -25,7 +25,7 @@ class Session(Protocol):
         """The model that runs."""
 
     def run(self, channels: NDArray[np.float32]) -> Outputs:
-        """Run the network on raw channel values (n, c, z, y, x); outputs by name.
+        """Run the network on raw channel values (n, c, *spatial), for a volume (n, c, z, y, x); outputs by name.
 
         Spatial axes must equal the model's tile, or be multiples of ``model.multiple`` where it has none.
 
@@ -64,7 +64,7 @@ class Engine(Protocol):
 def check_input(model: Model, channels: NDArray[np.float32]) -> None:
     """Refuse input that does not have the model's shape, or that holds NaN or infinity (InferenceError INF-011)."""
     spatial = channels.shape[2:]
-    fits = channels.ndim == 5 and channels.shape[1] == len(model.channels)
+    fits = channels.ndim == 2 + model.spatial and channels.shape[1] == len(model.channels)
     if fits and model.tile is not None:
         fits = spatial == model.tile
     elif fits:
@@ -93,14 +93,16 @@ def check_outputs(model: Model, channels: NDArray[np.float32], outputs: Outputs)
         if output.name not in outputs:
             raise _output_error("INF-020", model, f"output {output.name} is missing", f"缺少输出 {output.name}")
         array = outputs[output.name]
-        wanted = (count,) if output.role == "check" else (count, *spatial)
-        dtype = np.float32 if output.role == "check" else np.uint8
+        classes = output.classes or model.classes
+        wanted: tuple[int, ...] = (count,) if output.role == "check" else (count, *spatial[: output.axes])
+        wanted += (len(classes),) if output.role == "scores" else ()
+        dtype = np.float32 if output.role in ("check", "scores") else np.uint8
         if array.shape != wanted or array.dtype != dtype:
             what = f"{output.name} is {array.dtype} {array.shape}, not {np.dtype(dtype)} {wanted}"
             raise _output_error("INF-021", model, what, f"输出 {output.name} 尺寸或类型不符")
-        if output.role == "check" and not (np.isfinite(array).all() and (np.abs(array) < _LARGEST_CHECK).all()):
+        if output.role in ("check", "scores") and not (np.isfinite(array).all() and (np.abs(array) < _LARGEST_CHECK).all()):
             raise _output_error("INF-022", model, f"{output.name} is {array.max()}", "输出含无效数值")
-        if output.role == "classes" and int(array.max(initial=0)) >= len(model.classes):
+        if output.role == "classes" and int(array.max(initial=0)) >= len(classes):
             raise _output_error("INF-023", model, f"{output.name} holds class {array.max()}", "输出含未知类别")
     return outputs
 

@@ -79,7 +79,7 @@ class OpenVinoEngine:
         content = model.verified_bytes()
         try:
             graph = self._core.read_model(content, b"")
-            shape = [1, len(model.channels), *(model.tile or (-1, -1, -1))]
+            shape = [-1 if model.many else 1, len(model.channels), *(model.tile or (-1,) * model.spatial)]
             graph.reshape({0: openvino.PartialShape(shape)})
             compiled = self._core.compile_model(
                 graph,

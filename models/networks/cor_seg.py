@@ -9,7 +9,7 @@ from models.networks.blocks import ResidualUNet, start_from_class_shares
 
 CLASSES = ("none", "coronary_lumen", "coronary_wall_plaque", "coronary_calcium", "cardiac_vein")
 CHANNELS = ("hu", "inside_pericardium", "blood_pool")
-HU_RANGE = (-200.0, 800.0)
+HU_RANGE = (-200.0, 1400.0)
 SPACING_MM = 0.5
 MULTIPLE = 8
 

@@ -21,9 +21,6 @@ from models.training.sitting import log, train
 from models.training.tasks import TASKS
 from models.training.workers import run_team
 
-_SHARES = {"heart-loc": 0.15, "cor-seg": 0.85}
-"""How ``all`` divides the minutes: the coarse network is flat long before the fine one."""
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 when done."""
@@ -43,8 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
             log(line)
         return 0
     names = list(TASKS) if options.what == "all" else [options.what]
+    whole = sum(task.share for task in TASKS.values())
     for name in names:
-        share = _SHARES[name] if options.what == "all" else 1.0
+        share = TASKS[name].share / whole if options.what == "all" else 1.0
         folder = options.folder / name
         work = partial(train, name, minutes=options.minutes * share, seed=options.seed, folder=folder, batch=options.batch)
         run_team(options.workers, work)

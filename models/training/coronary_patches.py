@@ -10,9 +10,9 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from models.networks.cor_seg import SPACING_MM
-from models.phantom import Patient, draw_patient, draw_scan, render
+from models.phantom import Patient, draw_scan, render
 from models.training.context import COARSE_MM, HEART_CLASSES, CoarseMap, coarse_map, noisy_context
-from models.training.families import load_families
+from models.training.patients import training_patient
 from models.training.samples import Sample
 
 PATCH = 64
@@ -44,11 +44,10 @@ class Sites:
 def coronary_patches(seed: int) -> Iterator[Sample]:
     """An endless stream of patches of the train family; ``seed`` decides the patients and everything about them."""
     rng = np.random.default_rng(seed)
-    family = load_families()["train"]
     pool: list[tuple[Patient, Sites, int]] = []
     while True:
         if len(pool) < PATIENTS_AT_A_TIME:
-            patient = draw_patient(int(rng.integers(family.first, family.last + 1)))
+            patient = training_patient(rng)
             # the first patients leave at different times, so that later the pool changes one by one
             pool.append((patient, find_sites(patient, rng), PATCHES_PER_PATIENT * (len(pool) + 1) // PATIENTS_AT_A_TIME))
         index = int(rng.integers(len(pool)))

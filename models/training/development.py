@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,27 +10,34 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from models.networks import cor_seg
-from models.phantom import draw_patient, draw_scan, render
-from models.training.context import coarse_map, noisy_context
-from models.training.coronary_patches import skeleton_mask
 from models.training.families import load_families
-from models.training.heart_volumes import draw_volume
 from models.training.samples import Sample, Variation, make_batch
-from models.training.tasks import Task
 
 WATCHED_PATIENTS = 3
-_REGION = (128, 176, 176)
+DrawSample = Callable[[int], Sample]
+"""Draws the sample of one development patient."""
+
 _UNVARIED = Variation(flips=False, gain=0.0, offset_hu=0.0)
 
 
 class DevelopmentScore:
-    """Scores a network on fixed samples of the development family; rendered once, kept in ``folder``."""
+    """Scores a segmenting network on fixed samples of the development family; rendered once, kept in ``folder``."""
 
-    def __init__(self, task: Task, *, folder: Path, patients: int = WATCHED_PATIENTS) -> None:
-        self._task = task
+    def __init__(
+        self,
+        draw: DrawSample,
+        *,
+        folder: Path,
+        hu_range: tuple[float, float],
+        classes: tuple[str, ...],
+        vessels: tuple[int, ...] = (),
+        patients: int = WATCHED_PATIENTS,
+    ) -> None:
+        self._hu_range = hu_range
+        self._classes = classes
+        self._vessels = vessels
         seeds = load_families()["development"].seeds(patients)
-        self._samples = [_cached(task, seed, folder) for seed in seeds]
+        self._samples = [_cached(draw, seed, folder) for seed in seeds]
 
     def __call__(self, network: nn.Module) -> dict[str, float]:
         """Mean Dice per class over the patients, and for vessels the share of centreline found and of result true."""
@@ -39,13 +46,11 @@ class DevelopmentScore:
         return {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
 
     def _score(self, network: nn.Module, sample: Sample) -> dict[str, float]:
-        predicted = predict(network, sample, hu_range=self._task.hu_range)
-        scores = {
-            f"dice_{name}": dice(predicted == index, sample.target == index) for index, name in enumerate(self._task.classes) if index > 0
-        }
+        predicted = predict(network, sample, hu_range=self._hu_range)
+        scores = {f"dice_{name}": dice(predicted == index, sample.target == index) for index, name in enumerate(self._classes) if index > 0}
         if sample.skeleton is not None:
-            coronary = np.isin(predicted, self._task.weights.vessel_classes)
-            truth = np.isin(sample.target, self._task.weights.vessel_classes)
+            coronary = np.isin(predicted, self._vessels)
+            truth = np.isin(sample.target, self._vessels)
             scores["dice_coronary"] = dice(coronary, truth)
             scores["centreline_found"] = float(coronary[sample.skeleton].mean())
             scores["result_true"] = float(truth[coronary].mean()) if coronary.any() else 0.0
@@ -69,41 +74,12 @@ def dice(predicted: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> floa
     return 2.0 * int((predicted & truth).sum()) / size if size else 1.0
 
 
-def _cached(task: Task, seed: int, folder: Path) -> Sample:
+def _cached(draw: DrawSample, seed: int, folder: Path) -> Sample:
     path = folder / f"development-{seed}.npz"
     if not path.exists():
-        sample = _heart_sample(seed) if task.name == "heart-loc" else _coronary_sample(seed)
+        sample = draw(seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         arrays = {name: value for name, value in vars(sample).items() if value is not None}
         np.savez_compressed(path, **arrays)
     with np.load(path) as stored:
         return Sample(**{name: stored[name] for name in stored.files})
-
-
-def _heart_sample(seed: int) -> Sample:
-    return draw_volume(draw_patient(seed), np.random.default_rng(seed))
-
-
-def _coronary_sample(seed: int) -> Sample:
-    patient = draw_patient(seed)
-    centre = np.mean(patient.heart_box, axis=0)
-    origin = centre - 0.5 * cor_seg.SPACING_MM * np.array(_REGION[::-1])
-    rendered = render(
-        patient,
-        draw_scan(seed),
-        origin=_triple(origin),
-        spacing=(cor_seg.SPACING_MM,) * 3,
-        shape=_REGION,
-        seed=seed,
-    )
-    return Sample(
-        hu=rendered.hu,
-        target=rendered.vessels,
-        skeleton=skeleton_mask(patient, origin, rendered.vessels),
-        context=noisy_context(coarse_map(patient), origin=origin, shape=_REGION, rng=np.random.default_rng(seed)),
-    )
-
-
-def _triple(values: Sequence[float] | npt.NDArray[np.float64]) -> tuple[float, float, float]:
-    x, y, z = (float(value) for value in values)
-    return x, y, z

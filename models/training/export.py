@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,67 +14,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from models.networks import cor_seg, heart_loc
 from models.networks.blocks import parameter_count
-from models.networks.deployed import DeployedCorSeg, DeployedHeartLoc
 from models.training.catalog_file import write_catalog
 from models.training.checkpoint import Progress, load_checkpoint
 from models.training.families import load_families
+from models.training.task import Deployment, Task
 from models.training.tasks import TASKS
 
 OPSET = 17
 MODELS = Path(__file__).resolve().parents[1]
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """How a network is exported: its deployed graph, and the fixed part of its catalog entry."""
-
-    graph: Callable[[nn.Module], nn.Module]
-    sample_shape: tuple[int, int, int]
-    entry: dict[str, Any]
-
-
-DEPLOYMENTS = {
-    "heart-loc": Deployment(
-        graph=DeployedHeartLoc,
-        sample_shape=(48, 64, 64),
-        entry={
-            "purpose": "heart chambers and great vessels in a whole scan; the soft masks that cor-seg takes",
-            "spacing_mm": heart_loc.SPACING_MM,
-            "multiple": heart_loc.MULTIPLE,
-            "classes": list(heart_loc.CLASSES),
-            "channels": [{"name": "hu", "unit": "HU", "low": heart_loc.HU_RANGE[0], "high": heart_loc.HU_RANGE[1], "padding": -1000.0}],
-            "outputs": [
-                {"name": "classes", "role": "classes", "meaning": "structure of each voxel"},
-                {"name": "inside_pericardium", "role": "share", "meaning": "probability of any structure"},
-                {"name": "blood_pool", "role": "share", "meaning": "probability of chambers, aorta, pulmonary artery"},
-                {"name": "check", "role": "check", "meaning": "mean absolute score"},
-            ],
-        },
-    ),
-    "cor-seg": Deployment(
-        graph=DeployedCorSeg,
-        sample_shape=(96, 96, 96),
-        entry={
-            "purpose": "coronary lumen, wall and plaque, calcium, and cardiac veins",
-            "spacing_mm": cor_seg.SPACING_MM,
-            "multiple": cor_seg.MULTIPLE,
-            "tile": [96, 96, 96],
-            "classes": list(cor_seg.CLASSES),
-            "channels": [
-                {"name": "hu", "unit": "HU", "low": cor_seg.HU_RANGE[0], "high": cor_seg.HU_RANGE[1], "padding": -1000.0},
-                {"name": "inside_pericardium", "unit": "1/255", "low": 0.0, "high": 255.0, "padding": 0.0},
-                {"name": "blood_pool", "unit": "1/255", "low": 0.0, "high": 255.0, "padding": 0.0},
-            ],
-            "outputs": [
-                {"name": "classes", "role": "classes", "meaning": "class of each voxel"},
-                {"name": "coronary", "role": "share", "meaning": "1 - p(none) - p(cardiac_vein)"},
-                {"name": "check", "role": "check", "meaning": "mean absolute score"},
-            ],
-        },
-    ),
-}
 
 
 def export_models(*, folder: Path, only: str | None = None, models: Path = MODELS) -> Iterator[str]:
@@ -94,21 +41,22 @@ def export_models(*, folder: Path, only: str | None = None, models: Path = MODEL
         network = task.network()
         network.load_state_dict(states["average"])
         file = models / "weights" / f"{name}.onnx"
-        difference = export_network(DEPLOYMENTS[name], network, channels=len(DEPLOYMENTS[name].entry["channels"]), file=file)
-        entries[name] = make_entry(name, file, network, progress)
+        difference = export_network(task.deployment, network, file=file)
+        entries[name] = make_entry(task, file, network, progress)
         size = f"{file.stat().st_size / 1e6:.1f} MB"
-        yield f"{file.name}: {size}, {progress.samples_drawn} samples, differs from torch in {difference:.2g} of the voxels"
+        yield f"{file.name}: {size}, {progress.samples_drawn} samples, differs from torch by {difference:.2g}"
     write_catalog(catalog, list(entries.values()))
     yield f"{catalog.name}: {', '.join(entries)}"
 
 
-def export_network(deployment: Deployment, network: nn.Module, *, channels: int, file: Path) -> float:
-    """Write the deployed graph as ONNX; returns the share of voxels whose class differs between ONNX Runtime and torch."""
+def export_network(deployment: Deployment, network: nn.Module, *, file: Path) -> float:
+    """Write the deployed graph as ONNX; returns the largest difference between ONNX Runtime and torch (see `_difference`)."""
     graph = deployment.graph(network).float().eval()
-    example = _example(channels, deployment.sample_shape)
+    example = deployment.example()
     names: tuple[str, ...] = graph.outputs
-    dynamic = {0: "n"} | ({} if "tile" in deployment.entry else {2: "z", 3: "y", 4: "x"})
-    outputs = {name: ({0: "n"} if name == "check" else {axis - (axis > 1): text for axis, text in dynamic.items()}) for name in names}
+    free = {axis: f"axis{axis}" for axis in deployment.free_axes}
+    kept = {o["name"]: 0 if o["role"] == "check" else o.get("axes", len(example.shape) - 2) for o in deployment.entry["outputs"]}
+    outputs = {name: {0: "n"} | {axis + 1: text for axis, text in free.items() if axis < kept[name]} for name in names}
     file.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own notes about its future
@@ -118,25 +66,25 @@ def export_network(deployment: Deployment, network: nn.Module, *, channels: int,
             file,
             input_names=["channels"],
             output_names=list(names),
-            dynamic_axes={"channels": dynamic, **outputs},
+            dynamic_axes={"channels": {0: "n"} | {axis + 2: text for axis, text in free.items()}, **outputs},
             opset_version=OPSET,
             dynamo=False,
         )
     return _difference(graph, example, file)
 
 
-def make_entry(name: str, file: Path, network: nn.Module, progress: Progress) -> dict[str, Any]:
+def make_entry(task: Task, file: Path, network: nn.Module, progress: Progress) -> dict[str, Any]:
     """The catalog entry of an exported network."""
     train = load_families()["train"]
     return {
-        "name": name,
+        "name": task.name,
         "version": datetime.now(UTC).strftime("%Y.%m.%d.%H%M"),
         "file": f"weights/{file.name}",
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
         "opset": OPSET,
         "parameters": parameter_count(network),
         "validated_on_patients": False,
-        **DEPLOYMENTS[name].entry,
+        **task.deployment.entry,
         "training": {
             "data": "virtual patients only",
             "seeds": [train.first, train.last],
@@ -150,18 +98,21 @@ def make_entry(name: str, file: Path, network: nn.Module, progress: Progress) ->
     }
 
 
-def _example(channels: int, shape: tuple[int, int, int]) -> torch.Tensor:
-    """Smooth blobs of plausible attenuation, so that the comparison meets every class."""
-    rng = np.random.default_rng(7)
-    coarse = torch.from_numpy(rng.normal(150.0, 250.0, (1, channels, *(size // 8 for size in shape)))).float()
-    return nn.functional.interpolate(coarse, size=shape, mode="trilinear")
-
-
 def _difference(graph: nn.Module, example: torch.Tensor, file: Path) -> float:
+    """Largest difference of any output: share of the classes that differ, mean difference of shares (of 1) and of scores."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    classes = session.run(["classes"], {"channels": example.numpy()})[0]
+    names = [output.name for output in session.get_outputs()]
+    given = dict(zip(names, session.run(names, {"channels": example.numpy()}), strict=True))
     with torch.no_grad():
-        truth = graph(example)[0].numpy()
-    return float((classes != truth).mean())
+        truth = dict(zip(graph.outputs, graph(example), strict=True))
+    worst = 0.0
+    for name, values in given.items():
+        if name == "check":
+            continue
+        other = truth[name].numpy()
+        whole = np.abs(values.astype(np.float64) - other.astype(np.float64))
+        unsure = values.dtype == np.uint8 and name.endswith("classes")
+        worst = max(worst, float((whole > 0).mean() if unsure else whole.mean() / (255.0 if values.dtype == np.uint8 else 1.0)))
+    return worst

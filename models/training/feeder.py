@@ -7,13 +7,13 @@ import queue
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
+from typing import Any
 
 import numba
 
-from models.training.samples import Sample
-
-SampleSource = Callable[[int], Iterator[Sample]]
+SampleSource = Callable[[int], Iterator[Any]]
 """Given a seed, an endless stream of samples; must be importable by name in a fresh process."""
+
 
 _QUEUE_LENGTH = 24
 _POLL_S = 1.0
@@ -31,7 +31,7 @@ class Feeder:
 
     def __init__(self, source: SampleSource, *, seed: int) -> None:
         context = multiprocessing.get_context("spawn")
-        self._queue: multiprocessing.Queue[Sample] = context.Queue(_QUEUE_LENGTH)
+        self._queue: multiprocessing.Queue[Any] = context.Queue(_QUEUE_LENGTH)
         self._process = context.Process(target=_produce, args=(source, seed, self._queue), daemon=True)
 
     def __enter__(self) -> Feeder:
@@ -44,7 +44,7 @@ class Feeder:
         self._queue.cancel_join_thread()
         self._queue.close()
 
-    def take(self, *, timeout_s: float | None = None) -> Sample | None:
+    def take(self, *, timeout_s: float | None = None) -> Any:
         """The next sample; with a timeout it is waited for (FeederError when none comes), else None if none is ready."""
         deadline = time.monotonic() + (timeout_s or 0.0)
         while True:
@@ -58,7 +58,7 @@ class Feeder:
                     return None
 
 
-def _produce(source: SampleSource, seed: int, samples: multiprocessing.Queue[Sample]) -> None:
+def _produce(source: SampleSource, seed: int, samples: multiprocessing.Queue[Any]) -> None:
     numba.set_num_threads(1)
     for sample in source(seed):
         samples.put(sample)

@@ -9,9 +9,9 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from models.networks.heart_loc import SPACING_MM
-from models.phantom import Patient, draw_patient, draw_scan, render
+from models.phantom import Patient, draw_scan, render
 from models.training.context import limit_to_heart
-from models.training.families import load_families
+from models.training.patients import training_patient
 from models.training.samples import Sample
 
 SHAPE = (48, 72, 72)
@@ -23,9 +23,8 @@ PADDING_HU = -1000
 def heart_volumes(seed: int) -> Iterator[Sample]:
     """An endless stream of coarse scans of the train family; ``seed`` decides the patients and their scans."""
     rng = np.random.default_rng(seed)
-    family = load_families()["train"]
     while True:
-        patient = draw_patient(int(rng.integers(family.first, family.last + 1)))
+        patient = training_patient(rng)
         for _ in range(SCANS_PER_PATIENT):
             yield draw_volume(patient, rng)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +50,7 @@ class SamplePool:
     """The latest samples, drawn at random, each about ``reuse`` times."""
 
     def __init__(self, *, capacity: int, reuse: float, rng: np.random.Generator) -> None:
-        self._samples: deque[Sample] = deque(maxlen=capacity)
+        self._samples: deque[Any] = deque(maxlen=capacity)
         self._reuse = reuse
         self._rng = rng
         self.added = 0
@@ -58,7 +59,7 @@ class SamplePool:
     def __len__(self) -> int:
         return len(self._samples)
 
-    def add(self, sample: Sample) -> None:
+    def add(self, sample: Any) -> None:
         """Take in a sample; the oldest leaves when the pool is full."""
         self._samples.append(sample)
         self.added += 1
@@ -69,7 +70,7 @@ class SamplePool:
         filling = len(self._samples) < (self._samples.maxlen or 0) // 4
         return filling or self.drawn > self.added * self._reuse
 
-    def draw(self, count: int) -> list[Sample]:
+    def draw(self, count: int) -> list[Any]:
         """Draw samples at random, no one twice in the same batch."""
         chosen = self._rng.choice(len(self._samples), size=count, replace=len(self._samples) < count)
         self.drawn += count

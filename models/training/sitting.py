@@ -8,7 +8,6 @@ from pathlib import Path
 
 from torch import nn
 
-from models.training.development import DevelopmentScore
 from models.training.tasks import TASKS
 from models.training.trainer import Schedule, Trainer
 from models.training.workers import Team
@@ -17,7 +16,7 @@ from models.training.workers import Team
 def train(name: str, team: Team, *, minutes: float, seed: int, folder: Path, batch: int) -> None:
     """Resume or begin a network's training and go on for the given minutes; ``batch`` 0 divides the task's own."""
     task = replace(TASKS[name], batch=batch or max(1, TASKS[name].batch // team.size))
-    score = DevelopmentScore(task, folder=folder) if team.leads else _no_score
+    score = task.score(folder) if team.leads else _no_score
     trainer = Trainer(task, folder=folder, score=score, seed=seed, log=log, team=team)
     trainer.run(Schedule(minutes=minutes))
 

@@ -16,14 +16,11 @@ from models.training.averaging import Average
 from models.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from models.training.curves import Curve
 from models.training.feeder import Feeder
-from models.training.losses import segmentation_loss
-from models.training.samples import Batch, SamplePool, make_batch
-from models.training.tasks import Task
+from models.training.samples import SamplePool
+from models.training.task import Arrays, Score, Task
 from models.training.workers import Team
 
-Score = Callable[[nn.Module], dict[str, float]]
-"""Scores the averaged network on development patients."""
-
+_VOLUME_AXES = 5
 _WARM_UP = 0.02
 _FINAL_RATE = 0.02
 _FIRST_SAMPLE_TIMEOUT_S = 300.0
@@ -63,12 +60,14 @@ class Trainer:
         self._team = team or Team()
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(seed)
-        self.network = task.network().to(self._device, memory_format=torch.channels_last_3d)
+        self.network = task.network().to(self._device)
         self._average = Average(self.network, decay=0.998)
         self._optimizer = torch.optim.AdamW(self.network.parameters(), lr=task.learning_rate, weight_decay=1e-4)
         self.progress = Progress()
         if self.checkpoint.exists():
             self._resume()
+        if any(isinstance(part, nn.Conv3d) for part in self.network.modules()):
+            self.network.to(memory_format=torch.channels_last_3d)
 
     @property
     def checkpoint(self) -> Path:
@@ -129,18 +128,18 @@ class Trainer:
         while pool.hungry and (sample := feeder.take()) is not None:
             pool.add(sample)
 
-    def _draw(self, pool: SamplePool, rng: np.random.Generator) -> Batch:
-        samples = pool.draw(self._task.batch)
-        return make_batch(samples, hu_range=self._task.hu_range, variation=self._task.variation, rng=rng)
+    def _draw(self, pool: SamplePool, rng: np.random.Generator) -> Arrays:
+        return self._task.make_batch(pool.draw(self._task.batch), rng)
 
-    def _step(self, batch: Batch, *, over: bool = False) -> tuple[dict[str, float], bool]:
-        channels = torch.from_numpy(batch.channels).to(self._device).to(memory_format=torch.channels_last_3d)
-        target = torch.from_numpy(batch.target).to(self._device)
-        skeleton = None if batch.skeleton is None else torch.from_numpy(batch.skeleton).to(self._device)
+    def _step(self, arrays: Arrays, *, over: bool = False) -> tuple[dict[str, float], bool]:
+        batch = {name: None if array is None else torch.from_numpy(array).to(self._device) for name, array in arrays.items()}
+        channels = batch["channels"]
+        if channels is not None and channels.ndim == _VOLUME_AXES:
+            channels = channels.to(memory_format=torch.channels_last_3d)
         self.network.train()
         with torch.autocast(self._device.type, torch.bfloat16):
-            logits = self.network(channels)
-        loss, terms = segmentation_loss(logits, target, skeleton, self._task.weights)
+            given = self.network(channels)
+        loss, terms = self._task.loss(given, batch)
         if not math.isfinite(float(loss.detach())):
             raise FloatingPointError(f"the loss of step {self.progress.steps} is not finite")
         self._optimizer.zero_grad(set_to_none=True)

@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 
 from appliance.inference.catalog import ModelCatalog  # noqa: E402
 from appliance.inference.onnxruntime_engine import OnnxRuntimeEngine  # noqa: E402
+from models.networks.cor_seg import HU_RANGE  # noqa: E402
 from models.training.checkpoint import load_checkpoint  # noqa: E402
 from models.training.curves import Curve  # noqa: E402
 from models.training.development import predict  # noqa: E402
@@ -54,7 +55,7 @@ def test_training_learns_resumes_and_exports(tmp_path: Path) -> None:
     held_out = tube_sample(np.random.default_rng(99))
 
     def score(network: torch.nn.Module) -> dict[str, float]:
-        return {"right": float((predict(network, held_out, hu_range=task.hu_range) == held_out.target).mean())}
+        return {"right": float((predict(network, held_out, hu_range=HU_RANGE) == held_out.target).mean())}
 
     lines: list[str] = []
     folder = tmp_path / "cor-seg"

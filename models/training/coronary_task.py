@@ -1,0 +1,75 @@
+"""Training of cor-seg."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from models.networks import cor_seg
+from models.networks.cor_seg import CorSeg
+from models.networks.deployed import DeployedCorSeg
+from models.phantom import draw_scan, render
+from models.training.context import coarse_map, noisy_context
+from models.training.coronary_patches import coronary_patches, skeleton_mask
+from models.training.losses import LossWeights
+from models.training.patients import virtual_patient
+from models.training.samples import Sample, Variation
+from models.training.segmentation import blobs, segmentation_task
+from models.training.task import Deployment, Task
+
+_REGION = (128, 176, 176)
+"""Voxels of 0.5 mm round the heart's middle that a development patient is scored on."""
+
+
+def coronary_task() -> Task:
+    """Samples, loss and settings of cor-seg."""
+    masks = [{"name": name, "unit": "1/255", "low": 0.0, "high": 255.0, "padding": 0.0} for name in ("inside_pericardium", "blood_pool")]
+    return segmentation_task(
+        name="cor-seg",
+        network=CorSeg,
+        source=coronary_patches,
+        classes=cor_seg.CLASSES,
+        hu_range=cor_seg.HU_RANGE,
+        weights=LossWeights(classes=(1.0, 2.0, 2.0, 20.0, 2.0), vessel_classes=(1, 2, 3)),
+        variation=Variation(flips=True, drop_context=0.15),
+        development=_development_sample,
+        deployment=Deployment(
+            graph=DeployedCorSeg,
+            example=partial(blobs, 3, (96, 96, 96)),
+            entry={
+                "purpose": "coronary lumen, wall and plaque, calcium, and cardiac veins",
+                "spacing_mm": cor_seg.SPACING_MM,
+                "multiple": cor_seg.MULTIPLE,
+                "tile": [96, 96, 96],
+                "classes": list(cor_seg.CLASSES),
+                "channels": [
+                    {"name": "hu", "unit": "HU", "low": cor_seg.HU_RANGE[0], "high": cor_seg.HU_RANGE[1], "padding": -1000.0},
+                    *masks,
+                ],
+                "outputs": [
+                    {"name": "classes", "role": "classes", "meaning": "class of each voxel"},
+                    {"name": "coronary", "role": "share", "meaning": "1 - p(none) - p(cardiac_vein)"},
+                    {"name": "check", "role": "check", "meaning": "mean absolute score"},
+                ],
+            },
+        ),
+        batch=6,
+        learning_rate=2e-3,
+        pool=600,
+        reuse=3.0,
+        share=0.5,
+    )
+
+
+def _development_sample(seed: int) -> Sample:
+    patient = virtual_patient(seed)
+    origin = np.mean(patient.heart_box, axis=0) - 0.5 * cor_seg.SPACING_MM * np.array(_REGION[::-1])
+    x, y, z = (float(value) for value in origin)
+    rendered = render(patient, draw_scan(seed), origin=(x, y, z), spacing=(cor_seg.SPACING_MM,) * 3, shape=_REGION, seed=seed)
+    return Sample(
+        hu=rendered.hu,
+        target=rendered.vessels,
+        skeleton=skeleton_mask(patient, origin, rendered.vessels),
+        context=noisy_context(coarse_map(patient), origin=origin, shape=_REGION, rng=np.random.default_rng(seed)),
+    )

@@ -1,0 +1,63 @@
+"""Virtual patients from a store on disk: drawing one takes seconds, and every network learns from the same ones.
+
+The store is a folder of pickles, one per seed, under a digest of the generator's own sources: a change of the generator starts a new store.
+Only files that this program wrote are read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from models import phantom
+from models.phantom import Patient, draw_patient
+from models.training.families import load_families
+
+STORE = Path("build/patients")
+KEPT = 300
+"""Patients of the train family that the store grows to (about 50 MB each)."""
+NEW_SHARE = 0.05
+"""How often a training process draws a patient that the full store does not hold, and puts it in the place of another."""
+
+
+def virtual_patient(seed: int, *, store: Path = STORE) -> Patient:
+    """The patient of a seed, from the store if it is there, else drawn and stored."""
+    path = store / generator_digest() / f"{seed}.pickle"
+    try:
+        with path.open("rb") as stored:
+            kept: Patient = pickle.load(stored)  # noqa: S301 - written by this very function
+            return kept
+    except (OSError, EOFError):
+        patient = draw_patient(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{seed}.{os.getpid()}.partial")
+    with partial.open("wb") as file:
+        pickle.dump(patient, file, protocol=5)
+    partial.replace(path)
+    return patient
+
+
+def training_patient(rng: np.random.Generator, *, store: Path = STORE) -> Patient:
+    """A patient of the train family: from the store once it is full, now and then a new one in the place of an old one."""
+    family = load_families()["train"]
+    folder = store / generator_digest()
+    stored = sorted(int(p.stem) for p in folder.glob("*.pickle") if family.first <= int(p.stem) <= family.last)
+    if len(stored) >= KEPT and rng.random() > NEW_SHARE:
+        return virtual_patient(int(rng.choice(stored)), store=store)
+    if len(stored) >= KEPT:
+        (folder / f"{int(rng.choice(stored))}.pickle").unlink(missing_ok=True)
+    return virtual_patient(int(rng.integers(family.first, family.last + 1)), store=store)
+
+
+@lru_cache(maxsize=1)
+def generator_digest() -> str:
+    """Twelve hex digits that change with the generator's sources."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(phantom.__path__[0]).glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
