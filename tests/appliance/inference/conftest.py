@@ -1,4 +1,8 @@
-"""A tiny real model: class 1 and the clipped value wherever its one channel is above 100."""
+"""Two tiny real models.
+
+``threshold``: class 1 and the clipped value wherever its one channel is above 100. ``sequence``: two rows of values, given back as scores
+per position, as the number of the larger one, and as their means.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import pytest
 from appliance.inference.catalog import ModelCatalog
 
 THRESHOLD_SHA256 = "1dc1a07b8e341cb8c8b9950d1a36ce9edfad2bccf1e4a4bc4e061a57521abca9"
+SEQUENCE_SHA256 = "c3d259e93945d105c62857febe9f132c4a1783b251f7e17337913765169197d7"
 
 CATALOG = f"""
 [[model]]
@@ -35,12 +40,48 @@ role = "share"
 [[model.outputs]]
 name = "check"
 role = "check"
+
+[[model]]
+name = "sequence"
+version = "1"
+file = "sequence.onnx"
+sha256 = "{SEQUENCE_SHA256}"
+purpose = "test"
+spacing_mm = 0.0
+multiple = 1
+spatial = 1
+many = true
+classes = ["first", "second"]
+channels = [
+  {{ name = "a", unit = "1", low = 0.0, high = 1.0, padding = 0.0 }},
+  {{ name = "b", unit = "1", low = 0.0, high = 1.0, padding = 0.0 }},
+]
+
+[[model.outputs]]
+name = "along"
+role = "scores"
+axes = 1
+
+[[model.outputs]]
+name = "classes"
+role = "classes"
+
+[[model.outputs]]
+name = "whole"
+role = "scores"
+axes = 0
+classes = ["mean_a", "mean_b"]
+
+[[model.outputs]]
+name = "check"
+role = "check"
 """
 
 
 @pytest.fixture
 def catalog_file(tmp_path: Path) -> Path:
-    shutil.copy(Path(__file__).parent / "data" / "threshold.onnx", tmp_path)
+    for name in ("threshold.onnx", "sequence.onnx"):
+        shutil.copy(Path(__file__).parent / "data" / name, tmp_path)
     path = tmp_path / "catalog.toml"
     path.write_text(CATALOG, encoding="utf-8")
     return path

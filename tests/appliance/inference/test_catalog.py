@@ -16,7 +16,7 @@ def test_entry_is_read_and_its_file_verified(catalog: ModelCatalog) -> None:
     assert model.channels[0].padding == 0.0
     assert not model.validated_on_patients
     assert model.verified_bytes() == model.path.read_bytes()
-    assert list(catalog) == ["threshold"]
+    assert list(catalog) == ["threshold", "sequence"]
 
 
 def test_changed_file_is_refused(catalog: ModelCatalog) -> None:

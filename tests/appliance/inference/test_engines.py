@@ -43,6 +43,39 @@ def test_answers_are_kept_when_the_session_runs_again(engine: Engine, catalog: M
     np.testing.assert_array_equal(first, before)
 
 
+def rows(count: int = 3, length: int = 5) -> np.ndarray:
+    return np.random.default_rng(3).uniform(-1.0, 1.0, (count, 2, length)).astype(np.float32)
+
+
+def test_a_sequence_gives_scores_along_it_and_for_the_whole(engine: Engine, catalog: ModelCatalog) -> None:
+    channels = rows()
+    outputs = engine.load(catalog["sequence"]).run(channels)
+    np.testing.assert_allclose(outputs["along"], channels.transpose(0, 2, 1), rtol=1e-6)
+    np.testing.assert_array_equal(outputs["classes"], channels.argmax(axis=1))
+    np.testing.assert_allclose(outputs["whole"], channels.mean(axis=2), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "value"),
+    [
+        ("INF-021", "along", np.zeros((3, 5, 3), np.float32)),
+        ("INF-021", "whole", np.zeros((3, 5, 2), np.float32)),
+        ("INF-022", "whole", np.full((3, 2), np.nan, np.float32)),
+        ("INF-023", "classes", np.full((3, 5), 2, np.uint8)),
+    ],
+)
+def test_unsound_scores_are_refused(catalog: ModelCatalog, code: str, name: str, value: np.ndarray) -> None:
+    sound = {
+        "along": np.zeros((3, 5, 2), np.float32),
+        "classes": np.zeros((3, 5), np.uint8),
+        "whole": np.zeros((3, 2), np.float32),
+        "check": np.ones(3, np.float32),
+    }
+    assert check_outputs(catalog["sequence"], rows(), sound) is sound
+    with pytest.raises(InferenceError, match=code):
+        check_outputs(catalog["sequence"], rows(), {**sound, name: value})
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 16, 16, 8), (1, 2, 16, 16, 16), (1, 16, 16, 16)])
 def test_input_of_wrong_shape_is_refused(engine: Engine, catalog: ModelCatalog, shape: tuple[int, ...]) -> None:
     with pytest.raises(InferenceError, match="INF-011"):
