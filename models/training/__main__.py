@@ -4,6 +4,7 @@ python -m models.training heart-loc --minutes 10
 python -m models.training cor-seg --minutes 90
 python -m models.training all --minutes 180
 python -m models.training export
+python -m models.training half --out build/half
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from pathlib import Path
 
 import torch
 
+from appliance.inference.catalog import ModelCatalog, installed_catalog
 from models.training.export import export_models
+from models.training.half import make_half_copies
 from models.training.sitting import log, train
 from models.training.tasks import TASKS
 from models.training.workers import run_team
@@ -25,7 +28,7 @@ from models.training.workers import run_team
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 when done."""
     parser = argparse.ArgumentParser(prog="python -m models.training", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=[*TASKS, "all", "export"])
+    parser.add_argument("what", choices=[*TASKS, "all", "export", "half"])
     parser.add_argument("--minutes", type=float, default=60.0, help="wall-clock minutes of this sitting")
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--workers", type=int, default=_default_workers(), help="trainers that average their gradients, a process each")
@@ -34,7 +37,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--folder", type=Path, default=Path("build/training"), help="checkpoints and curves")
     parser.add_argument("--only", choices=list(TASKS), help="export: this network only")
+    parser.add_argument("--out", type=Path, default=Path("build/half"), help="half: folder of the FP16 copies")
     options = parser.parse_args(arguments)
+    if options.what == "half":
+        for file in make_half_copies(ModelCatalog.load(installed_catalog()), folder=options.out):
+            log(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
+        return 0
     if options.what == "export":
         for line in export_models(folder=options.folder, only=options.only):
             log(line)
