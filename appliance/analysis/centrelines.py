@@ -13,10 +13,15 @@ from numpy.typing import NDArray
 
 from appliance.analysis.curves import Refiner, follow
 from appliance.analysis.ostia import Ostium, find_ostia
-from appliance.analysis.stages import Dropped, Float, Heart, Orphan, Segmentation, Side, Tree, TreeBranch, VesselClass
+from appliance.analysis.ostia_network import find_peaks
+from appliance.analysis.stages import Dropped, Float, Heart, Orphan, Range, Segmentation, Side, Tree, TreeBranch, VesselClass
 from appliance.analysis.surroundings import Surroundings
 from appliance.analysis.voxelgraph import CentrePath, VoxelGraph, build_graph, centre_paths, components, depth_mm, graph_of
 from appliance.errors import AnalysisError
+from appliance.inference.engine import Session
+
+LONGEST_UNMARKED_LEAD_MM = 2.0
+"""A line that begins farther before the mask than this is marked there as repaired."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +69,18 @@ class Centrelines:
     rules: CentrelineRules
 
 
-def trace(heart: Heart, segmentation: Segmentation, *, rules: CentrelineRules | None = None) -> Centrelines:
+def trace(heart: Heart, segmentation: Segmentation, *, rules: CentrelineRules | None = None, session: Session | None = None) -> Centrelines:
     """The tree of centre lines.
+
+    Args:
+        heart: chambers and great vessels.
+        segmentation: the coronaries.
+        rules: what counts as a vessel.
+        session: of the model ``ostia``; None: ostia by the rules alone.
 
     Raises:
         AnalysisError: ANA-101 if the segmentation shows no coronary at all, ANA-102 if nothing of it can be joined to the aorta.
+        InferenceError: the network's output must not be used.
     """
     rules = rules or CentrelineRules()
     surroundings = Surroundings(heart)
@@ -76,7 +88,8 @@ def trace(heart: Heart, segmentation: Segmentation, *, rules: CentrelineRules | 
     if not len(mask.graph):
         raise AnalysisError("ANA-101", zh="分割结果中没有冠状动脉", en="the segmentation shows no coronary artery")
     points = segmentation.geometry.to_points(mask.graph.voxels)
-    ostia = find_ostia(mask.graph, points, mask.label, mask.lumen, surroundings)
+    peaks = find_peaks(segmentation, surroundings, session=session) if session is not None else []
+    ostia = find_ostia(mask.graph, points, mask.label, mask.lumen, surroundings, peaks=peaks)
     if not ostia:
         raise AnalysisError("ANA-102", zh="未找到与主动脉相连的冠状动脉开口", en="no coronary ostium was found at the aorta")
     refiner = Refiner(segmentation)
@@ -227,7 +240,18 @@ def _branch(
         side=side,
         radius_mm=follow(line, raw, radius),
         probability=refiner.probability(line),
+        repaired=_lead_range(line, raw) if parent is None and ostium.lead_mm is not None else (),
     )
+
+
+def _lead_range(line: Float, raw: Float) -> tuple[Range, ...]:
+    """The points of a line before its mask begins, where that is far: ``raw[0]`` is the ostium, ``raw[1]`` the first voxel of the mask."""
+    lead = raw[1] - raw[0]
+    length = float(np.linalg.norm(lead))
+    if length <= LONGEST_UNMARKED_LEAD_MM:
+        return ()
+    reached = np.flatnonzero((line - raw[0]) @ lead >= length**2)
+    return ((0, int(reached[0])),) if len(reached) and reached[0] > 0 else ()
 
 
 def find_orphans(mask: VesselMask, ostia: list[Ostium], rules: CentrelineRules) -> tuple[Orphan, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -20,6 +20,7 @@ from appliance.analysis.stages import Float, Heart, Measured, NamedBranch, Named
 from appliance.analysis.verify import verify
 from appliance.findings import Branch, Lesion, NotAssessable, PlaqueVolume, Stent
 from appliance.geometry import arc_length
+from appliance.inference.engine import Session
 from appliance.volume import Volume
 
 STAGES: tuple[tuple[str, float], ...] = (
@@ -43,6 +44,7 @@ def measure(
     not_assessable: Sequence[NotAssessable] = (),
     stents: Sequence[Stent] = (),
     bands: Bands = "scct",
+    sessions: Mapping[str, Session] | None = None,
 ) -> Measured:
     """Measure one segmented study.
 
@@ -54,15 +56,18 @@ def measure(
         not_assessable: segments that cannot be read (CAD-RADS N rule).
         stents: for the modifier S.
         bands: which table of degrees.
+        sessions: networks by name; a stage whose network is not among them works by its rules alone.
 
     Raises:
         AnalysisError: no coronary, no ostium, or no chambers to name by (ANA-101 to ANA-103).
+        InferenceError: a network's output must not be used.
     """
+    sessions = sessions or {}
     clock = _Clock(progress)
     with clock.stage("centrelines"):
-        lines = trace(heart, segmentation)
+        lines = trace(heart, segmentation, session=sessions.get("ostia"))
     with clock.stage("repair"):
-        tree = verify(repair(lines, segmentation), heart, segmentation)
+        tree = verify(repair(lines, segmentation, session=sessions.get("repair")), heart, segmentation)
     with clock.stage("name"):
         named = name_branches(tree, heart)
     with clock.stage("lumen"):

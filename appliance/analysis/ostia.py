@@ -1,16 +1,20 @@
 """Where the coronaries leave the aorta.
 
-A piece of the mask that comes within reach of the aortic surface has an ostium there. Left or right follows from the direction in which the
-ostium lies from the middle of the aortic root: towards the left or towards the right heart.
+By the rules, a piece of the mask that comes within reach of the aortic surface has an ostium there; left or right follows from the
+direction in which it lies from the middle of the aortic root: towards the left or towards the right heart. Where the network shows ostia
+(``ostia_network``), a tree begins at these and its side is theirs; the rules are left with the side on which the network shows none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.analysis.ostia_network import Peak
 from appliance.analysis.stages import Float, Heart, Side, Structure
 from appliance.analysis.surroundings import Surroundings
 from appliance.analysis.voxelgraph import VoxelGraph, components
@@ -21,20 +25,41 @@ REACH_MM = 16.0
 """Farthest a vessel may begin from the aorta when nothing on its side touches; the missing piece is bridged."""
 SHORTEST_MM = 10.0
 SHORTEST_BRIDGED_MM = 30.0
+NEAR_MM = 4.0
+"""A piece this near to a peak of the network begins there; farther ones must be longer, and the way to them is a bridge."""
+SEEN_MM = 1.0
+"""A tree that begins this near to a peak needs no point of its own at the peak."""
+APART_MM = 8.0
+"""An ostium by the rules this near to one at a peak is the same ostium."""
 
 
 @dataclass(frozen=True)
 class Ostium:
-    """An ostium: the node of the mask where the tree begins, its side, and the aortic point to be bridged to where the mask begins late."""
+    """An ostium.
+
+    Attributes:
+        node: node of the mask where the tree begins.
+        side: of the arteries that it feeds.
+        distance_mm: from the node to the aorta, or to the network's peak.
+        lead_mm: where the line begins, LPS, if not at the node: the aortic point or the peak from which the mask begins late.
+        evidence: what the ostium rests on.
+    """
 
     node: int
     side: Side
     distance_mm: float
     lead_mm: Float | None = None
+    evidence: Literal["rules", "network"] = "rules"
 
 
 def find_ostia(
-    graph: VoxelGraph, points: Float, label: NDArray[np.int32], lumen: NDArray[np.bool_], surroundings: Surroundings
+    graph: VoxelGraph,
+    points: Float,
+    label: NDArray[np.int32],
+    lumen: NDArray[np.bool_],
+    surroundings: Surroundings,
+    *,
+    peaks: Sequence[Peak] = (),
 ) -> list[Ostium]:
     """The ostia of a mask, left first; empty where nothing lies near the aorta.
 
@@ -44,7 +69,42 @@ def find_ostia(
         label: connected component of each node, (n,).
         lumen: True for nodes in the lumen, (n,).
         surroundings: of the same heart.
+        peaks: what the network shows, strongest first. On a side that has an ostium at a peak, no other place is taken.
     """
+    by_rules = _by_rules(graph, points, label, lumen, surroundings)
+    shown = _at_peaks(peaks, points, label, lumen)
+    sides = {ostium.side for ostium in shown}
+    kept = [o for o in by_rules if o.side not in sides and all(np.linalg.norm(points[o.node] - points[s.node]) > APART_MM for s in shown)]
+    return sorted([*shown, *kept], key=lambda ostium: (ostium.side, ostium.distance_mm))
+
+
+def _at_peaks(peaks: Sequence[Peak], points: Float, label: NDArray[np.int32], lumen: NDArray[np.bool_]) -> list[Ostium]:
+    """An ostium for each peak that a piece of the mask begins at; one piece may have several."""
+    lengths = _extents(points, label) if peaks else np.zeros(0)
+    found: list[Ostium] = []
+    for peak in peaks:
+        gap = np.linalg.norm(points - peak.point_mm, axis=1)
+        near = np.flatnonzero((gap <= NEAR_MM) & (lengths[label] >= SHORTEST_MM))
+        if not len(near):
+            taken = {int(label[ostium.node]) for ostium in found}
+            free = ~np.isin(label, list(taken)) & (lengths[label] >= SHORTEST_BRIDGED_MM)
+            near = np.flatnonzero((gap <= REACH_MM) & free)
+        if not len(near):
+            continue
+        first = near[gap[near] < gap[near].min() + 1.0]
+        inner = first[lumen[first]] if lumen[first].any() else first
+        node = int(inner[np.argmin(gap[inner])])
+        if any(ostium.node == node for ostium in found):
+            continue
+        lead = np.asarray(peak.point_mm) if gap[node] > SEEN_MM else None
+        found.append(Ostium(node=node, side=peak.side, distance_mm=float(gap[node]), lead_mm=lead, evidence="network"))
+    return found
+
+
+def _by_rules(
+    graph: VoxelGraph, points: Float, label: NDArray[np.int32], lumen: NDArray[np.bool_], surroundings: Surroundings
+) -> list[Ostium]:
+    """The ostia where pieces of the mask touch the aorta, and of a side without any the piece that begins nearest to it."""
     distance = surroundings.distance(points, Structure.AORTA)
     found: list[Ostium] = []
     lengths = _extents(points, label)
@@ -57,7 +117,7 @@ def find_ostia(
         if not any(ostium.side == side for ostium in found):
             late = _late_start(points, distance, label, lengths, side, {int(label[o.node]) for o in found}, surroundings.heart)
             found.extend([late] if late else [])
-    return sorted(found, key=lambda ostium: (ostium.side, ostium.distance_mm))
+    return found
 
 
 def _extents(points: Float, label: NDArray[np.int32]) -> NDArray[np.float64]:

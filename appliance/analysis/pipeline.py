@@ -124,7 +124,14 @@ def analyze(
     with clock.stage("segment") as report:
         segmentation = segment(study.main.volume, located, session=models.coronary, progress=report)
     with clock.stage("measure") as report:
-        measured = measure(study.main.volume, located.heart, segmentation, progress=lambda _, part: report(part), bands=bands)
+        measured = measure(
+            study.main.volume,
+            located.heart,
+            segmentation,
+            progress=lambda _, part: report(part),
+            bands=bands,
+            sessions=models.sessions,
+        )
     clock.seconds.pop("measure")
     clock.seconds.update(measured.timing_s)
     findings = _findings(study, quality, measured, models, clock.total())

@@ -2,7 +2,8 @@
 
 A bridge follows the cheapest way through the image between the tree and the orphan: cheap where the network half saw a vessel or the
 attenuation is a vessel's, dear through fat, forbidden through chambers. It must be short and straight; from a vessel's end it may be longer
-than from a vessel's side.
+than from a vessel's side. With the network, it is asked about the likeliest places of each orphan (``repair_network``): it decides if a
+gap is a vessel and makes the price of the way; the rules keep their veto over lengths, chambers, and what an orphan must be like.
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ from scipy.spatial import cKDTree
 
 from appliance.analysis.centrelines import Centrelines, dropped_at, grow, with_voxels
 from appliance.analysis.ostia import Ostium
+from appliance.analysis.repair_network import Gap, GapJudge, Verdict
 from appliance.analysis.runs import ranges_of
 from appliance.analysis.stages import Dropped, Float, Orphan, Segmentation, Structure, Tree, TreeBranch
 from appliance.analysis.surroundings import Surroundings
 from appliance.analysis.voxelgraph import cheapest_paths, graph_of
+from appliance.inference.engine import Session
 
 _STUMP_MM = 3.0
 """Tree voxels farther than this from every line belong to a stump."""
+FORBIDDEN = 20.0
+"""Price of a voxel in a chamber."""
 CHAMBERS = (Structure.LEFT_ATRIUM, Structure.LV, Structure.RIGHT_ATRIUM, Structure.RV, Structure.AORTA, Structure.PULMONARY_ARTERY)
 
 
@@ -37,6 +42,8 @@ class RepairRules:
         dearest: highest mean price of a bridge; 1 is seen vessel, 6 fat.
         sharpest_cosine: least cosine between bridge and the lines it joins.
         least_probability: least mean probability of an orphan.
+        least_vessel: least probability of a gap by the network.
+        most_gaps: places of one orphan that the network is asked about, ``gaps_apart_mm`` from one another.
         deepest_mm: an orphan whose middle lies deeper in a chamber is no coronary. farthest_mm: nor one that far from the heart.
     """
 
@@ -48,19 +55,54 @@ class RepairRules:
     dearest: float = 4.5
     sharpest_cosine: float = 0.2
     least_probability: float = 0.5
+    least_vessel: float = 0.5
+    most_gaps: int = 3
+    gaps_apart_mm: float = 4.0
     deepest_mm: float = 3.0
     farthest_mm: float = 8.0
 
 
 @dataclass(frozen=True)
-class _Bridge:
+class Bridge:
+    """What joins an orphan to the tree: voxels (n, 3) of the segmentation's grid from the tree to the orphan, and its length."""
+
     voxels: NDArray[np.int32]
     length_mm: float
 
 
-def repair(lines: Centrelines, segmentation: Segmentation, *, rules: RepairRules | None = None) -> Tree:
-    """The tree with what could be joined; what could not is listed in ``dropped``."""
+@dataclass(frozen=True)
+class _Path:
+    """A way through the image: its voxels (n, 3), its mean and highest price, its length."""
+
+    voxels: NDArray[np.int32]
+    price: float
+    dearest: float
+    length_mm: float
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A place where an orphan may be joined: voxels of the tree and of the orphan there, and the longest bridge that is allowed."""
+
+    sources: Float
+    targets: Float
+    limit_mm: float
+
+
+def repair(lines: Centrelines, segmentation: Segmentation, *, rules: RepairRules | None = None, session: Session | None = None) -> Tree:
+    """The tree with what could be joined; what could not is listed in ``dropped``.
+
+    Args:
+        lines: the tree and what repair needs to grow it anew.
+        segmentation: the coronaries.
+        rules: when a piece may be joined.
+        session: of the model ``repair``; None: by the rules alone.
+
+    Raises:
+        InferenceError: the network's output must not be used.
+    """
     rules = rules or RepairRules()
+    judge = GapJudge(session, segmentation) if session is not None else None
     dropped: list[Dropped] = list(lines.tree.dropped)
     waiting: list[Orphan] = []
     blood = _blood(lines, segmentation)
@@ -70,12 +112,12 @@ def repair(lines: Centrelines, segmentation: Segmentation, *, rules: RepairRules
             dropped.append(dropped_at(segmentation.geometry.to_points(orphan.voxels), orphan.length_mm, refusal))
         else:
             waiting.append(orphan)
-    bridges: list[_Bridge] = []
+    bridges: list[Bridge] = []
     ends, sides = _ends_and_sides(lines, segmentation)
     for _ in range(3):
         left: list[Orphan] = []
         for orphan in waiting:
-            bridge = _bridge(orphan, ends, sides, segmentation, lines.surroundings, rules)
+            bridge = find_bridge(orphan, ends, sides, segmentation, lines.surroundings, rules=rules, judge=judge)
             if bridge is None:
                 left.append(orphan)
                 continue
@@ -135,12 +177,31 @@ def _extremes(points: Float) -> Float:
     return points[[int(np.argmin(along)), int(np.argmax(along))]]
 
 
-def _bridge(
-    orphan: Orphan, ends: Float, sides: Float, segmentation: Segmentation, surroundings: Surroundings, rules: RepairRules
-) -> _Bridge | None:
-    """The cheapest allowed bridge from the tree to an orphan."""
+def find_bridge(
+    orphan: Orphan,
+    ends: Float,
+    sides: Float,
+    segmentation: Segmentation,
+    surroundings: Surroundings,
+    *,
+    rules: RepairRules,
+    judge: GapJudge | None = None,
+) -> Bridge | None:
+    """The cheapest allowed bridge from the tree to an orphan.
+
+    Args:
+        orphan: the piece to be joined.
+        ends: where the tree's vessels end, LPS (n, 3).
+        sides: points of the tree's lines, LPS (m, 3).
+        segmentation: the coronaries.
+        surroundings: of the same heart.
+        rules: when a piece may be joined.
+        judge: the network; None: by the rules alone.
+    """
     points = segmentation.geometry.to_points(orphan.voxels)
     search = cKDTree(points)
+    if judge is not None:
+        return _judged(_gaps(points, search, ends, sides, rules), orphan, segmentation, surroundings, rules, judge)
     ways = [(ends, rules.from_end_mm)]
     if orphan.length_mm >= rules.shortest_beside_mm:
         ways.append((sides, rules.from_side_mm))
@@ -151,30 +212,58 @@ def _bridge(
             continue
         # the nearest few places, one attempt for all of them
         chosen = near[np.argsort(gap[near])[:40]]
-        bridge = _cheapest(sources[chosen], orphan, points[nearest[chosen]], limit, segmentation, surroundings)
-        if bridge is not None and _acceptable(bridge, points, segmentation, limit, rules):
-            return _Bridge(voxels=bridge[0], length_mm=bridge[2])
+        path = _cheapest(_Place(sources[chosen], points[nearest[chosen]], limit), orphan, segmentation, surroundings)
+        if path is not None and _acceptable(path, points, segmentation, limit, rules):
+            return Bridge(voxels=path.voxels, length_mm=path.length_mm)
+    return None
+
+
+def _gaps(points: Float, search: cKDTree, ends: Float, sides: Float, rules: RepairRules) -> list[_Place]:
+    """The likeliest places, nearest first and apart from one another; ends of vessels before their sides."""
+    places: list[_Place] = []
+    for sources, limit in ((ends, rules.from_end_mm), (sides, rules.from_side_mm)):
+        gap, nearest = search.query(sources)
+        order = np.argsort(gap, kind="stable")
+        for i in order[gap[order] <= limit]:
+            if len(places) == rules.most_gaps:
+                return places
+            if all(np.linalg.norm(place.sources[0] - sources[i]) > rules.gaps_apart_mm for place in places):
+                places.append(_Place(sources[i][None], points[nearest[i]][None], limit))
+    return places
+
+
+def _judged(
+    places: list[_Place], orphan: Orphan, segmentation: Segmentation, surroundings: Surroundings, rules: RepairRules, judge: GapJudge
+) -> Bridge | None:
+    """The bridge of the place that the network is surest of, if it is sure enough and no rule forbids it."""
+    verdicts = judge.verdicts([Gap(near_mm=place.sources[0], far_mm=place.targets[0]) for place in places])
+    for number in sorted(range(len(places)), key=lambda i: -verdicts[i].vessel):
+        if verdicts[number].vessel < rules.least_vessel:
+            return None
+        path = _cheapest(places[number], orphan, segmentation, surroundings, verdict=verdicts[number])
+        if path is not None and path.dearest < FORBIDDEN and path.length_mm <= 1.4 * places[number].limit_mm:
+            return Bridge(voxels=path.voxels, length_mm=path.length_mm)
     return None
 
 
 def _cheapest(
-    sources: Float, orphan: Orphan, targets: Float, limit: float, segmentation: Segmentation, surroundings: Surroundings
-) -> tuple[NDArray[np.int32], float, float] | None:
-    """Voxels, mean price and length of the cheapest path from ``sources`` to the orphan in a box around the gap; None if there is none."""
+    place: _Place, orphan: Orphan, segmentation: Segmentation, surroundings: Surroundings, *, verdict: Verdict | None = None
+) -> _Path | None:
+    """The cheapest path from the place's sources to the orphan in a box around the gap; None if there is none."""
     geometry = segmentation.geometry
     spacing = geometry.spacing[0]
-    corners = np.rint(geometry.to_index(np.concatenate([sources, targets]))).astype(np.int32)
+    corners = np.rint(geometry.to_index(np.concatenate([place.sources, place.targets]))).astype(np.int32)
     pad = int(np.ceil(3.0 / spacing))
-    reach = int(np.ceil(limit / spacing))
+    reach = int(np.ceil(place.limit_mm / spacing))
     # sources far apart would make a large box: stay near the closest one
-    corners = corners[np.abs(corners - corners[len(sources)]).max(axis=1) <= 2 * reach]
+    corners = corners[np.abs(corners - corners[len(place.sources)]).max(axis=1) <= 2 * reach]
     low = np.maximum(corners.min(axis=0) - pad, 0)
     high = np.minimum(corners.max(axis=0) + pad + 1, geometry.shape)
     axes = [np.arange(int(a), int(b), dtype=np.int32) for a, b in zip(low, high, strict=True)]
     voxels = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     graph = graph_of(voxels, spacing)
-    price = _price(voxels, segmentation, surroundings)
-    start = _nodes(graph.lookup, graph.corner, np.rint(geometry.to_index(sources)).astype(np.int32))
+    price = _price(voxels, segmentation, surroundings, verdict)
+    start = _nodes(graph.lookup, graph.corner, np.rint(geometry.to_index(place.sources)).astype(np.int32))
     goal = _nodes(graph.lookup, graph.corner, orphan.voxels)
     if not len(start) or not len(goal):
         return None
@@ -185,7 +274,8 @@ def _cheapest(
     path = [end]
     while before[path[-1]] >= 0:
         path.append(int(before[path[-1]]))
-    return graph.voxels[np.asarray(path[::-1])], float(cost[end] / length[end]), float(length[end])
+    nodes = np.asarray(path[::-1])
+    return _Path(graph.voxels[nodes], float(cost[end] / length[end]), float(price[nodes].max()), float(length[end]))
 
 
 def _nodes(lookup: NDArray[np.int32], corner: NDArray[np.int32], voxels: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -195,25 +285,26 @@ def _nodes(lookup: NDArray[np.int32], corner: NDArray[np.int32], voxels: NDArray
     return np.unique(nodes[nodes >= 0]).astype(np.int32)
 
 
-def _price(voxels: NDArray[np.int32], segmentation: Segmentation, surroundings: Surroundings) -> NDArray[np.float32]:
-    """Price per mm of each voxel: 1 in seen vessel, up to 6 in fat, 20 in a chamber."""
+def _price(
+    voxels: NDArray[np.int32], segmentation: Segmentation, surroundings: Surroundings, verdict: Verdict | None
+) -> NDArray[np.float32]:
+    """Price per mm of each voxel: 1 in seen vessel, up to 6 in fat, 20 in a chamber; half of it the network's where there is a verdict."""
     z, y, x = voxels.T
     seen = segmentation.coronary[z, y, x] / 255.0
     hu = segmentation.hu[z, y, x].astype(np.float64)
     tissue = np.interp(hu, [-80.0, 0.0, 120.0, 250.0], [6.0, 4.0, 2.5, 1.6])
     price = 1.0 + (tissue - 1.0) * (1.0 - np.clip(seen / 0.4, 0.0, 1.0))
+    if verdict is not None:
+        price = 0.5 * price + 0.5 * (1.0 + 5.0 * (1.0 - verdict.at(voxels)))
     deep = surroundings.distance(segmentation.geometry.to_points(voxels), *CHAMBERS) < -1.5
-    return np.where(deep & (seen < 0.35), 20.0, price).astype(np.float32)
+    return np.where(deep & (seen < 0.35), FORBIDDEN, price).astype(np.float32)
 
 
-def _acceptable(
-    bridge: tuple[NDArray[np.int32], float, float], points: Float, segmentation: Segmentation, limit: float, rules: RepairRules
-) -> bool:
-    line = segmentation.geometry.to_points(bridge[0])
-    _, price, length = bridge
-    if price > rules.dearest or length > 1.4 * limit:
+def _acceptable(path: _Path, points: Float, segmentation: Segmentation, limit: float, rules: RepairRules) -> bool:
+    line = segmentation.geometry.to_points(path.voxels)
+    if path.price > rules.dearest or path.length_mm > 1.4 * limit:
         return False
-    if length < 3.0:
+    if path.length_mm < 3.0:
         return True
     # the orphan must go on in the bridge's direction
     direction = line[-1] - line[0]
@@ -224,7 +315,7 @@ def _acceptable(
     return size < 0.5 or float(onward @ direction) / size >= rules.sharpest_cosine
 
 
-def _grow_again(lines: Centrelines, bridges: list[_Bridge], segmentation: Segmentation) -> tuple[TreeBranch, ...]:
+def _grow_again(lines: Centrelines, bridges: list[Bridge], segmentation: Segmentation) -> tuple[TreeBranch, ...]:
     added = np.concatenate([bridge.voxels for bridge in bridges])
     mask = with_voxels(lines.mask, added, segmentation, lines.rules)
     moved = [_moved(ostium, lines, mask.graph.lookup, mask.graph.corner) for ostium in lines.ostia]
@@ -237,7 +328,9 @@ def _grow_again(lines: Centrelines, bridges: list[_Bridge], segmentation: Segmen
     marked = []
     for branch in branches:
         near = search.query(branch.points_mm)[0] < 0.9
-        marked.append(replace(branch, repaired=(*branch.repaired, *ranges_of(near))))
+        for start, end in branch.repaired:
+            near[start:end] = True
+        marked.append(replace(branch, repaired=ranges_of(near)))
     return tuple(marked)
 
 
