@@ -3,6 +3,7 @@
 python -m models.training heart-loc --minutes 10
 python -m models.training cor-seg --minutes 90
 python -m models.training all --minutes 180
+python -m models.training cor-seg --minutes 600 --hospital FOLDER
 python -m models.training export
 python -m models.training half --out build/half
 """
@@ -20,6 +21,7 @@ import torch
 from appliance.inference.catalog import ModelCatalog, installed_catalog
 from models.training.export import export_models
 from models.training.half import make_half_copies
+from models.training.hospital_task import HospitalSource, prepare_all
 from models.training.sitting import log, train
 from models.training.tasks import TASKS
 from models.training.workers import run_team
@@ -36,6 +38,10 @@ def main(arguments: list[str] | None = None) -> int:
         "--batch", type=int, default=0, help="samples in a step of one worker; 0: the task's own batch divided among the workers"
     )
     parser.add_argument("--folder", type=Path, default=Path("build/training"), help="checkpoints and curves")
+    parser.add_argument(
+        "--hospital", type=Path, help="cor-seg: a folder of the hospital's own labelled scans (see models/training/hospital.py)"
+    )
+    parser.add_argument("--replay", type=float, default=0.25, help="hospital: share of patches that stay virtual")
     parser.add_argument("--only", choices=list(TASKS), help="export: this network only")
     parser.add_argument("--out", type=Path, default=Path("build/half"), help="half: folder of the FP16 copies")
     options = parser.parse_args(arguments)
@@ -47,12 +53,17 @@ def main(arguments: list[str] | None = None) -> int:
         for line in export_models(folder=options.folder, only=options.only):
             log(line)
         return 0
+    own = None
+    if options.hospital is not None:
+        if options.what != "cor-seg":
+            parser.error("--hospital goes with cor-seg: label maps of coronary arteries teach no other network")
+        own = HospitalSource(prepare_all(options.hospital, kind="train", log=log), replay=options.replay)
     names = list(TASKS) if options.what == "all" else [options.what]
     whole = sum(task.share for task in TASKS.values())
     for name in names:
         share = TASKS[name].share / whole if options.what == "all" else 1.0
         folder = options.folder / name
-        work = partial(train, name, minutes=options.minutes * share, seed=options.seed, folder=folder, batch=options.batch)
+        work = partial(train, name, minutes=options.minutes * share, seed=options.seed, folder=folder, batch=options.batch, own=own)
         run_team(options.workers, work)
     return 0
 

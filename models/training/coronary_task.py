@@ -22,6 +22,9 @@ _REGION = (128, 176, 176)
 """Voxels of 0.5 mm round the heart's middle that a development patient is scored on."""
 
 
+CORONARY_WEIGHTS = LossWeights(classes=(1.0, 2.0, 2.0, 20.0, 2.0), vessel_classes=(1, 2, 3))
+
+
 def coronary_task() -> Task:
     """Samples, loss and settings of cor-seg."""
     masks = [{"name": name, "unit": "1/255", "low": 0.0, "high": 255.0, "padding": 0.0} for name in ("inside_pericardium", "blood_pool")]
@@ -31,7 +34,7 @@ def coronary_task() -> Task:
         source=coronary_patches,
         classes=cor_seg.CLASSES,
         hu_range=cor_seg.HU_RANGE,
-        weights=LossWeights(classes=(1.0, 2.0, 2.0, 20.0, 2.0), vessel_classes=(1, 2, 3)),
+        weights=CORONARY_WEIGHTS,
         variation=Variation(flips=True, drop_context=0.15),
         development=_development_sample,
         deployment=Deployment(

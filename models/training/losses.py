@@ -14,12 +14,21 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the terms; ``classes`` weigh the cross-entropy, ``vessel_classes`` are what a skeleton runs through."""
+    """Weights of the terms.
+
+    Attributes:
+        classes: weigh the cross-entropy.
+        vessel_classes: what a skeleton runs through.
+        unions: what targets beyond the last class stand for: any class of the first union, of the second, ... (partly labelled data).
+        union_weights: weigh their cross-entropy.
+    """
 
     classes: tuple[float, ...]
     dice: float = 1.0
     skeleton: float = 0.5
     vessel_classes: tuple[int, ...] = ()
+    unions: tuple[tuple[int, ...], ...] = ()
+    union_weights: tuple[float, ...] = ()
 
 
 def segmentation_loss(
@@ -36,9 +45,11 @@ def segmentation_loss(
     scores = logits.float()
     log_probability = torch.log_softmax(scores, dim=1)
     probability = log_probability.exp()
-    classes = torch.tensor(weights.classes, device=scores.device)
-    entropy = functional.nll_loss(log_probability, target, weight=classes)
-    dice = dice_loss(probability, target)
+    # the probability of a union is the sum over its classes (marginal loss, Shi et al., Medical Image Analysis 2021)
+    unions = [torch.logsumexp(log_probability[:, list(union)], dim=1, keepdim=True) for union in weights.unions]
+    classes = torch.tensor((*weights.classes, *weights.union_weights), device=scores.device)
+    entropy = functional.nll_loss(torch.cat([log_probability, *unions], dim=1), target, weight=classes)
+    dice = dice_loss(probability, target) if not unions else partial_dice_loss(probability, target, weights.unions[0])
     total = entropy + weights.dice * dice
     terms = {"entropy": float(entropy.detach()), "dice": float(dice.detach())}
     if skeleton is not None and weights.vessel_classes:
@@ -65,6 +76,21 @@ def dice_loss(probability: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     if not losses:
         return probability.sum() * 0.0
     return torch.stack(losses).mean()
+
+
+def partial_dice_loss(probability: torch.Tensor, target: torch.Tensor, union: tuple[int, ...]) -> torch.Tensor:
+    """The Dice loss of the classes where they are labelled, plus that of their ``union`` (the first one) where only it is."""
+    count = probability.shape[1]
+    known = (target < count).unsqueeze(1).to(probability.dtype)
+    loss = dice_loss(probability * known, target)
+    partly = (target >= count).to(probability.dtype)
+    marked = (target == count).to(probability.dtype)
+    size = marked.sum()
+    if float(size) == 0.0:
+        return loss
+    # a wall may lie on either side of the mark: what the network calls wall outside it is not counted against the union
+    predicted = probability[:, list(union)].sum(dim=1) * marked + probability[:, 1] * (partly - marked)
+    return loss + 1.0 - (2.0 * (predicted * marked).sum() + 1.0) / (predicted.sum() + size + 1.0)
 
 
 def skeleton_loss(vessel: torch.Tensor, skeleton: torch.Tensor) -> torch.Tensor:

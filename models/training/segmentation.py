@@ -14,7 +14,7 @@ from models.training.development import DevelopmentScore, DrawSample
 from models.training.feeder import SampleSource
 from models.training.losses import LossWeights, segmentation_loss
 from models.training.samples import Sample, Variation, make_batch
-from models.training.task import Arrays, Deployment, Score, Task, Tensors
+from models.training.task import Arrays, Deployment, Loss, Score, Task, Tensors
 
 
 def segmentation_task(
@@ -43,11 +43,16 @@ def segmentation_task(
     return Task(
         source=source,
         make_batch=partial(_arrays, hu_range=hu_range, variation=variation),
-        loss=partial(_loss, weights=weights),
+        loss=segmentation_terms(weights),
         score=partial(_score, draw=development, hu_range=hu_range, classes=classes, vessels=weights.vessel_classes),
         deployment=deployment,
         **settings,
     )
+
+
+def segmentation_terms(weights: LossWeights) -> Loss:
+    """The segmentation loss with these weights, as a task wants it."""
+    return partial(_loss, weights=weights)
 
 
 def blobs(channels: int, shape: tuple[int, int, int]) -> torch.Tensor:

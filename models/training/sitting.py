@@ -8,14 +8,16 @@ from pathlib import Path
 
 from torch import nn
 
+from models.training.hospital_task import HospitalSource, hospital_task
 from models.training.tasks import TASKS
 from models.training.trainer import Schedule, Trainer
 from models.training.workers import Team
 
 
-def train(name: str, team: Team, *, minutes: float, seed: int, folder: Path, batch: int) -> None:
-    """Resume or begin a network's training and go on for the given minutes; ``batch`` 0 divides the task's own."""
-    task = replace(TASKS[name], batch=batch or max(1, TASKS[name].batch // team.size))
+def train(name: str, team: Team, *, minutes: float, seed: int, folder: Path, batch: int, own: HospitalSource | None = None) -> None:
+    """Resume or begin a network's training and go on for the given minutes; ``batch`` 0 divides the task's own, ``own``: hospital data."""
+    whole = TASKS[name] if own is None else hospital_task(TASKS[name], own)
+    task = replace(whole, batch=batch or max(1, whole.batch // team.size))
     score = task.score(folder) if team.leads else _no_score
     trainer = Trainer(task, folder=folder, score=score, seed=seed, log=log, team=team)
     trainer.run(Schedule(minutes=minutes))
