@@ -32,7 +32,7 @@ def virtual_patient(seed: int, *, store: Path = STORE) -> Patient:
         with path.open("rb") as stored:
             kept: Patient = pickle.load(stored)  # noqa: S301 - written by this very function
             return kept
-    except (OSError, EOFError):
+    except (OSError, EOFError, pickle.UnpicklingError):
         patient = draw_patient(seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{seed}.{os.getpid()}.partial")
