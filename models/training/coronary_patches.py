@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from appliance.analysis.grids import interpolate_to
+from appliance.volume import Geometry
 from models.networks.cor_seg import SPACING_MM
-from models.phantom import Patient, draw_scan, render
+from models.phantom import Patient, Scan, draw_scan, render
 from models.training.context import COARSE_MM, HEART_CLASSES, CoarseMap, coarse_map, noisy_context
 from models.training.patients import training_patient
 from models.training.samples import Sample
@@ -19,6 +21,10 @@ PATCH = 64
 PATCHES_PER_PATIENT = 36
 PATIENTS_AT_A_TIME = 3
 
+_RESAMPLED = 0.6
+"""Share of the patches that are interpolated from the scan's own grid, which smooths noise and edges; the others are rendered at 0.5 mm."""
+_PIXELS = 512
+_USUAL_FOV_MM = 190.0
 _MARGIN_MM = 30.0
 _LUNG_MM = 12.0
 _SHARES = (0.32, 0.11, 0.13, 0.09, 0.14, 0.13, 0.08)
@@ -65,20 +71,29 @@ def draw_patch(patient: Patient, sites: Sites, rng: np.random.Generator, *, size
     half_mm = 0.5 * size * SPACING_MM
     centre = draw_centre(sites, rng, spread_mm=0.6 * half_mm)
     origin = centre - half_mm
+    seed = int(rng.integers(2**31))
+    on_own_grid = rng.random() < _RESAMPLED
     rendered = render(
-        patient,
-        scan,
-        origin=_triple(origin),
-        spacing=(SPACING_MM,) * 3,
-        shape=(size, size, size),
-        seed=int(rng.integers(2**31)),
+        patient, scan, origin=_triple(origin), spacing=(SPACING_MM,) * 3, shape=(size, size, size), seed=seed, noise=not on_own_grid
     )
     return Sample(
-        hu=rendered.hu,
+        hu=scanned_patch(patient, scan, origin=origin, size=size, seed=seed) if on_own_grid else rendered.hu,
         target=rendered.vessels,
         skeleton=skeleton_mask(patient, origin, rendered.vessels),
         context=noisy_context(sites.coarse, origin=origin, shape=(size, size, size), rng=rng),
     )
+
+
+def scanned_patch(patient: Patient, scan: Scan, *, origin: npt.NDArray[np.float64], size: int, seed: int) -> npt.NDArray[np.int16]:
+    """Attenuation of a patch as the appliance gets it: scanned on the scan's own pixels and slices, then interpolated to 0.5 mm."""
+    pixel = (scan.fov_mm or _USUAL_FOV_MM) / _PIXELS
+    spacing = np.array([pixel, pixel, scan.increment_mm])
+    low = origin - spacing
+    nx, ny, nz = (int(n) for n in np.ceil((size - 1) * SPACING_MM / spacing) + 3)
+    rendered = render(patient, scan, origin=_triple(low), spacing=(pixel, pixel, scan.increment_mm), shape=(nz, ny, nx), seed=seed)
+    own = Geometry((nz, ny, nx), (pixel, pixel, scan.increment_mm), _triple(low))
+    fine = Geometry((size, size, size), (SPACING_MM,) * 3, _triple(origin))
+    return interpolate_to(rendered.hu, own, fine)
 
 
 def draw_centre(sites: Sites, rng: np.random.Generator, *, spread_mm: float) -> npt.NDArray[np.float64]:

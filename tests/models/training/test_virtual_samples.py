@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("torch")  # the networks' own files say at what spacing and size they are trained
 
-from models.phantom import Patient, draw_patient
+from models.phantom import Patient, draw_patient, draw_scan, render
 from models.training.context import HEART_CLASSES
-from models.training.coronary_patches import Sites, draw_centre, draw_patch, find_sites
+from models.training.coronary_patches import Sites, draw_centre, draw_patch, find_sites, scanned_patch
 from models.training.heart_volumes import PADDING_HU, SHAPE, draw_volume
 
 pytestmark = pytest.mark.train
@@ -73,3 +73,22 @@ def test_coarse_scan_holds_a_heart_and_padding_outside_its_field(patient: Patien
     assert set(HEART_CLASSES) <= set(np.unique(sample.target))
     assert not sample.target[sample.hu == PADDING_HU].any()
     assert np.median(sample.hu[sample.target == 3]) > 120  # blood of the left ventricle is enhanced
+
+
+def test_a_patch_from_the_scans_own_grid_lies_where_the_other_does(patient: Patient) -> None:
+    scan = draw_scan(3)
+    origin = np.asarray(patient.branches[1].points_mm)[40] - 10.0
+    x, y, z = (float(value) for value in origin)
+    direct = render(patient, scan, origin=(x, y, z), spacing=(0.5, 0.5, 0.5), shape=(40, 40, 40), seed=5, noise=False).hu
+    scanned = scanned_patch(patient, scan, origin=origin, size=40, seed=5).astype(np.float64)
+    assert scanned.shape == direct.shape
+    inner = scanned[4:-4, 4:-4, 4:-4]
+
+    def likeness(dz: int, dy: int, dx: int) -> float:
+        moved = direct[4 + dz : 36 + dz, 4 + dy : 36 + dy, 4 + dx : 36 + dx]
+        return float(np.corrcoef(moved.ravel(), inner.ravel())[0, 1])
+
+    best = likeness(0, 0, 0)
+    assert best > 0.9
+    for shift in ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)):
+        assert likeness(*shift) < best
