@@ -53,6 +53,7 @@ def compose(
     hu_of: FloatArray,
     texture_of: FloatArray,
     scale_of: FloatArray,
+    border_of: FloatArray,
     background: FloatArray,
     class_of: FloatArray,
     sac: int,
@@ -62,13 +63,13 @@ def compose(
 ) -> None:
     """Paint all organs, back to front, into `hu` (float32) and `structures`; both (z, y, x).
 
-    Each surface gets the linear partial volume of one voxel. Tissue texture is a periodic noise block with a period of
-    `texture.shape[0]` voxels, magnified by `scale_of` (voxels per mm).
+    Each surface gets the linear partial volume of one voxel, widened by `border_of` (mm) where its organ moves. Tissue texture is a
+    periodic noise block with a period of `texture.shape[0]` voxels, magnified by `scale_of` (voxels per mm).
     """
     nz, ny, nx = hu.shape
     gz, gy, gx, nc = field.shape
-    h = (spacing[0] * spacing[1] * spacing[2]) ** (1.0 / 3.0) * 100.0
-    inv = 1.0 / h
+    h = (spacing[0] * spacing[1] * spacing[2]) ** (1.0 / 3.0)
+    inv = (0.01 / (h + border_of)).astype(np.float32)
     period = texture.shape[0]
     for k in nb.prange(nz):
         z = origin[2] + k * spacing[2]
@@ -116,7 +117,7 @@ def compose(
                         d1 = w00 * field[kz, jy, ix + 1, ch] + w01 * field[kz, jy + 1, ix + 1, ch]
                         d1 += w10 * field[kz + 1, jy, ix + 1, ch] + w11 * field[kz + 1, jy + 1, ix + 1, ch]
                         d = d0 + wx * (d1 - d0)
-                        alpha = 0.5 - d * inv
+                        alpha = 0.5 - d * inv[ch]
                         if alpha > 0.0:
                             alpha = min(alpha, 1.0)
                             v = hu_of[ch]
@@ -175,41 +176,61 @@ def blur_slices(volume: FloatArray, kx: FloatArray, ky: FloatArray) -> None:
 def finish(
     volume: FloatArray,
     kz: FloatArray,
-    z0: int,
-    y0: int,
-    x0: int,
+    corner: tuple[int, int, int],
+    stride: int,
     noise: FloatArray,
     shifts: FloatArray,
+    sd: float,
+    added: FloatArray,
     gain: FloatArray,
+    place: FloatArray,
+    pitch: FloatArray,
     out: FloatArray,
 ) -> None:
-    """Blur along z, crop the padding, add noise and round to int16.
+    """Blur along z, crop the padding, add artefacts and noise, and round to int16.
 
-    `gain` rows: the noise's scale per slice is constant, across the slice it is gain[0] + gain[1]*exp(-((x-cx)^2+(y-cy)^2)/r2) with
-    gain[2], gain[3] = cx, cy and gain[4] = r2 in voxels.
+    Slice k of `out` (z, y, x) lies at slice `corner[0] + stride * k` of `volume`. `added` (HU) and `gain` (factor of the noise) are
+    coarse (z, y, x) fields; `place` (n, 3) is where in them (index x, y, z) voxel (k, 0, 0) lies, `pitch` (x, y) how far one voxel
+    goes. `noise` is a periodic block of unit variance, `sd` its size (HU), `shifts` six offsets.
     """
     nz, ny, nx = out.shape
+    z0, y0, x0 = corner
     rz = kz.size // 2
     mz, my, mx = noise.shape
     sz = volume.shape[0]
+    cz, cy, cx = gain.shape
+    size = sd / math.sqrt(2.0)
     for k in nb.prange(nz):
         line = np.empty(nx, np.float32)
+        art = np.empty(cx, np.float32)
+        fac = np.empty(cx, np.float32)
         na = noise[(k + shifts[0]) % mz]
         nb_ = noise[(k + shifts[3]) % mz]
+        pz = min(max(place[k, 2], 0.0), cz - 1.001)
+        c = int(pz)
+        wz = pz - c
         for j in range(ny):
             for i in range(nx):
                 line[i] = 0.0
             for t in range(kz.size):
-                source = volume[min(sz - 1, max(0, k + z0 + t - rz)), j + y0]
+                source = volume[min(sz - 1, max(0, k * stride + z0 + t - rz)), j + y0]
                 w = kz[t]
                 for i in range(nx):
                     line[i] += w * source[i + x0]
-            if gain[0] > 0.0:
-                ra = na[(j + shifts[1]) % my]
-                rb = nb_[(shifts[4] - j) % my]
-                ey = gain[1] * math.exp(-((j - gain[3]) ** 2) / gain[4])
-                for i in range(nx):
-                    g = gain[0] + ey * math.exp(-((i - gain[2]) ** 2) / gain[4])
-                    line[i] += g * (ra[(i + shifts[2]) % mx] + rb[(shifts[5] - i) % mx])
+            py = min(max(place[k, 1] + j * pitch[1], 0.0), cy - 1.001)
+            b = int(py)
+            wy = py - b
+            w00, w01, w10, w11 = (1.0 - wz) * (1.0 - wy), (1.0 - wz) * wy, wz * (1.0 - wy), wz * wy
+            for i in range(cx):
+                art[i] = w00 * added[c, b, i] + w01 * added[c, b + 1, i] + w10 * added[c + 1, b, i] + w11 * added[c + 1, b + 1, i]
+                fac[i] = w00 * gain[c, b, i] + w01 * gain[c, b + 1, i] + w10 * gain[c + 1, b, i] + w11 * gain[c + 1, b + 1, i]
+            ra = na[(j + shifts[1]) % my]
+            rb = nb_[(shifts[4] - j) % my]
             for i in range(nx):
-                out[k, j, i] = np.int16(min(3071.0, max(-1024.0, round(line[i]))))
+                px = min(max(place[k, 0] + i * pitch[0], 0.0), cx - 1.001)
+                a = int(px)
+                wx = px - a
+                v = line[i] + art[a] + wx * (art[a + 1] - art[a])
+                g = size * (fac[a] + wx * (fac[a + 1] - fac[a]))
+                v += g * (ra[(i + shifts[2]) % mx] + rb[(shifts[5] - i) % mx])
+                out[k, j, i] = np.int16(min(3071.0, max(-1024.0, round(v))))

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from models.phantom import Patient, draw_patient, draw_scan, render
-from models.phantom.render import noise_block
+from models.phantom.noise import noise_block
+from models.phantom.scan import undisturbed
+from models.phantom.types import Scan
 
 SEEDS = (5, 17)
 
@@ -19,13 +21,17 @@ def patient_of(seed: int) -> Patient:
     return draw_patient(seed)
 
 
+def good(seed: int) -> Scan:
+    return undisturbed(draw_scan(seed))
+
+
 def around(point: np.ndarray, half: float) -> tuple[float, float, float]:
     return (float(point[0] - half), float(point[1] - half), float(point[2] - half))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_patch_equals_the_same_region_of_a_larger_volume(seed: int) -> None:
-    patient, scan = patient_of(seed), draw_scan(seed)
+    patient, scan = patient_of(seed), good(seed)
     origin = around(patient.branches[1].points_mm[40], 24.0)
     whole = render(patient, scan, origin=origin, spacing=(0.5, 0.5, 0.5), shape=(96, 96, 96), noise=False)
     inner = (origin[0] + 10.0, origin[1] + 12.0, origin[2] + 8.0)
@@ -39,7 +45,7 @@ def test_a_patch_equals_the_same_region_of_a_larger_volume(seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_lumen_volume_equals_the_truth(seed: int) -> None:
     """Volume of a healthy stretch counted in voxels against the sum of its cross-sections."""
-    patient, scan = patient_of(seed), draw_scan(seed)
+    patient, scan = patient_of(seed), good(seed)
     rca = next(b for b in patient.branches if b.name == "RCA")
     lo, hi = rca.points_mm.min(0) - 6.0, rca.points_mm.max(0) + 6.0
     shape = tuple(int(n) for n in np.ceil((hi - lo) / 0.3)[::-1])
@@ -62,7 +68,7 @@ def test_lumen_volume_equals_the_truth(seed: int) -> None:
 
 def test_plaque_volumes_equal_rendered_ones() -> None:
     patient = next(p for p in map(patient_of, (5, 17, 4, 12)) if any(x.volume_mm3["calcified"] > 3.0 for x in p.lesions))
-    scan = draw_scan(1)
+    scan = good(1)
     lesion = max(patient.lesions, key=lambda x: x.volume_mm3["calcified"])
     p = patient.branches[lesion.branch].points_mm[lesion.start : lesion.end + 1]
     lo, hi = p.min(0) - 5.0, p.max(0) + 5.0
@@ -75,7 +81,7 @@ def test_plaque_volumes_equal_rendered_ones() -> None:
 
 
 def test_blood_has_the_attenuation_that_the_scan_says() -> None:
-    patient, scan = patient_of(5), replace(draw_scan(5), vessel_hu=400.0)
+    patient, scan = patient_of(5), replace(good(5), vessel_hu=400.0)
     middle = patient.channel("lv")
     k, j, i = np.unravel_index(int(middle.argmin()), middle.shape)
     centre = np.asarray(patient.grid.origin) + patient.grid.spacing * np.array([i, j, k])
@@ -85,7 +91,7 @@ def test_blood_has_the_attenuation_that_the_scan_says() -> None:
 
 
 def test_noise_has_the_asked_size_and_differs_between_seeds() -> None:
-    patient, scan = patient_of(5), replace(draw_scan(5), noise_hu=30.0)
+    patient, scan = patient_of(5), replace(good(5), noise_hu=30.0)
     middle = patient.channel("la")
     k, j, i = np.unravel_index(int(middle.argmin()), middle.shape)
     centre = np.asarray(patient.grid.origin) + patient.grid.spacing * np.array([i, j, k])
@@ -111,6 +117,6 @@ def test_occlusion_has_no_lumen() -> None:
     closed = replace(b, lumen_radius_mm=lumen)
     branches = tuple(closed if x.id == b.id else x for x in patient.branches)
     blocked = replace(patient, branches=branches, cache={})
-    r = render(blocked, draw_scan(5), origin=around(b.points_mm[90], 4.0), spacing=(0.4, 0.4, 0.4), shape=(21, 21, 21), noise=False)
+    r = render(blocked, good(5), origin=around(b.points_mm[90], 4.0), spacing=(0.4, 0.4, 0.4), shape=(21, 21, 21), noise=False)
     index = np.round((b.points_mm[85:95] - np.asarray(around(b.points_mm[90], 4.0))) / 0.4).astype(int)
     assert (r.vessels[index[:, 2], index[:, 1], index[:, 0]] >= 2).all()
