@@ -12,6 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from models.phantom import sinogram
+from models.phantom.sinogram import Window
 from models.phantom.tissue import tissue_table
 from models.phantom.types import FloatArray, Patient, Scan
 
@@ -40,17 +41,16 @@ class Fields:
     noise_gain: FloatArray
 
 
-def fields(patient: Patient, scan: Scan, bottom_mm: float, top_mm: float) -> Fields:
-    """The fields between two heights (LPS); equal wherever two calls overlap."""
+def fields(patient: Patient, scan: Scan, low: FloatArray, high: FloatArray) -> Fields:
+    """The fields in a box (corners x, y, z; mm, LPS); equal wherever two calls overlap."""
     grid = patient.grid
-    pitch = STRIDE * grid.spacing
-    count = (grid.shape[0] + STRIDE - 1) // STRIDE
-    first = int(np.clip(np.floor((bottom_mm - grid.origin[2]) / pitch), 0, count - 2))
-    last = int(np.clip(np.ceil((top_mm - grid.origin[2]) / pitch), first + 1, count - 1))
-    slices = np.arange(first, last + 1)
-    origin = np.array([grid.origin[0], grid.origin[1], grid.origin[2] + first * pitch])
-    spacing = np.array([grid.spacing, grid.spacing, pitch])
-    return Fields(origin, spacing, _added(patient, scan, slices), _gain(patient, scan, slices))
+    pitch = np.array([grid.spacing, grid.spacing, STRIDE * grid.spacing])
+    count = np.array([grid.shape[2], grid.shape[1], (grid.shape[0] + STRIDE - 1) // STRIDE])
+    first = np.clip(np.floor((low - grid.origin) / pitch), 0, count - 2).astype(int)
+    last = np.clip(np.ceil((high - grid.origin) / pitch), first + 1, count - 1).astype(int)
+    slices = np.arange(first[2], last[2] + 1)
+    window = (int(first[1]), int(last[1]) + 1, int(first[0]), int(last[0]) + 1)
+    return Fields(grid.origin + first * pitch, pitch, _added(patient, scan, slices, window), _gain(patient, scan, slices, window))
 
 
 def coarse_hu(patient: Patient, scan: Scan, slices: FloatArray, every: int = 1) -> FloatArray:
@@ -63,11 +63,11 @@ def coarse_hu(patient: Patient, scan: Scan, slices: FloatArray, every: int = 1) 
     return hu
 
 
-def _added(patient: Patient, scan: Scan, slices: FloatArray) -> FloatArray:
+def _added(patient: Patient, scan: Scan, slices: FloatArray, window: Window) -> FloatArray:
     """Beam hardening and streaks (HU)."""
     shape = patient.grid.shape[1:]
     if scan.beam_hardening <= 0.0 and scan.streaks <= 0.0:
-        return np.zeros((len(slices), *shape), np.float32)
+        return np.zeros((len(slices), window[1] - window[0], window[3] - window[2]), np.float32)
     pixel = patient.grid.spacing
     angles = sinogram.half_turn(160 if scan.streaks > 0.0 else 48)
     bins = int(np.ceil(np.hypot(*shape))) + 2
@@ -80,7 +80,7 @@ def _added(patient: Patient, scan: Scan, slices: FloatArray) -> FloatArray:
         flowing = np.where(np.isin(np.arange(len(patient.channel_names))[_top(patient, slices)], _blood(patient)), hu - 250.0, 0.0)
         flowing = np.maximum(flowing, 0.0) * np.float32(0.001) + metal
         error = error + scan.streaks * _inconsistent(sinogram.project(flowing, angles, pixel, bins), scan, slices)
-    added = 1000.0 * sinogram.reconstruct(np.asarray(error, np.float32), angles, pixel, shape)
+    added = 1000.0 * sinogram.reconstruct(np.asarray(error, np.float32), angles, pixel, shape, window)
     return np.asarray(np.clip(added, -500.0, 500.0), np.float32)
 
 
@@ -109,7 +109,7 @@ def _inconsistent(paths: FloatArray, scan: Scan, slices: FloatArray) -> FloatArr
     return np.asarray(1.3 * views * starved + 0.4 * quanta * starved - 0.02 * starved**2, np.float32)
 
 
-def _gain(patient: Patient, scan: Scan, slices: FloatArray) -> FloatArray:
+def _gain(patient: Patient, scan: Scan, slices: FloatArray, window: Window) -> FloatArray:
     """Factor of the noise at each coarse voxel, 1 in the middle of the grid.
 
     The variance of filtered back projection at a point is the mean, over its rays, of the variance of a ray, which grows exponentially
@@ -117,15 +117,17 @@ def _gain(patient: Patient, scan: Scan, slices: FloatArray) -> FloatArray:
     """
     ny, nx = patient.grid.shape[1:]
     if scan.body_mm[0] <= 0.0:
-        return np.ones((len(slices), ny, nx), np.float32)
+        return np.ones((len(slices), window[1] - window[0], window[3] - window[2]), np.float32)
     middle = (patient.grid.shape[0] + STRIDE - 1) // STRIDE // 2
-    variance = _ray_variance(patient, scan, np.append(slices, middle))
-    reference = variance[-1, ny // 2 - 6 : ny // 2 + 7, nx // 2 - 6 : nx // 2 + 7].mean()
-    return np.asarray(np.clip(np.sqrt(variance[:-1] / reference), 0.35, 2.5), np.float32)
+    rays, angles = _ray_variance(patient, scan, np.append(slices, middle))
+    variance = sinogram.back_project(rays[:-1], angles, (ny, nx), window, 1.0 / _ZOOM)
+    centre = (ny // 2 - 6, ny // 2 + 7, nx // 2 - 6, nx // 2 + 7)
+    reference = sinogram.back_project(rays[-1:], angles, (ny, nx), centre, 1.0 / _ZOOM).mean()
+    return np.asarray(np.clip(np.sqrt(variance / reference), 0.35, 2.5), np.float32)
 
 
-def _ray_variance(patient: Patient, scan: Scan, slices: FloatArray) -> FloatArray:
-    """Mean variance of the rays through each voxel, up to a factor; the chest goes on outside the grid as an ellipse of water."""
+def _ray_variance(patient: Patient, scan: Scan, slices: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Variance of each ray (slice, angle, bin), up to a factor, and the angles; outside the grid the chest is an ellipse of water."""
     pixel = _ZOOM * patient.grid.spacing
     hu = coarse_hu(patient, scan, slices, _ZOOM)
     n, gy, gx = hu.shape
@@ -142,9 +144,7 @@ def _ray_variance(patient: Patient, scan: Scan, slices: FloatArray) -> FloatArra
     inside[...] = np.maximum(1.0 + 0.001 * np.minimum(hu, 1500.0), 0.0)
     angles = sinogram.half_turn(36)
     paths = sinogram.project(stack, angles, pixel, int(1.45 * size)) * np.float32(WATER)
-    variance = np.exp(np.float32(2.0 * MODULATION) * paths)
-    ny, nx = patient.grid.shape[1:]
-    return sinogram.back_project(variance.astype(np.float32), angles, (ny, nx), 1.0 / _ZOOM)
+    return np.asarray(np.exp(np.float32(2.0 * MODULATION) * paths), np.float32), angles
 
 
 def metal_tubes(patient: Patient, scan: Scan) -> list[tuple[FloatArray, FloatArray, float]]:

@@ -148,7 +148,8 @@ def _finish(
     corners[:, 2] += spacing[2] * np.arange(len(out))
     for slab in motion.slabs(patient, scan, float(origin[2]), float(spacing[2]), len(out)):
         corners[slab.first : slab.last] -= slab.shift
-    field = artefacts.fields(patient, scan, float(corners[:, 2].min()), float(corners[:, 2].max()))
+    extent = np.array([spacing[0] * (out.shape[2] - 1), spacing[1] * (out.shape[1] - 1), 0.0])
+    field = artefacts.fields(patient, scan, corners.min(axis=0), corners.max(axis=0) + extent)
     place = (corners - field.origin) / field.spacing
     shifts = np.random.default_rng((scan.seed, seed, 77)).integers(0, 4096, 6)
     kernels.finish(

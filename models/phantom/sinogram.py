@@ -9,6 +9,9 @@ import numpy as np
 
 from models.phantom.types import FloatArray
 
+#: Rows from, rows to, columns from, columns to (half-open).
+Window = tuple[int, int, int, int]
+
 
 @nb.njit(parallel=True, cache=True, fastmath=True)
 def project(images: FloatArray, angles: FloatArray, pixel: float, bins: int) -> FloatArray:
@@ -36,26 +39,28 @@ def project(images: FloatArray, angles: FloatArray, pixel: float, bins: int) -> 
 
 
 @nb.njit(parallel=True, cache=True, fastmath=True)
-def back_project(sinogram: FloatArray, angles: FloatArray, shape: tuple[int, int], zoom: float) -> FloatArray:
-    """Mean over the angles of what lies on each pixel's rays: (n, y, x); `zoom` is the pixel size in bins."""
+def back_project(sinogram: FloatArray, angles: FloatArray, shape: tuple[int, int], window: Window, zoom: float) -> FloatArray:
+    """Mean over the angles of what lies on the rays of each pixel of a window (rows and columns, half-open) of an image of `shape`.
+
+    `zoom` is the pixel size in bins; returns (n, y, x).
+    """
     n, na, bins = sinogram.shape
     ny, nx = shape
-    out = np.zeros((n, ny, nx), np.float32)
+    j0, j1, i0, i1 = window
+    out = np.zeros((n, j1 - j0, i1 - i0), np.float32)
     half = 0.5 * (bins - 1)
+    scale = np.float32(1.0 / na)
     for s in nb.prange(n):
         for a in range(na):
             c, d = math.cos(angles[a]) * zoom, math.sin(angles[a]) * zoom
             line = sinogram[s, a]
-            for j in range(ny):
+            for j in range(j0, j1):
                 t = half + (j - 0.5 * (ny - 1)) * d - 0.5 * (nx - 1) * c
-                for i in range(nx):
+                for i in range(i0, i1):
                     at = min(max(t + i * c, 0.0), bins - 1.001)
                     b = int(at)
                     w = np.float32(at - b)
-                    out[s, j, i] += line[b] + w * (line[b + 1] - line[b])
-        for j in range(ny):
-            for i in range(nx):
-                out[s, j, i] /= na
+                    out[s, j - j0, i - i0] += scale * (line[b] + w * (line[b + 1] - line[b]))
     return out
 
 
@@ -72,9 +77,9 @@ def ramp(sinogram: FloatArray, pixel: float) -> FloatArray:
     return np.asarray(filtered * pixel, np.float32)
 
 
-def reconstruct(sinogram: FloatArray, angles: FloatArray, pixel: float, shape: tuple[int, int]) -> FloatArray:
-    """Filtered back projection: the image (n, y, x) whose projections `sinogram` holds; bins are as wide as pixels (mm)."""
-    return np.asarray(np.float32(np.pi) * back_project(ramp(sinogram, pixel), angles, shape, 1.0), np.float32)
+def reconstruct(sinogram: FloatArray, angles: FloatArray, pixel: float, shape: tuple[int, int], window: Window) -> FloatArray:
+    """Filtered back projection: a window of the image (n, y, x) whose projections `sinogram` holds; bins are as wide as pixels (mm)."""
+    return np.asarray(np.float32(np.pi) * back_project(ramp(sinogram, pixel), angles, shape, window, 1.0), np.float32)
 
 
 def half_turn(count: int) -> FloatArray:
