@@ -39,7 +39,7 @@ def draw_scan(seed: int) -> Scan:
         noise_hu=25.0,
         psf_sigma_mm=(float(rng.uniform(0.27, 0.40) * soft), float(np.hypot(rng.uniform(0.24, 0.37), thickness / np.sqrt(12.0)))),
         right_heart_hu=right,
-        vein_hu=float(rng.choice([rng.uniform(40, 120), rng.uniform(120, 0.6 * vessel), late], p=[0.35, 0.4, 0.25])),
+        vein_hu=float(rng.choice([rng.uniform(40, 120), rng.uniform(120, max(121.0, 0.6 * vessel)), late], p=[0.35, 0.4, 0.25])),
         myocardium_hu=float(np.clip(rng.normal(100, 16), 60, 140)),
         phase_percent=float(rng.choice([75, 75, 75, 70, 78, 40, 45])),
         kernel=kernel,
