@@ -1,98 +1,159 @@
-"""One virtual patient through the product's own stages, and the truth on the same grids."""
+"""One virtual patient through the whole product, and what came out against the exact truth.
+
+A patient whom the product declines or fails on counts as a result that shows nothing: nothing located, found or named, Dice 0. Only where
+the contrast in the aorta truly lies below what the product asks for is a decline right; then there is nothing to measure.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from appliance.analysis.centrelines import trace
 from appliance.analysis.grids import covering_grid
-from appliance.analysis.locate import Located, locate
+from appliance.analysis.locate import locate
+from appliance.analysis.pipeline import Models, analyze
+from appliance.analysis.quality import ARTERIAL_CONTRAST_HU
+from appliance.analysis.repair import repair
 from appliance.analysis.segment import segment
-from appliance.analysis.stages import Segmentation
-from appliance.errors import DeclinedError
-from appliance.inference.engine import Session
+from appliance.analysis.stages import Heart, NamedTree, Segmentation, Tree
+from appliance.analysis.verify import verify
+from appliance.errors import AnalysisError, DeclinedError, InferenceError
+from appliance.findings import Findings
 from appliance.volume import Geometry, Volume
-from models.evaluation.measures import TrueBranch, cl_dice, dice, false_length_mm, found_share
-from models.phantom import Patient, Rendered, Scan, draw_patient, draw_scan, render
+from models.evaluation.lesions import Plaque, lesion_measures
+from models.evaluation.lines import (
+    ResultLine,
+    centreline_measures,
+    named_length,
+    ostia_found,
+    ostium_distances,
+    result_lines,
+    result_points,
+)
+from models.evaluation.measures import Mask, Points, Share, TrueBranch, cl_dice, dice, false_length_mm, found_length
+from models.evaluation.scans import designed_scan, render_on, scanned_study
+from models.evaluation.truths import Truth, clipped, inside, truth_of
+from models.phantom import Patient, Scan, draw_patient
+from models.training.families import Design
 
-SHAPE = (280, 512, 512)
-SPACING_MM = (0.4, 0.4, 0.5)
 HEART_CLASSES = ("lv_myocardium", "la", "lv", "ra", "rv", "aorta", "pulmonary_artery")
 CORONARY = (1, 2, 3)
 LUMEN, CALCIUM, VEIN = 1, 3, 4
 
-Skeletonize = Callable[[npt.NDArray[np.bool_]], npt.NDArray[np.bool_]]
+Skeletonize = Callable[[Mask], Mask]
+Namer = Callable[[Tree, Heart], NamedTree]
+"""A way of naming the branches of a tree; raises AnalysisError where it cannot."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What was measured on one patient; a measure that does not apply is None."""
+    """What was measured on one patient.
+
+    Attributes:
+        family: name of the family by design. conditions: labels of patient and scan.
+        status: ``analysed``, ``declined``, ``failed``, or ``rightly_declined`` (nothing to measure). code: the operator code, else empty.
+        measures: plain numbers; None where a measure does not apply. shares: parts of wholes, which can be pooled over cases.
+        seconds: what it took, by stage.
+    """
 
     seed: int
-    measures: dict[str, float | None]
+    family: str
+    conditions: tuple[str, ...] = ()
+    status: str = "analysed"
+    code: str = ""
+    measures: dict[str, float | None] = field(default_factory=dict)
+    shares: dict[str, Share] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    declined: str | None = None
+
+    @property
+    def values(self) -> dict[str, float | None]:
+        """All measures by name."""
+        return {**self.measures, **{name: share.value for name, share in self.shares.items()}}
 
 
-def scanned_volume(patient: Patient, scan: Scan, *, seed: int) -> Volume:
-    """The patient's CCTA: 512 x 512 x 280 with the heart's middle in the middle of the field of view."""
-    x, y, z = np.mean(patient.heart_box, axis=0) - 0.5 * np.array(SPACING_MM) * (np.array(SHAPE[::-1]) - 1)
-    geometry = Geometry(SHAPE, SPACING_MM, (float(x), float(y), float(z)))
-    return Volume(render_on(patient, scan, geometry, seed=seed).hu, geometry)
+@dataclass(frozen=True)
+class Seen:
+    """What a picture of a case needs."""
+
+    truth: Truth
+    lines: list[ResultLine]
+    hu: npt.NDArray[np.int16] | None = None
+    geometry: Geometry | None = None
 
 
-def render_on(patient: Patient, scan: Scan, geometry: Geometry, *, seed: int, noise: bool = True) -> Rendered:
-    """The patient on a grid; labels are exact at the voxel centres of that grid."""
-    return render(patient, scan, origin=geometry.origin, spacing=geometry.spacing, shape=geometry.shape, seed=seed, noise=noise)
+def evaluate_case(
+    seed: int, design: Design, *, models: Models, skeletonize: Skeletonize, namers: Mapping[str, Namer] | None = None
+) -> tuple[Case, Seen]:
+    """Draw, scan, analyse and measure one patient.
 
-
-def evaluate_case(seed: int, *, heart: Session, coronary: Session, skeletonize: Skeletonize) -> Case:
-    """Draw, scan, locate, segment and measure one patient."""
-    patient, scan = draw_patient(seed), draw_scan(seed)
-    volume = scanned_volume(patient, scan, seed=seed)
-    started = time.perf_counter()
+    Args:
+        seed: the patient.
+        design: of the family that the patient belongs to.
+        models: networks, ready to run.
+        skeletonize: mask to skeleton.
+        namers: further ways of naming, measured on the same tree as ``name_accuracy_<key>``.
+    """
+    clock = _Clock()
+    patient, scan = draw_patient(seed), designed_scan(seed, design)
+    clock.lap("draw")
+    study = scanned_study(patient, scan)
+    volume = study.main.volume
+    truth = clipped(truth_of(patient, scan), volume.geometry)
+    clock.lap("render")
+    status, code = "analysed", ""
+    findings: Findings | None = None
     try:
-        located = locate(volume, session=heart)
-    except DeclinedError as declined:
-        return Case(seed=seed, measures={"heart_located": 0.0}, declined=declined.code)
-    between = time.perf_counter()
-    segmentation = segment(volume, located, session=coronary)
-    seconds = {"locate": between - started, "segment": time.perf_counter() - between}
-    branches = true_branches(patient)
-    truth = render_on(patient, scan, segmentation.geometry, seed=seed, noise=False).vessels
-    measures = {
-        **heart_measures(patient, scan, located, volume.geometry),
-        **vessel_measures(segmentation, truth, branches, skeletonize=skeletonize),
-        "heart_located": heart_located(patient, branches, segmentation.geometry),
-    }
-    return Case(seed=seed, measures=measures, seconds=seconds)
+        analysis = analyze(study, models=models)
+        heart, segmentation = analysis.heart, analysis.segmentation
+        if analysis.findings.status == "analysed":
+            findings = analysis.findings
+        else:
+            status, code = "declined", analysis.findings.reason.code if analysis.findings.reason else ""
+    except (AnalysisError, InferenceError) as error:
+        status, code = "failed", error.code
+        heart, segmentation = _stages_only(volume, models)
+    clock.lap("analyze")
+    if status == "declined" and scan.vessel_hu < ARTERIAL_CONTRAST_HU:
+        return Case(seed, design.name, truth.conditions, "rightly_declined", code, seconds=clock.seconds), Seen(truth, [])
+    lines = result_lines(findings.branches) if findings else []
+    measures: dict[str, float | None] = {"heart_located": heart_located(truth, heart.roi if heart else None)}
+    shares: dict[str, Share] = {}
+    measures |= heart_measures(patient, scan, heart, volume.geometry)
+    measures |= mask_measures(patient, scan, truth, segmentation, skeletonize=skeletonize)
+    tree_measures(truth, lines, measures, shares)
+    result_measures(truth, findings, measures, shares)
+    if namers and heart and segmentation:
+        shares |= naming_columns(truth, heart, segmentation, namers)
+    clock.lap("measure")
+    seconds = clock.seconds | ({f"stage_{name}": value for name, value in findings.timing_s.items()} if findings else {})
+    case = Case(seed, design.name, truth.conditions, status, code, measures, shares, seconds)
+    return case, Seen(truth, lines, segmentation.hu if segmentation else None, segmentation.geometry if segmentation else None)
 
 
-def true_branches(patient: Patient) -> list[TrueBranch]:
-    """The patient's coronaries."""
-    return [
-        TrueBranch(
-            points=np.asarray(branch.points_mm, np.float64),
-            healthy_radius=np.asarray(branch.healthy_radius_mm, np.float64),
-            outer_radius=np.asarray(branch.outer_radius_mm, np.float64),
-        )
-        for branch in patient.branches
-    ]
+def heart_located(truth: Truth, region: Geometry | None) -> float:
+    """1 where the region holds all true coronary length and all ostia that the scan shows, else 0."""
+    if region is None:
+        return 0.0
+    points = np.concatenate([b.points[b.healthy_radius > 0.0] for b in truth.branches if b.native])
+    return float(inside(np.concatenate([points, np.asarray(truth.ostia).reshape(-1, 3)]), region).all())
 
 
-def heart_measures(patient: Patient, scan: Scan, located: Located, scanned: Geometry) -> dict[str, float | None]:
-    """Dice of chambers and great vessels on the locator's grid, over the piece that holds the heart.
+def heart_measures(patient: Patient, scan: Scan, heart: Heart | None, scanned: Geometry) -> dict[str, float | None]:
+    """Dice of chambers and great vessels on the locator's grid, over the piece that holds the heart; 0 where no heart was found.
 
     The locator keeps one connected piece, so a descending aorta that is not joined to the rest in the field of view is no part of it.
     """
-    grid = covering_grid(scanned, located.heart.structures.geometry.spacing[0])
-    truth = largest_piece(render_on(patient, scan, grid, seed=0, noise=False).structures)
-    labels = located.heart.structures.labels
+    if heart is None:
+        return {f"dice_{name}": 0.0 for name in HEART_CLASSES}
+    grid = covering_grid(scanned, heart.structures.geometry.spacing[0])
+    truth = largest_piece(render_on(patient, scan, grid, noise=False).structures)
+    labels = heart.structures.labels
     return {f"dice_{name}": dice(labels == index, truth == index) for index, name in enumerate(HEART_CLASSES, start=1)}
 
 
@@ -104,22 +165,28 @@ def largest_piece(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.where((pieces == sizes.argmax()) & (labels > 0), labels, 0).astype(np.uint8)
 
 
-def heart_located(patient: Patient, branches: list[TrueBranch], region: Geometry) -> float:
-    """1 where the region holds all true coronary length and both ostia, else 0."""
-    points = np.concatenate([*(branch.points for branch in branches), *(np.asarray(o)[None] for o in patient.ostia.values())])
-    index = region.to_index(points)
-    return float(((index >= -0.5) & (index <= np.array(region.shape) - 0.5)).all())
+def mask_measures(
+    patient: Patient, scan: Scan, truth: Truth, segmentation: Segmentation | None, *, skeletonize: Skeletonize
+) -> dict[str, float | None]:
+    """Overlap of the network's classes with the truth, and what its raw skeleton finds and invents; zeros where nothing was segmented."""
+    if segmentation is None:
+        calcified = any(blob.kind == "calcium" for lesion in patient.lesions for blob in lesion.blobs)
+        return {"lumen_dice": 0.0, "coronary_dice": 0.0, "calcium_dice": 0.0 if calcified else None, "vein_dice": 0.0, "cl_dice": 0.0}
+    labels = render_on(patient, scan, segmentation.geometry, noise=False).vessels
+    return vessel_measures(segmentation, labels, truth.branches, skeletonize=skeletonize)
 
 
 def vessel_measures(
-    segmentation: Segmentation, truth: npt.NDArray[np.uint8], branches: list[TrueBranch], *, skeletonize: Skeletonize
+    segmentation: Segmentation,
+    truth: npt.NDArray[np.uint8],
+    branches: tuple[TrueBranch, ...] | list[TrueBranch],
+    *,
+    skeletonize: Skeletonize,
 ) -> dict[str, float | None]:
-    """Overlap of the classes, and how much of the tree is found and how much is invented, from the skeleton of the result."""
+    """Overlap of the classes, and how much of the tree the raw skeleton finds and invents, before anything is traced or dropped."""
     geometry = segmentation.geometry
     predicted, true_mask = np.isin(segmentation.classes, CORONARY), np.isin(truth, CORONARY)
-    skeleton = skeletonize(predicted)
-    lines = skeleton_lines(skeleton, geometry)
-    points = geometry.to_points(np.argwhere(skeleton))
+    skeleton = cropped_skeleton(predicted, skeletonize)
     return {
         "lumen_dice": dice(segmentation.classes == LUMEN, truth == LUMEN),
         "coronary_dice": dice(predicted, true_mask),
@@ -128,12 +195,23 @@ def vessel_measures(
         "cl_dice": cl_dice(
             skeleton=skeleton, predicted=predicted, centreline=centreline_mask(branches, geometry) & true_mask, truth=true_mask
         ),
-        "found_1_5mm": found_share(branches, points),
-        "false_mm_per_case": false_length_mm(branches, lines),
+        "mask_found_1_5mm": found_length(branches, geometry.to_points(np.argwhere(skeleton))).value,
+        "mask_false_mm": false_length_mm(branches, skeleton_lines(skeleton, geometry)),
     }
 
 
-def centreline_mask(branches: list[TrueBranch], geometry: Geometry) -> npt.NDArray[np.bool_]:
+def cropped_skeleton(mask: Mask, skeletonize: Skeletonize) -> Mask:
+    """The skeleton of a mask, worked out in the box that holds it."""
+    skeleton = np.zeros_like(mask)
+    if not mask.any():
+        return skeleton
+    box = ndimage.find_objects(mask.astype(np.uint8))[0]
+    wide = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in box)
+    skeleton[wide] = skeletonize(mask[wide])
+    return skeleton
+
+
+def centreline_mask(branches: tuple[TrueBranch, ...] | list[TrueBranch], geometry: Geometry) -> Mask:
     """True on the voxels that a true centreline point lies in."""
     mask = np.zeros(geometry.shape, np.bool_)
     index = np.rint(geometry.to_index(np.concatenate([branch.points for branch in branches]))).astype(np.int64)
@@ -142,7 +220,82 @@ def centreline_mask(branches: list[TrueBranch], geometry: Geometry) -> npt.NDArr
     return mask
 
 
-def skeleton_lines(skeleton: npt.NDArray[np.bool_], geometry: Geometry) -> list[npt.NDArray[np.float64]]:
+def tree_measures(truth: Truth, lines: list[ResultLine], measures: dict[str, float | None], shares: dict[str, Share]) -> None:
+    """What the tree of the findings finds, invents and names, and where it starts."""
+    shares["found_1_5mm"] = found_length(truth.branches, result_points(lines))
+    measures["false_mm_per_case"] = false_length_mm(truth.branches, [line.points for line in lines])
+    shares["ostia_within_2mm"] = ostia_found(truth.ostia, lines)
+    distances = [distance for distance in ostium_distances(truth.ostia, lines) if np.isfinite(distance)]
+    measures["ostium_distance_mm"] = max(distances) if distances else None
+    shares.update(named_length(truth.branches, lines))
+    measures.update(centreline_measures(truth.branches, lines))
+
+
+def result_measures(truth: Truth, findings: Findings | None, measures: dict[str, float | None], shares: dict[str, Share]) -> None:
+    """Lesions, dominance and quality of the findings."""
+    plaques = [_plaque(findings, number) for number in range(len(findings.lesions))] if findings else []
+    numbers, parts = lesion_measures(truth.lesions, plaques)
+    measures.update(numbers)
+    shares.update(parts)
+    measures["dominance_right"] = float(findings is not None and findings.dominance == truth.dominance)
+
+
+def _plaque(findings: Findings, number: int) -> Plaque:
+    lesion = findings.lesions[number]
+    branch = findings.branch(lesion.branch)
+    points: Points = np.asarray(branch.points_mm[lesion.start : max(lesion.end, lesion.minimum + 1)], np.float64)
+    return Plaque(
+        points=points,
+        minimum=lesion.minimum - lesion.start,
+        vessel=lesion.vessel,
+        plaque_type=lesion.plaque_type,
+        stenosis_percent=lesion.diameter_stenosis_percent,
+        grade=lesion.grade,
+    )
+
+
+def naming_columns(truth: Truth, heart: Heart, segmentation: Segmentation, namers: Mapping[str, Namer]) -> dict[str, Share]:
+    """Name accuracy of several ways of naming on one and the same tree; a way that cannot name it names nothing right."""
+    tree = tree_of(heart, segmentation)
+    columns = {}
+    for key, namer in namers.items():
+        try:
+            lines = result_lines(namer(tree, heart).branches) if tree else []
+        except AnalysisError:
+            lines = []
+        columns[f"name_accuracy_{key}"] = named_length(truth.branches, lines)["name_accuracy"]
+    return columns
+
+
+def tree_of(heart: Heart, segmentation: Segmentation) -> Tree | None:
+    """The unnamed tree, by the product's own stages; None where there is none."""
+    try:
+        return verify(repair(trace(heart, segmentation), segmentation), heart, segmentation)
+    except AnalysisError:
+        return None
+
+
+def _stages_only(volume: Volume, models: Models) -> tuple[Heart | None, Segmentation | None]:
+    """What locator and segmentation gave in a study that failed later, so that they are still measured."""
+    try:
+        located = locate(volume, session=models.heart)
+        return located.heart, segment(volume, located, session=models.coronary)
+    except (DeclinedError, InferenceError):
+        return None, None
+
+
+@dataclass
+class _Clock:
+    seconds: dict[str, float] = field(default_factory=dict)
+    started: float = field(default_factory=time.perf_counter)
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name] = round(now - self.started, 2)
+        self.started = now
+
+
+def skeleton_lines(skeleton: Mask, geometry: Geometry) -> list[Points]:
     """The links between neighbouring skeleton voxels, as lines of two points, without the diagonals that close a triangle."""
     voxels = np.argwhere(skeleton)
     lookup = {tuple(voxel): number for number, voxel in enumerate(voxels.tolist())}

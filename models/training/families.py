@@ -17,17 +17,15 @@ class Design:
     """A family by design inside a kind: its patients (first and last seed, both included), and what is changed in their scans.
 
     Attributes:
-        set: fields of the scan that get a value.
-        scale: fields of the scan (a number, several, or one per vessel) that are multiplied.
-        spacing_mm: voxels of the scan (x, y, z), None for the usual ones.
+        set: fields of the scan that get a value; ``motion_mm`` gets one per vessel.
+        scale: fields of the scan (a number or several) that are multiplied.
     """
 
     name: str
     first: int
     last: int
-    set: dict[str, float] = field(default_factory=dict)
+    set: dict[str, Any] = field(default_factory=dict)
     scale: dict[str, float] = field(default_factory=dict)
-    spacing_mm: tuple[float, float, float] | None = None
 
     def __len__(self) -> int:
         return self.last - self.first + 1
@@ -86,8 +84,7 @@ def _designs(family: str, entry: dict[str, Any]) -> tuple[Design, ...]:
     designs = []
     for name, values in drawn.items():
         start, end = values["seeds"]
-        spacing = tuple(values["spacing_mm"]) if "spacing_mm" in values else None
-        designs.append(Design(name, start, end, set=values.get("set", {}), scale=values.get("scale", {}), spacing_mm=spacing))
+        designs.append(Design(name, start, end, set=values.get("set", {}), scale=values.get("scale", {})))
     _refuse_shared(designs)
     if sum(map(len, designs)) != last - first + 1 or min(d.first for d in designs) != first:
         raise ValueError(f"the designs of family {family} do not cover it")

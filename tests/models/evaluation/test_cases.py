@@ -41,23 +41,23 @@ def middle(mask: np.ndarray) -> np.ndarray:
 
 def test_a_perfect_result_scores_perfectly() -> None:
     measures = vessel_measures(result(truth()), truth(), [branch()], skeletonize=middle)
-    assert measures["lumen_dice"] == measures["coronary_dice"] == measures["cl_dice"] == measures["found_1_5mm"] == 1.0
-    assert measures["false_mm_per_case"] == 0.0
+    assert measures["lumen_dice"] == measures["coronary_dice"] == measures["cl_dice"] == measures["mask_found_1_5mm"] == 1.0
+    assert measures["mask_false_mm"] == 0.0
     assert measures["calcium_dice"] is None
     assert measures["vein_dice"] is None
 
 
 def test_a_result_beside_the_vessel_is_false() -> None:
     measures = vessel_measures(result(np.roll(truth(), 6, axis=0)), truth(), [branch()], skeletonize=middle)
-    assert measures["found_1_5mm"] == 0.0
-    assert measures["false_mm_per_case"] == pytest.approx(31.5)
+    assert measures["mask_found_1_5mm"] == 0.0
+    assert measures["mask_false_mm"] == pytest.approx(31.5)
     assert measures["cl_dice"] == 0.0
 
 
 def test_an_empty_result_finds_nothing_and_invents_nothing() -> None:
     measures = vessel_measures(result(np.zeros_like(truth())), truth(), [branch()], skeletonize=middle)
-    assert measures["found_1_5mm"] == 0.0
-    assert measures["false_mm_per_case"] == 0.0
+    assert measures["mask_found_1_5mm"] == 0.0
+    assert measures["mask_false_mm"] == 0.0
     assert measures["lumen_dice"] == 0.0
 
 

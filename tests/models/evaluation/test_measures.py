@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from models.evaluation.measures import TrueBranch, cl_dice, dice, false_length_mm, found_share, summary
+from models.evaluation.measures import Share, TrueBranch, cl_dice, dice, false_length_mm, found_length, found_share, summary
 
 
 def line(length_mm: float, *, y: float = 0.0, radius: float = 1.0, outer: float = 1.5, step: float = 0.5) -> TrueBranch:
@@ -70,3 +72,19 @@ def test_summary_says_what_is_worst() -> None:
     assert summary([3.0, 8.0], worst_is_low=False)["worst"] == 8.0
     assert summary([None])["n"] == 0
     assert summary([None])["mean"] is None
+
+
+def test_grafts_need_not_be_found_and_are_not_false() -> None:
+    native, graft = line(40.0), replace(line(60.0, y=30.0), native=False)
+    assert found_length([native, graft], native.points).value == 1.0
+    assert false_length_mm([native, graft], [graft.points]) == 0.0
+
+
+def test_a_share_of_nothing_is_unknown() -> None:
+    assert Share(0.0, 0.0).value is None
+    assert Share(1.0, 4.0).value == 0.25
+
+
+def test_names_follow_the_half_open_segments() -> None:
+    branch = replace(line(2.0), segments=((0, 2, "pLAD"), (2, 5, "mLAD")))
+    assert branch.names.tolist() == ["pLAD", "pLAD", "mLAD", "mLAD", "mLAD"]

@@ -1,0 +1,143 @@
+"""From cases to build/evaluation.json and to the table that people read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from models.evaluation.cases import Case
+from models.evaluation.measures import summary
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One figure: its name in the file, what it is called, the network whose card shows it, and its reach.
+
+    ``reach`` is what the project wants of it (a least value, or a largest one where ``high_is_bad``), None where nothing was set.
+    """
+
+    name: str
+    meaning: str
+    network: str
+    reach: float | None = None
+    high_is_bad: bool = False
+
+
+MEASURES: tuple[Measure, ...] = (
+    Measure("lumen_dice", "Dice, coronary lumen", "cor-seg", 0.88),
+    Measure("cl_dice", "clDice of lumen, wall and calcium", "cor-seg", 0.92),
+    Measure("calcium_dice", "Dice, coronary calcium (patients who have some)", "cor-seg", 0.75),
+    Measure("found_1_5mm", "found in the result: share of the length of vessels of 1.5 mm and more", "cor-seg", 0.97),
+    Measure("false_mm_per_case", "false: mm of result per case that is no coronary", "cor-seg", 10.0, high_is_bad=True),
+    Measure("heart_located", "heart located (fine box holds all coronary length and the ostia)", "heart-loc", 1.0),
+    Measure("ostia_within_2mm", "ostia: share with the start of a result within 2 mm", "ostia", 0.98),
+    Measure("name_accuracy", "names: share of the length of 1.5 mm and more with the right segment", "naming", 0.95),
+    Measure("plaque_type_accuracy", "plaque type right, of matched lesions", "lesions", 0.90),
+    Measure("coronary_dice", "Dice, lumen, wall and calcium together", "cor-seg"),
+    Measure("vein_dice", "Dice, cardiac veins", "cor-seg"),
+    Measure("mask_found_1_5mm", "found by the mask's raw skeleton, before anything is traced or dropped", "cor-seg"),
+    Measure("mask_false_mm", "false mm of the mask's raw skeleton", "cor-seg", high_is_bad=True),
+    Measure("centreline_ot", "centreline OT (overlap, vessels of 1.5 mm and more)", "repair"),
+    Measure("centreline_of", "centreline OF (before the first miss, LAD, LCX, RCA)", "repair"),
+    Measure("centreline_ai_mm", "centreline AI, mm", "repair", high_is_bad=True),
+    Measure("main_vessels_missed", "LAD, LCX, RCA missed per case", "repair", high_is_bad=True),
+    Measure("ostium_distance_mm", "farthest ostium from the start of a result, mm", "ostia", high_is_bad=True),
+    Measure("name_accuracy_of_found", "names right, of the length that was found", "naming"),
+    Measure("name_accuracy_18", "names right, of the length of the 18 segments", "naming"),
+    Measure("name_accuracy_rules", "names right by the written rules alone", "naming"),
+    Measure("name_accuracy_network", "names right by the network alone", "naming"),
+    Measure("dominance_right", "dominance right", "naming"),
+    Measure("lesion_sensitivity", "lesions found (vessels of 1.5 mm and more)", "lesions"),
+    Measure("lesion_sensitivity_50", "lesions of 50 % and more found", "lesions"),
+    Measure("lesion_sensitivity_any_vessel", "lesions found, whatever the vessel is called", "lesions"),
+    Measure("false_lesions_per_case", "false lesions per case", "lesions", high_is_bad=True),
+    Measure("grade_accuracy", "degree of stenosis right, of matched lesions", "lesions"),
+    Measure("stenosis_error_points", "diameter stenosis, mean absolute error in points", "lesions", high_is_bad=True),
+    Measure("stenosis_bias_points", "diameter stenosis, mean error in points", "lesions"),
+    *(
+        Measure(f"dice_{name}", f"Dice, {name.replace('_', ' ')}", "heart-loc")
+        for name in ("lv_myocardium", "la", "lv", "ra", "rv", "aorta", "pulmonary_artery")
+    ),
+)
+BY_NAME = {measure.name: measure for measure in MEASURES}
+KEPT = tuple(measure.name for measure in MEASURES[:9])
+"""The figures that the project keeps over time."""
+
+
+def make_result(cases: Sequence[Case], *, kind: str, quick: bool = False, **facts: Any) -> dict[str, Any]:
+    """The content of evaluation.json.
+
+    ``families``: per family by design its name, kind, cases and each measure; ``overall``: the same over all cases; ``groups``: likewise
+    over the cases with one condition (a case is in several groups). Each measure has median, mean, worst, n and 95 % intervals by
+    bootstrap over patients; shares also ``pooled``, the parts of all cases by the wholes of all cases.
+    """
+    names = [name for name in BY_NAME if name in KEPT or any(name in case.values for case in cases)]
+    families = list(dict.fromkeys(case.family for case in cases))
+    conditions = sorted({condition for case in cases for condition in case.conditions})
+    return {
+        "synthetic": True,
+        "quick": quick,
+        **({"notice": "a smoke check of a few patients: never quote these figures"} if quick else {}),
+        **facts,
+        "families": [{"name": name, "kind": kind, **_row([case for case in cases if case.family == name], names)} for name in families],
+        "overall": _row(cases, names),
+        "groups": [{"name": name, **_row([case for case in cases if name in case.conditions], names)} for name in conditions],
+        "worst": {name: [case.seed for case in worst_cases(cases, name)] for name in names},
+        "cases": [
+            {
+                "seed": case.seed,
+                "family": case.family,
+                "status": case.status,
+                "code": case.code,
+                "conditions": list(case.conditions),
+                "seconds": case.seconds,
+                **case.values,
+            }
+            for case in sorted(cases, key=lambda case: case.seed)
+        ],
+    }
+
+
+def _row(cases: Sequence[Case], names: Iterable[str]) -> dict[str, Any]:
+    statuses = {status: sum(case.status == status for case in cases) for status in ("declined", "failed", "rightly_declined")}
+    return {"cases": len(cases), **statuses, **{name: _figure(cases, name) for name in names}}
+
+
+def _figure(cases: Sequence[Case], name: str) -> dict[str, float | int | None]:
+    figure = summary([case.values.get(name) for case in cases], worst_is_low=not BY_NAME[name].high_is_bad)
+    shares = [case.shares[name] for case in cases if name in case.shares]
+    whole = sum(share.whole for share in shares)
+    if whole:
+        figure["pooled"] = round(sum(share.part for share in shares) / whole, 4)
+    return figure
+
+
+def worst_cases(cases: Sequence[Case], name: str, count: int = 3) -> list[Case]:
+    """The cases with the worst values of a measure, the worst first; those that reach what is wanted are left out."""
+    measure = BY_NAME[name]
+    sign = -1.0 if measure.high_is_bad else 1.0
+    known = [(sign * value, case.seed, case) for case in cases if (value := case.values.get(name)) is not None]
+    if measure.reach is not None:
+        known = [row for row in known if row[0] < sign * measure.reach]
+    return [case for _, _, case in sorted(known, key=lambda row: row[:2])[:count]]
+
+
+def text_table(result: dict[str, Any], rows: Sequence[dict[str, Any]] | None = None) -> str:
+    """The figures of all cases as lines, and what each family (or each of ``rows``) has as the mean of the kept measures."""
+    overall = result["overall"]
+    lines = [f"{overall['cases']} cases, declined {overall['declined']}, failed {overall['failed']}"]
+    lines.append(f"{'':32}{'median':>9}{'mean':>9}{'95 % of the mean':>20}{'worst':>9}{'n':>5}{'reach':>8}")
+    for name, measure in BY_NAME.items():
+        figure = overall.get(name)
+        if not figure or not figure["n"]:
+            continue
+        interval = f"{figure['low']:.3f} to {figure['high']:.3f}"
+        reach = "" if measure.reach is None else f"{'<=' if measure.high_is_bad else '>='}{measure.reach:g}"
+        row = f"{name:32}{figure['median']:9.3f}{figure['mean']:9.3f}{interval:>20}{figure['worst']:9.3f}{figure['n']:5d}{reach:>8}"
+        lines.append(row)
+    lines += ["", f"{'mean of':36}{'cases':>6}" + "".join(f"{name.split('_')[0]:>10}" for name in KEPT)]
+    for each in rows if rows is not None else result["families"]:
+        figures = "".join(f"{'-':>10}" if each[name]["mean"] is None else f"{each[name]['mean']:10.3f}" for name in KEPT)
+        lines.append(f"{each['name'][:36]:36}{each['cases']:6d}{figures}")
+    return "\n".join(lines)
