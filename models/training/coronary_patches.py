@@ -20,6 +20,7 @@ from models.training.samples import Sample
 PATCH = 64
 PATCHES_PER_PATIENT = 36
 PATIENTS_AT_A_TIME = 3
+PATCHES_PER_SCAN = 9
 
 _RESAMPLED = 0.6
 """Share of the patches that are interpolated from the scan's own grid, which smooths noise and edges; the others are rendered at 0.5 mm."""
@@ -50,24 +51,29 @@ class Sites:
 def coronary_patches(seed: int) -> Iterator[Sample]:
     """An endless stream of patches of the train family; ``seed`` decides the patients and everything about them."""
     rng = np.random.default_rng(seed)
-    pool: list[tuple[Patient, Sites, int]] = []
+    pool: list[tuple[Patient, Sites, Scan, int]] = []
     while True:
         if len(pool) < PATIENTS_AT_A_TIME:
             patient = training_patient(rng)
             # the first patients leave at different times, so that later the pool changes one by one
-            pool.append((patient, find_sites(patient, rng), PATCHES_PER_PATIENT * (len(pool) + 1) // PATIENTS_AT_A_TIME))
+            left = PATCHES_PER_PATIENT * (len(pool) + 1) // PATIENTS_AT_A_TIME
+            pool.append((patient, find_sites(patient, rng), _any_scan(rng), left))
         index = int(rng.integers(len(pool)))
-        patient, sites, left = pool[index]
-        yield draw_patch(patient, sites, rng)
+        patient, sites, scan, left = pool[index]
+        yield draw_patch(patient, sites, scan, rng)
         if left > 1:
-            pool[index] = (patient, sites, left - 1)
+            # noise texture and moved vessels are worked out once per scan
+            pool[index] = (patient, sites, _any_scan(rng) if left % PATCHES_PER_SCAN == 1 else scan, left - 1)
         else:
             del pool[index]
 
 
-def draw_patch(patient: Patient, sites: Sites, rng: np.random.Generator, *, size: int = PATCH) -> Sample:
-    """Render one patch at a drawn place with a drawn scan (contrast, noise, sharpness vary from patch to patch)."""
-    scan = draw_scan(int(rng.integers(2**31)))
+def _any_scan(rng: np.random.Generator) -> Scan:
+    return draw_scan(int(rng.integers(2**31)))
+
+
+def draw_patch(patient: Patient, sites: Sites, scan: Scan, rng: np.random.Generator, *, size: int = PATCH) -> Sample:
+    """Render one patch of a scan at a drawn place."""
     half_mm = 0.5 * size * SPACING_MM
     centre = draw_centre(sites, rng, spread_mm=0.6 * half_mm)
     origin = centre - half_mm

@@ -46,7 +46,7 @@ def test_patch_on_a_vessel_has_its_skeleton_and_context(patient: Patient, sites:
     rng = np.random.default_rng(2)
     only = dict.fromkeys(("lesions", "calcium", "veins", "surfaces", "near_heart", "lung_vessels"), sites.centreline)
     on_vessels = Sites(centreline=sites.centreline, coarse=sites.coarse, **only)
-    samples = [draw_patch(patient, on_vessels, rng, size=48) for _ in range(12)]
+    samples = [draw_patch(patient, on_vessels, draw_scan(k), rng, size=48) for k in range(12)]
     lengths = 0
     for sample in samples:
         assert sample.hu.shape == sample.target.shape == (48, 48, 48)
@@ -62,7 +62,7 @@ def test_patch_on_a_vessel_has_its_skeleton_and_context(patient: Patient, sites:
 
 
 def test_the_same_seed_draws_the_same_patch(patient: Patient, sites: Sites) -> None:
-    first, second = (draw_patch(patient, sites, np.random.default_rng(4), size=32) for _ in range(2))
+    first, second = (draw_patch(patient, sites, draw_scan(1), np.random.default_rng(4), size=32) for _ in range(2))
     np.testing.assert_array_equal(first.hu, second.hu)
     np.testing.assert_array_equal(first.target, second.target)
 
