@@ -38,6 +38,45 @@ def capsule_field(points: FloatArray, segments: FloatArray, cap: float) -> Float
     return out
 
 
+@nb.njit(parallel=True, cache=True, fastmath=True)
+def oval_field(points: FloatArray, centre: FloatArray, axes: FloatArray, radii: FloatArray) -> FloatArray:
+    """Approximate signed distance (mm) of `points` (n, 3) to an ellipsoid with unit axes as rows of `axes` and half-axes `radii`."""
+    n = points.shape[0]
+    out = np.empty(n, np.float32)
+    i0, i1, i2 = np.float32(1.0) / radii[0], np.float32(1.0) / radii[1], np.float32(1.0) / radii[2]
+    for i in nb.prange(n):
+        x, y, z = points[i, 0] - centre[0], points[i, 1] - centre[1], points[i, 2] - centre[2]
+        a = (x * axes[0, 0] + y * axes[0, 1] + z * axes[0, 2]) * i0
+        b = (x * axes[1, 0] + y * axes[1, 1] + z * axes[1, 2]) * i1
+        c = (x * axes[2, 0] + y * axes[2, 1] + z * axes[2, 2]) * i2
+        k0 = math.sqrt(a * a + b * b + c * c)
+        k1 = math.sqrt(a * a * i0 * i0 + b * b * i1 * i1 + c * c * i2 * i2) + np.float32(1e-6)
+        out[i] = np.float32(k0 * (k0 - np.float32(1.0)) / k1)
+    return out
+
+
+@nb.njit(parallel=True, cache=True, fastmath=True)
+def sample_stack(points: FloatArray, stack: FloatArray, origin: FloatArray, spacing: float) -> FloatArray:
+    """Trilinear samples (c, n) of a stack of fields (c, z, y, x) at `points` (n, 3); outside, the nearest edge counts."""
+    channels, nz, ny, nx = stack.shape
+    n = points.shape[0]
+    out = np.empty((channels, n), np.float32)
+    for i in nb.prange(n):
+        fx = min(max((points[i, 0] - origin[0]) / spacing, 0.0), nx - 1.001)
+        fy = min(max((points[i, 1] - origin[1]) / spacing, 0.0), ny - 1.001)
+        fz = min(max((points[i, 2] - origin[2]) / spacing, 0.0), nz - 1.001)
+        a, b, c = int(fz), int(fy), int(fx)
+        wz, wy, wx = np.float32(fz - a), np.float32(fy - b), np.float32(fx - c)
+        for ch in range(channels):
+            p = stack[ch, a, b, c] + wx * (stack[ch, a, b, c + 1] - stack[ch, a, b, c])
+            q = stack[ch, a, b + 1, c] + wx * (stack[ch, a, b + 1, c + 1] - stack[ch, a, b + 1, c])
+            r = stack[ch, a + 1, b, c] + wx * (stack[ch, a + 1, b, c + 1] - stack[ch, a + 1, b, c])
+            s = stack[ch, a + 1, b + 1, c] + wx * (stack[ch, a + 1, b + 1, c + 1] - stack[ch, a + 1, b + 1, c])
+            low = p + wy * (q - p)
+            out[ch, i] = low + wz * (r + wy * (s - r) - low)
+    return out
+
+
 @nb.njit(parallel=True, cache=True)
 def tube_grid(
     shape: tuple[int, int, int],

@@ -1,7 +1,8 @@
 """Organs of a virtual patient as signed distance fields on a 2 mm grid.
 
-Two real hearts (data/README.md) are scaled, turned, bent by a smooth random displacement and inflated chamber by chamber; the structures
-around them (arch, lungs, ribs, spine, liver, oesophagus, veins) are drawn in the same bent coordinates, so that they follow the heart.
+Two real hearts (data/README.md) or an analytic one (procedural.py) are scaled, turned, bent by a smooth random displacement and inflated
+chamber by chamber; the structures around them (arch, lungs, ribs, spine, liver, oesophagus, veins) are drawn in the same bent
+coordinates, so that they follow the heart.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from functools import lru_cache
 from importlib import resources
 
 import numpy as np
-from scipy import ndimage
 
 from models.phantom.chest import draw_chest
+from models.phantom.kernels import sample_stack
+from models.phantom.procedural import Landmarks, draw_heart, turned
 from models.phantom.shapes import capsules, displacement, lumps, smooth_min
 from models.phantom.types import FloatArray, Grid, Vector
 
@@ -24,6 +26,9 @@ CHANNELS = (
     "ivc", "svc", "pa", "ra", "rv", "la", "lv", "ao",
 )  # fmt: skip
 CLIP_MM = 30.0
+REAL_HEARTS = {"real-1": "mmwhs", "real-2": "wh"}
+HEART_MODELS = ("real-1", "real-2", "procedural")
+HEART_MODEL_CHANCE = (0.275, 0.275, 0.45)
 
 
 @dataclass(frozen=True)
@@ -54,82 +59,94 @@ def draw_grid(rng: np.random.Generator) -> Grid:
     return Grid((centre[0] - 118.0, centre[1] - 118.0, centre[2] - 90.0), 2.0, (91, 119, 119))
 
 
-def rotation(rng: np.random.Generator, degrees: Vector) -> FloatArray:
-    """A random rotation by normally distributed angles about x, y and z."""
-    a, b, c = np.deg2rad(rng.normal(0.0, degrees))
-    ca, sa, cb, sb, cc, sc = np.cos(a), np.sin(a), np.cos(b), np.sin(b), np.cos(c), np.sin(c)
-    rx = np.array([[1, 0, 0], [0, ca, -sa], [0, sa, ca]])
-    ry = np.array([[cb, 0, sb], [0, 1, 0], [-sb, 0, cb]])
-    rz = np.array([[cc, -sc, 0], [sc, cc, 0], [0, 0, 1]])
-    return np.asarray(rz @ ry @ rx)
+def draw_organs(
+    rng: np.random.Generator, grid: Grid, *, size: float, aortic_gap: dict[str, float] | None = None
+) -> tuple[dict[str, FloatArray], str]:
+    """Signed distances (mm, float32, (z, y, x)) of all `CHANNELS` and of the left atrium without appendage and veins (`la_core`).
 
-
-def draw_organs(rng: np.random.Generator, grid: Grid, *, size: float) -> dict[str, FloatArray]:
-    """Signed distances (mm, float32, (z, y, x)) of all `CHANNELS`, and of the left atrium without appendage and veins (`la_core`)."""
-    shape = load_shape("wh" if rng.random() < 0.5 else "mmwhs")
+    Also says which heart it is: 'real-1', 'real-2' or 'procedural'. `aortic_gap` keeps structures that many mm off the aorta, to make
+    room for a vessel that runs along it.
+    """
+    model = str(rng.choice(HEART_MODELS, p=HEART_MODEL_CHANCE))
     p = grid.points()
     centre = np.asarray(grid.origin) + 0.5 * grid.spacing * (np.asarray(grid.shape[::-1]) - 1)
-    scale = size * rng.normal(1.0, 0.05, 3).clip(0.88, 1.12)
-    linear = rotation(rng, (7.0, 7.0, 7.0)) @ np.diag(1.0 / scale)
+    scale = size * rng.normal(1.0, 0.06, 3).clip(0.86, 1.14)
+    # The procedural heart draws its own lie.
+    spread = 8.0 if model.startswith("real") else 4.0
+    turn = turned(tuple(float(v) for v in rng.normal(0.0, spread, 3).clip(-17.0, 17.0)))  # type: ignore[arg-type]
+    linear = turn @ np.diag(1.0 / scale)
     local = (p - centre.astype(np.float32)) @ linear.T.astype(np.float32)
-    bend = displacement(rng, grid.shape, 3, 3.2) + displacement(rng, grid.shape, 6, 1.3)
-    q_heart = local + np.asarray((8.0, 8.0, -88.0), np.float32) + bend
-    q_body = (p - centre.astype(np.float32)) / np.float32(size) + np.asarray((8.0, 8.0, -88.0), np.float32) + 0.5 * bend
-    mean_scale = float(scale.mean())
-    index = (q_heart - np.asarray(shape.origin, np.float32)) / np.float32(shape.spacing)
-    index = index[:, ::-1].T
-    heart = {
-        name: ndimage.map_coordinates(shape.distance[c], index, order=1, mode="nearest").reshape(grid.shape) * mean_scale
-        for c, name in enumerate(HEART)
-    }
+    bend = displacement(rng, grid.shape, 3, float(rng.uniform(2.2, 4.6))) + displacement(rng, grid.shape, 6, float(rng.uniform(0.7, 1.6)))
+    middle = np.asarray((8.0, 8.0, -88.0), np.float32)
+    q_heart = local + middle + bend
+    q_body = (p - centre.astype(np.float32)) / np.float32(size) + middle + np.float32(0.5) * bend
+    if model == "procedural":
+        heart, marks = draw_heart(rng, q_heart, grid.shape)
+    else:
+        heart, marks = _real_heart(REAL_HEARTS[model], q_heart, grid.shape), Landmarks()
+    mean_scale = np.float32(scale.mean())
+    heart = {name: field * mean_scale for name, field in heart.items()}
     core = {name: heart[name].copy() for name in ("la", "ra", "ao", "pa")}
-    _extend_heart(rng, heart, q_heart, grid.shape)
+    _extend_heart(rng, heart, q_heart, grid.shape, marks)
     _inflate(rng, heart, grid.shape)
-    _separate(heart)
+    _separate(heart, aortic_gap or {})
+    for name, gap in (aortic_gap or {}).items():
+        if name in core:
+            core[name] = np.maximum(core[name], np.float32(gap) - heart["ao"])
     _walls(rng, heart)
     chest = draw_chest(rng, heart, core, q_body, grid.shape)
     organs = {**chest, **{name: heart[name] for name in ("wall", "myocardium", "ivc", "svc", "pa", "ra", "rv", "la", "lv", "ao")}}
     organs["la_core"] = core["la"]
-    return {name: np.asarray(field, np.float32) for name, field in organs.items()}
+    return {name: np.asarray(field, np.float32) for name, field in organs.items()}, model
 
 
-def _extend_heart(rng: np.random.Generator, heart: dict[str, FloatArray], q: FloatArray, shape: tuple[int, int, int]) -> None:
+def _real_heart(name: str, q: FloatArray, extent: tuple[int, int, int]) -> dict[str, FloatArray]:
+    shape = load_shape(name)
+    fields = sample_stack(q, shape.distance, np.asarray(shape.origin, np.float32), shape.spacing)
+    return {label: np.asarray(field).reshape(extent) for label, field in zip(HEART, fields, strict=True)}
+
+
+def _extend_heart(
+    rng: np.random.Generator, heart: dict[str, FloatArray], q: FloatArray, shape: tuple[int, int, int], marks: Landmarks
+) -> None:
     """Add arch and descending aorta, venae cavae, left atrial appendage and pulmonary vein stumps."""
     r = float(rng.uniform(12.5, 16.0))
     jx, jy = rng.normal(0, 3, 2)
+    x, y, _ = marks.ascending
     arch = capsules(
         q, shape,
-        ([(-12, -6, -58), (-12, -8, -32), (-4, 4, -8), (11, 34, 2), (25 + jx, 62, -10), (29 + jx, 80 + jy, -36),
+        ([marks.ascending, (x + 1, y - 2, -32), (-4, 4, -8), (11, 34, 2), (25 + jx, 62, -10), (29 + jx, 80 + jy, -36),
           (30 + jx, 82 + jy, -110), (24 + jx, 82 + jy, -200)],
          [r, r, r * 0.95, r * 0.88, r * 0.85, r * 0.82, r * 0.78, r * 0.74]),
     )  # fmt: skip
     heart["ao"] = smooth_min(heart["ao"], arch, 3.0)
-    svc = float(rng.uniform(7.5, 10.0))
-    heart["svc"] = capsules(q, shape, ([(-28, 9, -80), (-34, 7, -50), (-37, 2, 10)], [svc, svc, svc]))
-    heart["ivc"] = capsules(q, shape, ([(-24, 14, -126), (-21, 26, -150), (-20, 30, -200)], [11.0, 12.0, 13.0]))
-    a = rng.normal(0, 2.5, 9)
-    length = float(rng.uniform(0.75, 1.1))
-    appendage = capsules(
-        q, shape,
-        ([(24, 26, -88), (36 + a[0], 17 + a[1], -80 + a[2]), (41 + a[3] * length, 4 + a[4], -76 + a[5]),
-          (38 + a[6], -8 * length + a[7], -74 + a[8])],
-         [8.0, 7.0, 6.5, 4.0]),
-    )  # fmt: skip
-    b = rng.normal(0, 3.0, (4, 3))
-    pulmonary = capsules(
-        q, shape,
-        ([(-14, 30, -85), (-56 + b[0, 0], 38 + b[0, 1], -68 + b[0, 2])], [8.0, 5.5]),
-        ([(-14, 38, -98), (-54 + b[1, 0], 60 + b[1, 1], -106 + b[1, 2])], [7.5, 5.0]),
-        ([(22, 35, -84), (56 + b[2, 0], 46 + b[2, 1], -68 + b[2, 2])], [7.5, 5.0]),
-        ([(20, 40, -94), (52 + b[3, 0], 66 + b[3, 1], -98 + b[3, 2])], [7.0, 4.5]),
-    )  # fmt: skip
-    heart["la"] = smooth_min(heart["la"], np.minimum(appendage, pulmonary), 4.0)
+    svc = float(rng.uniform(7.0, 11.0))
+    heart["svc"] = capsules(q, shape, ([*marks.superior_cava, (-37, 2, 10)], [svc, svc, svc]))
+    ivc = float(rng.uniform(9.5, 14.0))
+    heart["ivc"] = capsules(q, shape, ([*marks.inferior_cava, (-20, 30, -200)], [ivc, ivc + 1.0, ivc + 2.0]))
+    heart["la"] = smooth_min(heart["la"], _left_atrial_vessels(rng, q, shape, marks), 4.0)
     trunk = capsules(
         q, shape,
         ([(4, 18, -54), (-50, 34, -62), (-75, 45, -75)], [9.0, 8.0, 5.0]),
         ([(24, 30, -52), (46, 58, -60), (60, 70, -80)], [9.5, 8.5, 5.5]),
     )  # fmt: skip
     heart["pa"] = smooth_min(heart["pa"], trunk, 4.0)
+
+
+def _left_atrial_vessels(rng: np.random.Generator, q: FloatArray, shape: tuple[int, int, int], marks: Landmarks) -> FloatArray:
+    """The appendage, from a stump to one whose tip lies on the left main artery, and the stumps of four pulmonary veins."""
+    tip = int(rng.choice([2, 3, 4], p=[0.12, 0.28, 0.60]))
+    thick = float(rng.uniform(0.75, 1.2))
+    way = [tuple(float(c) for c in np.asarray(p) + rng.normal(0, 2.5, 3) * (k > 0)) for k, p in enumerate(marks.appendage[:tip])]
+    appendage = capsules(q, shape, (way, [thick * r for r in (8.0, 7.0, 6.0, 4.0)[:tip]]))  # type: ignore[arg-type]
+    b = rng.normal(0, 3.5, (4, 3))
+    size = float(rng.uniform(0.8, 1.2))
+    ends = np.array([(-56, 38, -68), (-54, 60, -106), (56, 46, -68), (52, 66, -98)]) + b
+    veins = [
+        ([start, (float(end[0]), float(end[1]), float(end[2]))], [size * 7.5, size * 5.0])
+        for start, end in zip(marks.pulmonary_veins, ends, strict=True)
+    ]
+    return np.minimum(appendage, capsules(q, shape, *veins))
 
 
 def _inflate(rng: np.random.Generator, heart: dict[str, FloatArray], shape: tuple[int, int, int]) -> None:
@@ -143,8 +160,10 @@ def _inflate(rng: np.random.Generator, heart: dict[str, FloatArray], shape: tupl
     heart["ra"] = heart["ra"] + lumps(rng, shape, 24, 0.5)
 
 
-def _separate(heart: dict[str, FloatArray]) -> None:
-    """Keep a wall between structures that do not communicate."""
+def _separate(heart: dict[str, FloatArray], aortic_gap: dict[str, float]) -> None:
+    """Keep a wall between structures that do not communicate, and room beside the aorta for vessels that need it."""
+    for weak, gap in aortic_gap.items():
+        heart[weak] = np.maximum(heart[weak], np.float32(gap) - heart["ao"])
     for weak, strong, wall in (
         ("la", "ao", 2.0), ("ra", "ao", 2.0), ("rv", "ao", 1.8), ("pa", "ao", 2.5), ("la", "pa", 2.0), ("ra", "la", 1.8),
         ("ra", "pa", 2.0), ("rv", "lv_epi", 0.0), ("ra", "lv_epi", 2.0), ("la", "rv", 2.0), ("svc", "ao", 2.0), ("svc", "pa", 2.0),

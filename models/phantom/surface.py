@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from models.phantom.kernels import cheapest_path, tube_grid
+from models.phantom.kernels import cheapest_path, sample_stack, tube_grid
 from models.phantom.types import FloatArray, Grid
 
 
@@ -47,7 +47,6 @@ class Surface:
         self.grid = grid
         self.origin = np.asarray(grid.origin)
         self.lv = organs["myocardium"]
-        wall = organs["wall"]
         chambers = {name: organs[name] for name in ("rv", "ra")} | {"la": organs["la_core"]}
         self.rv, self.la, self.ra = (np.maximum(chambers[n] - g, -40.0) for n, g in (("rv", 2.8), ("la", 1.5), ("ra", 1.5)))
         self.great = np.minimum(np.minimum(organs["ao"] - 1.6, organs["pa"] - 1.1), np.minimum(organs["svc"], organs["ivc"]) - 1.0)
@@ -57,7 +56,7 @@ class Surface:
         self.smooth = ndimage.gaussian_filter(self.clear, 0.8)
         self.gradient = np.stack([np.gradient(self.smooth, grid.spacing, axis=a) for a in (2, 1, 0)])
         self.rise = np.stack([np.gradient(ndimage.gaussian_filter(self.heart, 1.0), grid.spacing, axis=a) for a in (2, 1, 0)])
-        self.wall = wall
+        self.guide = np.stack([self.smooth, self.heart, *self.gradient, *self.rise]).astype(np.float32)
         self.organs = organs
         self.points = grid.points()
         self.left_frame = self._frame(organs["lv"], organs["la"], self.lv, away_from=self.rv, up=np.array([0.0, -0.5, 1.0]))
@@ -69,7 +68,8 @@ class Surface:
 
     def sample(self, field: FloatArray, p: FloatArray) -> FloatArray:
         """Trilinear samples of a field on the grid."""
-        return np.asarray(ndimage.map_coordinates(field, self.index(p), order=1, mode="nearest"))
+        points = np.ascontiguousarray(np.atleast_2d(p), np.float64)
+        return np.asarray(sample_stack(points, field[None], self.origin, self.grid.spacing)[0], np.float64)
 
     def mean_point(self, mask: FloatArray) -> FloatArray:
         """Centroid (mm) of a mask on the grid."""
@@ -147,10 +147,8 @@ class Surface:
         p = p.copy()
         tree = cKDTree(avoid) if avoid is not None else None
         for _ in range(rounds):
-            index = self.index(p)
-            clear, heart = (ndimage.map_coordinates(f, index, order=1, mode="nearest") for f in (self.smooth, self.heart))
-            out = _unit(np.stack([ndimage.map_coordinates(c, index, order=1, mode="nearest") for c in self.gradient], 1))
-            up = _unit(np.stack([ndimage.map_coordinates(c, index, order=1, mode="nearest") for c in self.rise], 1))
+            guide = sample_stack(p, self.guide, self.origin, self.grid.spacing)
+            clear, heart, out, up = guide[0], guide[1], _unit(guide[2:5].T), _unit(guide[5:8].T)
             lift = 0.5 * np.clip(height - clear, 0.0, 1.2)[:, None] * out
             lift -= 0.5 * hug * np.clip(heart - height - 1.0, 0.0, 1.5)[:, None] * up
             if tree is not None and avoid is not None:

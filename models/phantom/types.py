@@ -34,10 +34,11 @@ class Grid:
 
 @dataclass(frozen=True)
 class Branch:
-    """One whole anatomical run of a coronary artery, proximal to distal.
+    """One whole anatomical run of a coronary artery or of a bypass graft (`kind`), proximal to distal.
 
     Positions are mm in LPS with a step of at most 0.5 mm. `outer_radius_mm` is the radius of the outer wall, whose centre lies
-    `outer_offset_mm` away from the lumen centre (eccentric plaque). A lumen radius of 0 is an occlusion.
+    `outer_offset_mm` away from the lumen centre (eccentric plaque). A lumen radius of 0 is an occlusion. `bridges` are stretches under
+    heart muscle: half-open index ranges, with the greatest depth (mm) of the vessel's outer wall under the muscle's surface.
     """
 
     id: int
@@ -51,6 +52,8 @@ class Branch:
     outer_offset_mm: FloatArray
     healthy_radius_mm: FloatArray
     segments: tuple[Segment, ...]
+    kind: str = "native"
+    bridges: tuple[tuple[int, int, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,8 @@ class Patient:
     ostia: dict[str, Vector]
     tubes: tuple[Tube, ...]
     heart_box: tuple[Vector, Vector]
+    variants: tuple[str, ...] = ()
+    heart_model: str = ""
     cache: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def channel(self, name: str) -> FloatArray:
