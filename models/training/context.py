@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -53,7 +53,9 @@ def coarse_map(patient: Patient) -> CoarseMap:
     origin = low - _MARGIN_MM
     nx, ny, nz = (int(n) for n in np.ceil((high - low + 2 * _MARGIN_MM) / COARSE_MM))
     x, y, z = (float(value) for value in origin)
-    rendered = render(patient, draw_scan(0), origin=(x, y, z), spacing=(COARSE_MM,) * 3, shape=(nz, ny, nx), seed=0)
+    # only the structures count: a scan without motion, steps and artefacts shows them in their place, and is quick
+    still = replace(draw_scan(0), motion_mm={}, heart_motion_mm=0.0, steps=(), ghost=None, beam_hardening=0.0, streaks=0.0, metal=())
+    rendered = render(patient, still, origin=(x, y, z), spacing=(COARSE_MM,) * 3, shape=(nz, ny, nx), seed=0, noise=False)
     return CoarseMap(origin=origin, structures=limit_to_heart(rendered.structures, spacing_mm=COARSE_MM))
 
 
