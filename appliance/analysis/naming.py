@@ -1,353 +1,58 @@
-"""Names of the coronary arteries by written rules in the heart's own frame.
+"""Names of the coronary arteries: labels by a network, or by written rules where there is none; then the rules of SCCT 2014 for both.
 
-| run | rule |
-|---|---|
-| LAD | of all lines from a left ostium the one that stays longest in the anterior interventricular groove |
-| LCX | of the others the one that stays longest in the left atrioventricular groove |
-| LM | what those two share |
-| RCA | the line from the right ostium that stays longest in the right atrioventricular groove, up to the crux |
-| PDA | at the crux, the run in the posterior interventricular groove; from the LCX: L-PDA |
-| PLB | runs over the inferior wall beyond the crux; from an LCX that reaches the inferior wall: L-PLB |
-| D | from the LAD over the free wall of the left ventricle, numbered from the origin |
-| OM | from the LCX over the free wall, numbered from the origin; a vessel off the proximal LCX is OM1, not RI (ASCI consensus) |
-| RI | from the end of the LM between LAD and LCX |
-| other | everything else: septal, conus, acute marginal, atrial branches, third diagonals and marginals |
+The network says of each point what it belongs to (``naming_network``); the rules turn that into whole vessels and refuse what cannot be
+(``naming_decode``). Without the network the rules name the vessels by themselves (``naming_rules``). Either way the same rules set the
+borders of the segments (``segments``) and tell the dominance: right with PDA and PLB from the RCA, left with PDA from the LCX, codominant
+with both or with a PDA from the RCA and the PLB from the LCX.
 
-Source: SCCT 2014 (JCCT 2014;8:342), Appendix 1. Dominance: right with PDA and PLB from the RCA, left with PDA from the LCX, codominant with
-both or with a PDA from the RCA and the PLB from the LCX.
+Source: SCCT 2014 (JCCT 2014;8:342), Appendix 1.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 
 from appliance.analysis import segments as borders
-from appliance.analysis.grooves import Course, course_of, gain
-from appliance.analysis.runs import Run, line_to, make_runs, split_run
+from appliance.analysis.naming_decode import draft_by_labels
+from appliance.analysis.naming_draft import Draft
+from appliance.analysis.naming_network import label_tree
+from appliance.analysis.naming_rules import draft_by_rules
 from appliance.analysis.stages import Heart, NamedBranch, NamedTree, Tree
 from appliance.analysis.surroundings import Surroundings
-from appliance.anatomy import Dominance, SegmentName, Vessel
 from appliance.errors import AnalysisError
+from appliance.inference.engine import Session
 
-_RAMUS_REACH_MM = 3.0
-_SHORTEST_NAMED_MM = 8.0
-_TYPICAL_PDA_MM = 30.0
-_COMMON_STEM_MM = 25.0
 _WALL_MM = 0.45
 """What the mask's radius holds beyond the lumen."""
+_LARGE_SEPTAL_MM = 1.2
 
 
-@dataclass
-class _Draft:
-    """The runs while they are being named."""
-
-    runs: list[Run]
-    courses: list[Course]
-    names: dict[int, SegmentName] = field(default_factory=dict)
-    vessels: dict[int, Vessel] = field(default_factory=dict)
-    confidence: dict[int, float] = field(default_factory=dict)
-
-    def name(self, number: int, name: SegmentName, vessel: Vessel, confidence: float) -> None:
-        self.names[number] = name
-        self.vessels[number] = vessel
-        self.confidence[number] = confidence
-
-    def children(self, number: int) -> list[int]:
-        """Children of a run in the order of their origin."""
-        found = [i for i, run in enumerate(self.runs) if run.parent == number]
-        return sorted(found, key=lambda i: (self.runs[i].parent_index or 0, i))
-
-    def split(self, number: int, at: int, surroundings: Surroundings) -> int:
-        """Cut a run; the number of its new second part."""
-        self.runs = split_run(self.runs, number, at)
-        self.courses[number] = course_of(self.runs[number].points_mm, surroundings)
-        self.courses.append(course_of(self.runs[-1].points_mm, surroundings))
-        return len(self.runs) - 1
-
-
-def name_branches(tree: Tree, heart: Heart) -> NamedTree:
+def name_branches(tree: Tree, heart: Heart, *, session: Session | None = None) -> NamedTree:
     """Name every branch, set the segment borders, and tell the dominance.
 
+    Args:
+        tree: the centre lines.
+        heart: its chambers.
+        session: the network ``naming``; None to name by the written rules alone.
+
     Raises:
-        AnalysisError: ANA-103 if the chambers that the rules refer to were not found.
+        AnalysisError: ANA-103 if the chambers that the names refer to were not found.
+        InferenceError: the network's output must not be used.
     """
     surroundings = Surroundings(heart)
     if surroundings.frame is None:
         raise AnalysisError(
             "ANA-103", zh="未能识别心腔,无法命名冠状动脉", en="the chambers were not found, so the coronaries cannot be named"
         )
-    order, gains = _order_of_leaves(tree, surroundings)
-    runs = make_runs(tree, order)
-    draft = _Draft(runs=runs, courses=[course_of(run.points_mm, surroundings) for run in runs])
-    leaf_of = {run.leaf: number for number, run in enumerate(runs)}
-    lad = leaf_of.get(gains["LAD"][0]) if "LAD" in gains else None
-    lcx = leaf_of.get(gains["LCX"][0]) if "LCX" in gains else None
-    rca = leaf_of.get(gains["RCA"][0]) if "RCA" in gains else None
-    lad = _name_left(draft, lad, lcx, gains, surroundings)
-    _name_right(draft, rca, gains, surroundings)
-    _name_circumflex_end(draft, lcx, surroundings)
-    _name_marginals(draft, lcx)
-    _name_diagonals(draft, lad)
-    _name_rest(draft)
-    return _assemble(draft, lad, lcx, rca, surroundings)
+    labels = label_tree(tree, heart, surroundings, session=session) if session is not None else None
+    draft = draft_by_labels(tree, labels, surroundings) if labels else draft_by_rules(tree, surroundings)
+    return assemble(draft)
 
 
-def _order_of_leaves(tree: Tree, surroundings: Surroundings) -> tuple[list[int], dict[Vessel, tuple[int, float]]]:
-    """Leaves in the order in which runs are made, and (leaf, confidence) of the main vessels."""
-    lines = [line_to(tree, leaf) for leaf in range(len(tree.branches))]
-    courses = [course_of(line, surroundings) for line in lines]
-    by_length = sorted(range(len(lines)), key=lambda i: -courses[i].along[-1])
-    left = [i for i in by_length if tree.branches[i].side == "left"]
-    right = [i for i in by_length if tree.branches[i].side == "right"]
-    gains: dict[Vessel, tuple[int, float]] = {}
-    front = {i: gain(courses[i], courses[i].anterior_groove, 0.12) for i in left}
-    if left:
-        best, confidence = _best(front)
-        gains["LAD"] = (best, confidence)
-        shared = {tuple(point) for point in lines[best].round(6)}
-        around = {}
-        for i in left:
-            own = np.array([tuple(point) not in shared for point in lines[i].round(6)])
-            if own.sum() >= 6:
-                course = course_of(lines[i][own], surroundings)
-                around[i] = gain(course, course.left_groove, 0.25)
-        if around:
-            leaf, confidence = _best(around)
-            if around[leaf] > 3.0:
-                gains["LCX"] = (leaf, confidence)
-    if right:
-        gains["RCA"] = _best({i: gain(courses[i], courses[i].right_groove, 0.15) for i in right})
-    chosen = [gains[vessel][0] for vessel in ("LAD", "LCX", "RCA") if vessel in gains]
-    return chosen + [i for i in by_length if i not in chosen], gains
-
-
-def _best(value: dict[int, float]) -> tuple[int, float]:
-    """The key of the largest value and how clear the choice is: absolute gain, and lead over the next."""
-    ranked = sorted(value, key=lambda key: -value[key])
-    top = value[ranked[0]]
-    lead = top - value[ranked[1]] if len(ranked) > 1 else 10.0
-    clear = 0.5 * min(max(top, 0.0) / 20.0, 1.0) + 0.5 * min(0.4 + lead / 10.0, 1.0)
-    return ranked[0], float(np.clip(clear, 0.2, 0.98))
-
-
-def _name_left(
-    draft: _Draft, lad: int | None, lcx: int | None, gains: dict[Vessel, tuple[int, float]], surroundings: Surroundings
-) -> int | None:
-    """Name LM, LAD, LCX and RI; the LAD's number after the LM was cut off."""
-    if lad is None:
-        return None
-    confidence = gains["LAD"][1]
-    at = draft.runs[lcx].parent_index if lcx is not None and draft.runs[lcx].parent == lad else None
-    if at is not None and at >= 3 and lcx is not None:
-        tail = draft.split(lad, at, surroundings)
-        draft.name(lad, "LM", "LM", min(confidence, gains["LCX"][1]))
-        lad = tail
-    draft.name(lad, "pLAD", "LAD", confidence)
-    if lcx is not None:
-        draft.name(lcx, "pLCx", "LCX", gains["LCX"][1])
-    _name_ramus(draft, lad, lcx)
-    return lad
-
-
-def _name_ramus(draft: _Draft, lad: int, lcx: int | None) -> None:
-    """The largest run from the LM's end, or so near to it that the origin cannot be told apart, over the free wall."""
-    best: tuple[float, int, float] | None = None
-    main = draft.runs[lad].parent
-    for number, run in enumerate(draft.runs):
-        if number in draft.names or run.parent is None or run.parent_index is None or run.side != "left":
-            continue
-        along = draft.courses[run.parent].along
-        if run.parent == main and main is not None:
-            away = float(along[-1] - along[run.parent_index])
-        elif run.parent in (lad, lcx):
-            away = float(along[run.parent_index])
-        else:
-            continue
-        reach = _RAMUS_REACH_MM if main is not None else 0.0
-        if away > reach or run.length_mm < 12.0 or not _on_free_wall(draft.courses[number]):
-            continue
-        if best is None or run.length_mm > best[0]:
-            best = (run.length_mm, number, away)
-    if best is not None:
-        draft.name(best[1], "RI", "RI", float(np.clip(0.85 - 0.15 * best[2], 0.4, 0.85)))
-
-
-def _on_free_wall(course: Course) -> bool:
-    """The distal half lies on the left ventricle, not in the septum, and away from the right ventricle."""
-    half = slice(len(course.along) // 2, None)
-    depth = float(np.median(course.left_ventricle[half]))
-    return -2.0 < depth < 12.0 and float(np.median(course.right_ventricle[half])) > 8.0
-
-
-def _on_inferior_wall(course: Course) -> bool:
-    half = slice(len(course.along) // 2, None)
-    near = float(np.median(course.left_ventricle[half])) < 12.0
-    return near and float(np.median(course.angle[half])) < 0.2
-
-
-def _posterior(course: Course) -> float:
-    """Share of the run, its first 6 mm aside, in the posterior interventricular groove."""
-    beyond = course.along > min(6.0, 0.5 * course.along[-1])
-    return float(course.posterior_groove[beyond].mean()) if beyond.any() else 0.0
-
-
-def _name_right(draft: _Draft, rca: int | None, gains: dict[Vessel, tuple[int, float]], surroundings: Surroundings) -> None:
-    if rca is None:
-        return
-    draft.name(rca, "pRCA", "RCA", gains["RCA"][1])
-    at = _crux(draft, rca)
-    if at is not None:
-        draft.split(rca, at, surroundings)
-    inferior = [i for i in draft.children(rca) if i not in draft.names and _on_inferior_wall(draft.courses[i])]
-    inferior = [i for i in inferior if draft.runs[i].length_mm >= _SHORTEST_NAMED_MM]
-    _name_inferior(draft, inferior, "R-PDA", "R-PLB", "RCA")
-
-
-def _name_inferior(draft: _Draft, runs: list[int], descending: SegmentName, lateral: SegmentName, vessel: Vessel) -> None:
-    """Of the runs over the inferior wall the one deepest in the groove is the PDA, the longest of the others the PLB."""
-    if not runs:
-        return
-    # the posterior descending artery may leave a common stem with the posterolateral one
-    stems = [j for i in runs for j in draft.children(i) if _leaves_early(draft, j) and _on_inferior_wall(draft.courses[j])]
-    share = {i: _posterior(draft.courses[i]) for i in (*runs, *stems)}
-    first = max(share, key=lambda i: share[i] * min(draft.runs[i].length_mm / _TYPICAL_PDA_MM, 1.0))
-    rest = sorted(runs, key=lambda i: -draft.runs[i].length_mm)
-    if share[first] > 0.12:
-        draft.name(first, descending, vessel, float(np.clip(0.5 + share[first], 0.5, 0.95)))
-        rest = [i for i in rest if i != first]
-    if rest:
-        draft.name(rest[0], lateral, vessel, 0.75)
-        for i in rest[1:]:
-            draft.name(i, "other", vessel, 0.5)
-
-
-def _leaves_early(draft: _Draft, number: int) -> bool:
-    """The run is no spur and leaves its parent within the first stretch beyond the crux."""
-    run = draft.runs[number]
-    if run.parent is None or run.parent_index is None or run.length_mm < _SHORTEST_NAMED_MM:
-        return False
-    return float(draft.courses[run.parent].along[run.parent_index]) < _COMMON_STEM_MM
-
-
-def _crux(draft: _Draft, rca: int) -> int | None:
-    """Where the RCA ends: the origin of the first run over the inferior wall, else where its line leaves the groove; None at its end."""
-    run, course = draft.runs[rca], draft.courses[rca]
-    last = len(run.points_mm) - 1
-    for child in draft.children(rca):
-        at = draft.runs[child].parent_index or 0
-        long_enough = draft.runs[child].length_mm >= _SHORTEST_NAMED_MM
-        if at > 0.4 * last and long_enough and _on_inferior_wall(draft.courses[child]) and course.angle[at] < -0.2:
-            return at if course.along[-1] - course.along[at] > 4.0 else None
-    inside = np.flatnonzero(course.right_groove > 0.15)
-    if len(inside) and course.along[-1] - course.along[inside[-1]] > 10.0 and course.angle[-1] < 0.0:
-        return int(inside[-1])
-    return None
-
-
-def _name_circumflex_end(draft: _Draft, lcx: int | None, surroundings: Surroundings) -> None:
-    """What of the LCX's line has left the groove is a branch of its own."""
-    if lcx is None:
-        return
-    course = draft.courses[lcx]
-    inside = np.flatnonzero(course.left_groove > 0.15)
-    if not len(inside) or course.along[-1] - course.along[inside[-1]] < 12.0:
-        return
-    at = int(inside[-1])
-    origins = [draft.runs[i].parent_index or 0 for i in draft.children(lcx)]
-    near = [o for o in origins if abs(course.along[o] - course.along[at]) < 10.0]
-    at = min(near, key=lambda o: abs(o - at)) if near else at
-    if 5 < at < len(course.along) - 5:
-        draft.split(lcx, at, surroundings)
-
-
-def _name_marginals(draft: _Draft, lcx: int | None) -> None:
-    """OM, L-PLB and L-PDA: children of the LCX over the left ventricle."""
-    if lcx is None:
-        return
-    course = draft.courses[lcx]
-    # on the inferior wall the angle has passed the free wall (+-pi) and comes back towards 0 from below
-    reaches_inferior = -2.0 < float(course.angle[-1]) < 0.0
-    candidates = [
-        i
-        for i in draft.children(lcx)
-        if i not in draft.names
-        and draft.runs[i].length_mm >= _SHORTEST_NAMED_MM
-        and float(np.median(draft.courses[i].left_ventricle)) < 15.0
-    ]
-    right_has_pda = "R-PDA" in draft.names.values()
-    inferior, marginal = [], []
-    for i in candidates:
-        origin = float(course.angle[draft.runs[i].parent_index or 0])
-        if (reaches_inferior and -2.3 < origin < 0.0) or (_posterior(draft.courses[i]) > 0.3 and not right_has_pda):
-            inferior.append(i)
-        else:
-            marginal.append(i)
-    if right_has_pda:
-        for number, i in enumerate(sorted(inferior, key=lambda i: -draft.runs[i].length_mm)):
-            draft.name(i, "L-PLB" if number == 0 else "other", "LCX", 0.65)
-    else:
-        _name_inferior(draft, inferior, "L-PDA", "L-PLB", "LCX")
-    names: tuple[SegmentName, ...] = ("OM1", "OM2")
-    for number, i in enumerate(marginal):
-        draft.name(i, names[number] if number < 2 else "other", "LCX", 0.8 if number < 2 else 0.5)
-
-
-def _name_diagonals(draft: _Draft, lad: int | None) -> None:
-    if lad is None:
-        return
-    names: tuple[SegmentName, ...] = ("D1", "D2")
-    number = 0
-    for i in draft.children(lad):
-        if i in draft.names:
-            continue
-        if draft.runs[i].length_mm >= _SHORTEST_NAMED_MM and _on_free_wall(draft.courses[i]):
-            draft.name(i, names[number] if number < 2 else "other", "LAD", 0.85 if number < 2 else 0.5)
-            number += 1
-
-
-def _name_rest(draft: _Draft) -> None:
-    """Unnamed runs belong to their parent's vessel; further left ostia (a conus artery, say) to none."""
-    for number, run in enumerate(draft.runs):
-        if number not in draft.names:
-            vessel: Vessel = "other"
-            if run.parent is not None:
-                above = draft.vessels.get(run.parent, "other")
-                vessel = above if above != "LM" else "other"
-            draft.name(number, "other", vessel, 0.5)
-
-
-def _dominance(draft: _Draft, lcx: int | None, rca: int | None) -> Dominance | None:
-    names = set(draft.names.values())
-    if "R-PDA" in names:
-        lateral_left = "L-PLB" in names and "R-PLB" not in names
-        return "codominant" if "L-PDA" in names or lateral_left else "right"
-    if "L-PDA" in names:
-        return "codominant" if "R-PLB" in names else "left"
-    # no PDA seen: whoever reaches the inferior wall
-    if rca is not None and float(draft.courses[rca].angle[-1]) < -0.4:
-        return "right"
-    if lcx is not None and -1.6 < float(draft.courses[lcx].angle[-1]) < 0.0:
-        return "left"
-    return None
-
-
-def _assemble(draft: _Draft, lad: int | None, lcx: int | None, rca: int | None, surroundings: Surroundings) -> NamedTree:
-    """Borders, and an order in which main runs come first and parents before children."""
-    main: dict[Vessel, int] = {"LM": 0, "LAD": 1, "LCX": 2, "RI": 3, "RCA": 4, "other": 5}
-    top = {number for number in (lad, lcx, rca) if number is not None}
-
-    def rank(number: int) -> tuple[int, int, int]:
-        first = number in top or draft.names[number] in ("LM", "RI")
-        return (0 if first else 1, main[draft.vessels[number]], number)
-
-    order: list[int] = []
-    waiting = sorted(range(len(draft.runs)), key=rank)
-    while waiting:
-        ready = next(i for i in waiting if draft.runs[i].parent is None or draft.runs[i].parent in order)
-        order.append(ready)
-        waiting.remove(ready)
+def assemble(draft: Draft) -> NamedTree:
+    """The named tree: borders, dominance, main runs first and parents before children."""
+    draft.name_rest()
+    order = draft.order()
     place = {number: position for position, number in enumerate(order)}
     branches = []
     for number in order:
@@ -358,37 +63,35 @@ def _assemble(draft: _Draft, lad: int | None, lcx: int | None, rca: int | None, 
                 parent=None if run.parent is None else place[run.parent],
                 parent_index=run.parent_index,
                 vessel=draft.vessels[number],
-                segments=_segments(draft, number, lad, lcx, rca, surroundings),
+                segments=_segments(draft, number),
                 confidence=draft.confidence[number] * float(np.clip(0.4 + 0.6 * run.probability.mean(), 0.0, 1.0)),
                 repaired=run.repaired,
             )
         )
-    return NamedTree(branches=tuple(branches), dominance=_dominance(draft, lcx, rca))
+    return NamedTree(branches=tuple(branches), dominance=draft.dominance())
 
 
-def _segments(
-    draft: _Draft, number: int, lad: int | None, lcx: int | None, rca: int | None, surroundings: Surroundings
-) -> borders.Segments:
+def _segments(draft: Draft, number: int) -> borders.Segments:
     points = draft.runs[number].points_mm
-    if number == rca:
+    if number == draft.rca:
         return borders.right_coronary(points)
-    if number == lcx:
+    if number == draft.lcx:
         marginals = [draft.runs[i].parent_index for i in draft.children(number) if draft.names[i] == "OM1"]
         return borders.circumflex(points, first_marginal=marginals[0] if marginals else None)
-    if number == lad:
-        frame = surroundings.frame
+    if number == draft.lad:
+        frame = draft.surroundings.frame
         rest = max(0.0, (1.0 - float(draft.courses[number].height[-1])) * frame.length_mm) if frame else 0.0
         return borders.anterior_descending(points, first_border=_first_large(draft, number), rest_to_apex_mm=rest)
     return borders.whole(points, draft.names[number])
 
 
-def _first_large(draft: _Draft, lad: int) -> int | None:
+def _first_large(draft: Draft, lad: int) -> int | None:
     """Origin of the first large diagonal or septal of the LAD."""
     for i in draft.children(lad):
         run = draft.runs[i]
         lumen = 2.0 * (float(np.median(run.radius_mm[4:16])) - _WALL_MM) if len(run.radius_mm) > 8 else 0.0
-        septal = draft.names[i] == "other" and float(np.median(draft.courses[i].left_ventricle)) < -1.0
-        wanted = borders.LARGE_BRANCH_MM if draft.names[i] in ("D1", "D2") else 1.2
-        if (septal or draft.names[i] in ("D1", "D2")) and lumen >= 0.8 * wanted and (run.parent_index or 0) >= 3:
+        diagonal = draft.names[i] in ("D1", "D2")
+        wanted = borders.LARGE_BRANCH_MM if diagonal else _LARGE_SEPTAL_MM
+        if (diagonal or draft.seems_septal(i)) and lumen >= 0.8 * wanted and (run.parent_index or 0) >= 3:
             return run.parent_index
     return None

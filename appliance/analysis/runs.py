@@ -19,6 +19,7 @@ class Run:
         parent: number of the parent run, None at an ostium.
         parent_index: point of the parent where this run begins.
         leaf: number of the tree branch whose end is this run's end.
+        source: (n, 2), the tree branch and the point of it that each point was.
     """
 
     points_mm: Float
@@ -29,6 +30,7 @@ class Run:
     parent_index: int | None
     side: Side
     leaf: int
+    source: NDArray[np.intp]
 
     @property
     def length_mm(self) -> float:
@@ -63,12 +65,13 @@ def make_runs(tree: Tree, leaves: list[int]) -> list[Run]:
         radius: list[float] = []
         probability: list[float] = []
         marked: list[bool] = []
+        source: list[tuple[int, int]] = []
         parent: int | None = None
         parent_index: int | None = None
         for number, (branch, used) in enumerate(path_to(tree, leaf)):
-            source = tree.branches[branch]
-            inside = np.zeros(len(source.points_mm), np.bool_)
-            for a, b in source.repaired:
+            line = tree.branches[branch]
+            inside = np.zeros(len(line.points_mm), np.bool_)
+            for a, b in line.repaired:
                 inside[a:b] = True
             for i in range(1 if number else 0, used):
                 held = owner.get((branch, i))
@@ -78,14 +81,17 @@ def make_runs(tree: Tree, leaves: list[int]) -> list[Run]:
                 if not points and parent is not None and parent_index is not None:
                     above = runs[parent]
                     points.append(above.points_mm[parent_index])
-                    radius.append(source.radius_mm[i])
-                    probability.append(source.probability[i])
+                    radius.append(line.radius_mm[i])
+                    probability.append(line.probability[i])
                     marked.append(False)
+                    a, b = above.source[parent_index]
+                    source.append((int(a), int(b)))
                 owner[branch, i] = (len(runs), len(points))
-                points.append(source.points_mm[i])
-                radius.append(source.radius_mm[i])
-                probability.append(source.probability[i])
+                points.append(line.points_mm[i])
+                radius.append(line.radius_mm[i])
+                probability.append(line.probability[i])
                 marked.append(bool(inside[i]))
+                source.append((branch, i))
         if len(points) < 3:
             continue
         runs.append(
@@ -98,6 +104,7 @@ def make_runs(tree: Tree, leaves: list[int]) -> list[Run]:
                 parent_index=parent_index,
                 side=tree.branches[leaf].side,
                 leaf=leaf,
+                source=np.asarray(source, np.intp),
             )
         )
     return runs
@@ -126,6 +133,7 @@ def _cut(run: Run, start: int, end: int, *, parent: int | None, parent_index: in
         points_mm=run.points_mm[start:end],
         radius_mm=run.radius_mm[start:end],
         probability=run.probability[start:end],
+        source=run.source[start:end],
         repaired=kept,
         parent=parent,
         parent_index=parent_index,
