@@ -1,19 +1,23 @@
 """Plaques with and without narrowing.
 
 Three witnesses are heard at every point, each measured against what is usual in this very patient (median and spread over all healthy
-sections), so that noise and small biases count for nothing: the wall's thickness in the section fit, plaque and calcium in the network's
-classes, and the narrowing against the reference. A stretch where together they speak clearly enough for long enough is a lesion.
+sections), so that noise and small biases count for nothing: the wall's thickness in the section fit, plaque and calcium in the fine
+network's classes, and the narrowing against the reference. Where the network ``lesions`` has looked along the straightened vessels, what it
+says is the fourth and weightiest. A stretch where together they speak clearly enough for long enough is a lesion. How narrow it is stays
+the section fit's to say.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy.special import expit, logit
 
+from appliance.analysis.lesion_network import Reading
 from appliance.analysis.lumen import LumenResult
 from appliance.analysis.mask_sections import MaskSections, mask_sections
 from appliance.analysis.reference import healthy_weight, junction_distance, reference_of, robust_scale, smooth_along, with_left_main
@@ -36,6 +40,9 @@ class LesionRules:
         network_weight: weight of the network's classes beside the fit's.
         least_confidence: what is less sure is not reported.
         shortest_branch_mm: branches shorter than this (left main aside) are too short to tell plaque from their own origin.
+        fit_weight: weight of what is measured where the network ``lesions`` has looked too; 0: it alone decides.
+        log_odds_weight: evidence for each unit of log-odds that this network gives to plaque; its doubt counts against.
+        shortest_seen_mm, shortest_seen_branch_mm: in place of ``shortest_mm`` and ``shortest_branch_mm`` where it has looked.
     """
 
     smallest_vessel_mm: float = 1.5
@@ -48,6 +55,10 @@ class LesionRules:
     network_weight: float = 1.0
     least_confidence: float = 0.6
     shortest_branch_mm: float = 12.0
+    fit_weight: float = 0.5
+    log_odds_weight: float = 1.5
+    shortest_seen_mm: float = 1.5
+    shortest_seen_branch_mm: float = 6.0
 
 
 @dataclass(frozen=True)
@@ -70,17 +81,30 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Survey:
-    """The whole tree under one look, one entry per branch: what is measured, what would be healthy, where the evidence for plaque lies."""
+    """The whole tree under one look, one entry per branch: what is measured, what would be healthy, where the evidence for plaque lies.
+
+    ``readings`` is what the network ``lesions`` says, empty where none looked.
+    """
 
     profiles: tuple[Profile, ...]
     references: tuple[Reference, ...]
     masks: tuple[MaskSections, ...]
     evidence: tuple[Float, ...]
     stretches: tuple[Stretch, ...]
+    readings: tuple[Reading, ...] = ()
 
 
-def find_lesions(named: NamedTree, lumen: LumenResult, *, rules: LesionRules | None = None) -> Survey:
-    """Reference, evidence and lesions of every branch."""
+def find_lesions(
+    named: NamedTree, lumen: LumenResult, *, rules: LesionRules | None = None, readings: Sequence[Reading] | None = None
+) -> Survey:
+    """Reference, evidence and lesions of every branch.
+
+    Args:
+        named: the tree.
+        lumen: what the section fit measured.
+        rules: when a stretch is a lesion.
+        readings: what the network ``lesions`` says of each branch (``lesion_network.read_tree``); None: the rules work alone.
+    """
     rules = rules or LesionRules()
     profiles = lumen.profiles
     masks = tuple(mask_sections(lumen.sections.labels[lumen.rows(number)]) for number in range(len(profiles)))
@@ -89,16 +113,42 @@ def find_lesions(named: NamedTree, lumen: LumenResult, *, rules: LesionRules | N
     thickness = [0.5 * (p.vessel_mm - p.lumen_mm) for p in profiles]
     calm = _usual_wall(profiles, thickness, masks, junction)
     evidence = [np.clip(calm.wall[i], -2, 6) + np.clip(calm.calcium[i], 0, 6) for i in range(len(profiles))]
+    if readings is not None:
+        evidence = joined_evidence(evidence, readings, along, rules)
     references: list[Reference] = []
     for _ in range(2):
         weight = [healthy_weight(smooth_along(e, s, 1.0), j, s) for e, s, j in zip(evidence, along, junction, strict=True)]
         references = [reference_of(p, s, w) for p, s, w in zip(profiles, along, weight, strict=True)]
         references = with_left_main(named, profiles, references)
         evidence = _evidence(profiles, references, calm, junction, along, rules)
+        if readings is not None:
+            evidence = joined_evidence(evidence, readings, along, rules)
+    if readings is not None:
+        rules = replace(rules, shortest_mm=rules.shortest_seen_mm, shortest_branch_mm=rules.shortest_seen_branch_mm)
     stretches: list[Stretch] = []
     for number in range(len(profiles)):
         stretches += _stretches(number, profiles[number], references[number], evidence[number], along[number], named, rules)
-    return Survey(profiles=profiles, references=tuple(references), masks=masks, evidence=tuple(evidence), stretches=tuple(stretches))
+    return Survey(
+        profiles=profiles,
+        references=tuple(references),
+        masks=masks,
+        evidence=tuple(evidence),
+        stretches=tuple(stretches),
+        readings=tuple(readings or ()),
+    )
+
+
+def joined_evidence(measured: Sequence[Float], readings: Sequence[Reading], along: Sequence[Float], rules: LesionRules) -> list[Float]:
+    """The evidence of the section fit together with the network's, per branch: a weighted sum of standard scores and log-odds.
+
+    Metal is as bright as calcium: the more a stretch looks like a stent, the less the measured brightness and thickness count.
+    """
+    joined = []
+    for own, reading, where in zip(measured, readings, along, strict=True):
+        share = np.clip(smooth_along(reading.share, where, 0.4), 0.002, 0.998)
+        positive = np.where(own > 0, own * (1.0 - reading.stent), own)
+        joined.append(rules.fit_weight * positive + rules.log_odds_weight * logit(share))
+    return joined
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 
 from appliance.analysis.cadrads import Bands, cad_rads, grade_of, segment_scores, untraced_vessels
 from appliance.analysis.centrelines import trace
+from appliance.analysis.lesion_network import read_tree
 from appliance.analysis.lesions import Stretch, Survey, find_lesions
 from appliance.analysis.lumen import measure_lumen, radius_guess
 from appliance.analysis.naming import name_branches
@@ -69,11 +70,13 @@ def measure(
     with clock.stage("repair"):
         tree = verify(repair(lines, segmentation, session=sessions.get("repair")), heart, segmentation)
     with clock.stage("name"):
-        named = name_branches(tree, heart)
+        named = name_branches(tree, heart, session=sessions.get("naming"))
     with clock.stage("lumen"):
         lumen = measure_lumen(named, volume, segmentation, radius_mm=radius_guess(tree, named))
     with clock.stage("lesions"):
-        survey = find_lesions(named, lumen)
+        seer = sessions.get("lesions")
+        readings = read_tree(named, volume, [profile.lumen_hu for profile in lumen.profiles], seer) if seer is not None else None
+        survey = find_lesions(named, lumen, readings=readings)
     with clock.stage("plaque"):
         plaques = describe_plaques(named, survey, lumen)
     with clock.stage("cadrads"):

@@ -9,6 +9,9 @@
 | burden | (vessel - lumen) / vessel area at the narrowest point | SCCT plaque |
 | spotty calcification | each piece under 3 mm and under 90 degrees, within non-calcified plaque | CAD-RADS 2.0 |
 | napkin ring | low-attenuation core with a denser rim of at most 130 HU | CAD-RADS 2.0 |
+
+Where the network ``lesions`` has looked, it proposes type and high-risk features, and these rules have the veto: no calcified plaque
+without enough calcium to be seen, none without calcium where there is plenty, no feature that is not measured as well.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.analysis import section_fit as fit
+from appliance.analysis.lesion_network import FEATURES, KINDS, Reading
 from appliance.analysis.lesions import Stretch, Survey
 from appliance.analysis.lumen import LumenResult, calcium_cells, cell_areas
 from appliance.analysis.runs import ranges_of
@@ -33,7 +37,14 @@ RIM_HU = 130.0
 POSITIVE_REMODELING = 1.1
 SPOTTY_MM = 3.0
 CALCIFIED_SHARE = 0.15
+CALCIFIED_AT_LEAST_SHARE = 0.08
+"""Of all plaque: with less calcium than this nothing is called calcified, whatever the network says."""
+PLENTY_MM3 = 6.0
+"""Calcium from which on nothing is called noncalcified, whatever the network says."""
+FEATURE_SHARE = 0.5
+"""Mean probability over the plaque from which on the network agrees with a measured feature."""
 _SMALLEST_CALCIUM_MM3 = 0.8
+_TRACE_MM3 = 0.15
 _SMALLEST_LOW_MM3 = 1.0
 _LOW_RAYS = 2
 
@@ -74,6 +85,9 @@ def _describe(stretch: Stretch, named: NamedTree, survey: Survey, lumen: LumenRe
         attenuated = 0.0
     share = calcified / max(total, 1e-6)
     kind: PlaqueType = "calcified" if share >= CALCIFIED_SHARE else "mixed" if calcified >= _SMALLEST_CALCIUM_MM3 else "noncalcified"
+    reading = survey.readings[stretch.branch] if survey.readings else None
+    if reading is not None:
+        kind = proposed_kind(_mean_over(reading.kinds, reading, span, weight), calcified_mm3=calcified, share=share)
     index = _remodeling(stretch, profile.vessel_mm, reference.vessel_mm, along)
     vessel = float(profile.vessel_mm[stretch.minimum])
     burden = 100.0 * (1.0 - (float(profile.lumen_mm[stretch.minimum]) / vessel) ** 2) if vessel > 0 else None
@@ -86,6 +100,9 @@ def _describe(stretch: Stretch, named: NamedTree, survey: Survey, lumen: LumenRe
         features.append("spotty_calcification")
     if attenuated > 0.0 and _napkin_ring(rays, outer, soft):
         features.append("napkin_ring")
+    if reading is not None:
+        likely = _mean_over(reading.features, reading, span, weight) >= FEATURE_SHARE
+        features = [name for name in features if likely[FEATURES.index(name)]]
     return Plaque(
         kind=kind,
         volume=PlaqueVolume(
@@ -98,6 +115,29 @@ def _describe(stretch: Stretch, named: NamedTree, survey: Survey, lumen: LumenRe
         burden_percent=burden,
         high_risk=tuple(features),
     )
+
+
+def proposed_kind(probability: Float, *, calcified_mm3: float, share: float) -> PlaqueType:
+    """The likeliest of ``KINDS`` that the measured calcium allows.
+
+    Args:
+        probability: of each of ``KINDS``, (3,).
+        calcified_mm3: measured volume of calcium.
+        share: of calcium in all plaque, 0..1.
+    """
+    allowed = {
+        "calcified": share >= CALCIFIED_AT_LEAST_SHARE and calcified_mm3 >= _SMALLEST_CALCIUM_MM3,
+        "mixed": calcified_mm3 >= _TRACE_MM3,
+        "noncalcified": calcified_mm3 < PLENTY_MM3,
+    }
+    order = np.argsort(-probability)
+    return next((KINDS[i] for i in order if allowed[KINDS[i]]), "noncalcified")
+
+
+def _mean_over(values: Float, reading: Reading, span: slice, weight: Float) -> Float:
+    """Mean of the columns (n, k) over a stretch, weighted by length and by how sure the network is of plaque there."""
+    sure = weight * np.clip(reading.share[span], 0.02, 1.0)
+    return np.asarray((values[span] * sure[:, None]).sum(axis=0) / sure.sum())
 
 
 def _low_cells(rays: Float, inner: Float, outer: Float, calcium: Bools, lumen: LumenResult) -> Bools:

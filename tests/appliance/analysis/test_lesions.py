@@ -1,0 +1,147 @@
+"""Lesions from what is measured and from what the network ``lesions`` says, the latter given here as data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from appliance.analysis.lesion_network import Reading, nothing
+from appliance.analysis.lesions import LesionRules, Survey, find_lesions, joined_evidence
+from appliance.analysis.lumen import LumenResult, measure_lumen
+from appliance.analysis.plaque import describe_plaques, proposed_kind
+from appliance.analysis.stages import NamedTree
+from appliance.geometry import arc_length
+from tests.appliance.analysis.tubes import named_tree, render, segmentation_of, straight
+
+Float = NDArray[np.float64]
+
+
+def measured(**shape: float) -> tuple[NamedTree, LumenResult]:
+    vessel = straight(3.0, **shape)
+    volume, classes = render([vessel])
+    named = named_tree([vessel])
+    return named, measure_lumen(named, volume, segmentation_of(volume, classes), radius_mm=(np.full(len(vessel.points), 1.5),))
+
+
+@pytest.fixture(scope="module")
+def healthy() -> tuple[NamedTree, LumenResult]:
+    return measured()
+
+
+@pytest.fixture(scope="module")
+def narrowed() -> tuple[NamedTree, LumenResult]:
+    return measured(stenosis=0.5, remodelled=0.35)
+
+
+def along_of(named: NamedTree) -> Float:
+    return arc_length(named.branches[0].points_mm)
+
+
+def reading(along: Float, *plaques: tuple[float, float], high: float = 0.97, low: float = 0.01) -> Reading:
+    """Sure of plaque between the given places (mm), sure of none elsewhere."""
+    share = np.full(len(along), low)
+    for start, end in plaques:
+        share[(along >= start) & (along <= end)] = high
+    return replace(nothing(len(along)), share=share)
+
+
+def places(survey: Survey, along: Float) -> list[tuple[float, float]]:
+    return [(float(along[s.start]), float(along[s.end - 1])) for s in survey.stretches]
+
+
+def test_evidence_is_the_weighted_sum_of_standard_scores_and_log_odds() -> None:
+    rules = LesionRules(fit_weight=0.5, log_odds_weight=2.0)
+    along = np.arange(60) * 0.5
+    own = np.linspace(-3.0, 6.0, 60)
+    even = replace(nothing(60), share=np.full(60, 0.5))
+    np.testing.assert_allclose(joined_evidence([own], [even], [along], rules)[0], 0.5 * own, atol=1e-9)
+    likely = replace(nothing(60), share=np.full(60, 0.9))
+    np.testing.assert_allclose(joined_evidence([own], [likely], [along], rules)[0], 0.5 * own + 2.0 * np.log(9.0), atol=1e-9)
+
+
+def test_in_a_stent_brightness_is_no_evidence_for_plaque() -> None:
+    rules, along = LesionRules(fit_weight=1.0), np.arange(40) * 0.5
+    metal = replace(nothing(40), share=np.full(40, 0.5), stent=np.ones(40))
+    joined = joined_evidence([np.full(40, 8.0), np.full(40, -2.0)], [metal, metal], [along, along], rules)
+    np.testing.assert_allclose(joined[0], 0.0, atol=1e-9)
+    np.testing.assert_allclose(joined[1], -2.0, atol=1e-9)
+
+
+def test_a_healthy_tube_has_no_lesion_by_rules_nor_by_a_silent_network(healthy: tuple[NamedTree, LumenResult]) -> None:
+    named, lumen = healthy
+    assert find_lesions(named, lumen).stretches == ()
+    assert find_lesions(named, lumen, readings=[reading(along_of(named))]).stretches == ()
+
+
+@pytest.mark.parametrize("length", [2.4, 4.0, 12.0])
+def test_what_the_network_is_sure_of_is_a_lesion_there(healthy: tuple[NamedTree, LumenResult], length: float) -> None:
+    named, lumen = healthy
+    along = along_of(named)
+    survey = find_lesions(named, lumen, readings=[reading(along, (14.0, 14.0 + length))])
+    assert len(survey.stretches) == 1
+    start, end = places(survey, along)[0]
+    assert start == pytest.approx(14.0, abs=1.0)
+    assert end == pytest.approx(14.0 + length, abs=1.0)
+    assert survey.stretches[0].stenosis_percent == pytest.approx(0.0, abs=10.0)  # how narrow it is, the section fit says
+
+
+def test_two_plaques_are_two_lesions_and_a_short_gap_is_none(healthy: tuple[NamedTree, LumenResult]) -> None:
+    named, lumen = healthy
+    along = along_of(named)
+    assert len(find_lesions(named, lumen, readings=[reading(along, (8.0, 13.0), (19.0, 25.0))]).stretches) == 2
+    assert len(find_lesions(named, lumen, readings=[reading(along, (8.0, 13.0), (14.0, 20.0))]).stretches) == 1
+
+
+def test_a_single_section_is_no_lesion(healthy: tuple[NamedTree, LumenResult]) -> None:
+    named, lumen = healthy
+    assert find_lesions(named, lumen, readings=[reading(along_of(named), (14.0, 14.3))]).stretches == ()
+
+
+def test_rules_find_the_narrowing_and_a_sure_network_refuses_it(narrowed: tuple[NamedTree, LumenResult]) -> None:
+    named, lumen = narrowed
+    along = along_of(named)
+    alone = find_lesions(named, lumen)
+    assert len(alone.stretches) == 1
+    assert find_lesions(named, lumen, readings=[reading(along)]).stretches == ()
+    both = find_lesions(named, lumen, readings=[reading(along, (16.0, 24.0))])
+    assert len(both.stretches) == 1
+    assert both.stretches[0].stenosis_percent == pytest.approx(50.0, abs=8.0)
+    assert both.stretches[0].minimum == pytest.approx(alone.stretches[0].minimum, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("probability", "calcium_mm3", "share", "kind"),
+    [
+        pytest.param((0.8, 0.1, 0.1), 20.0, 0.4, "calcified", id="agreed"),
+        pytest.param((0.8, 0.15, 0.05), 4.0, 0.03, "mixed", id="calcified needs its share of calcium"),
+        pytest.param((0.8, 0.15, 0.05), 0.3, 0.2, "mixed", id="calcified needs calcium"),
+        pytest.param((0.8, 0.15, 0.05), 0.0, 0.0, "noncalcified", id="without calcium there is only one kind"),
+        pytest.param((0.1, 0.7, 0.2), 0.0, 0.0, "noncalcified", id="mixed needs a trace of calcium"),
+        pytest.param((0.1, 0.7, 0.2), 0.3, 0.01, "mixed", id="a trace is enough"),
+        pytest.param((0.1, 0.2, 0.7), 9.0, 0.3, "mixed", id="much calcium is never noncalcified"),
+        pytest.param((0.3, 0.1, 0.6), 9.0, 0.3, "calcified", id="then the likelier of the others"),
+        pytest.param((0.1, 0.2, 0.7), 1.0, 0.1, "noncalcified", id="noise is no calcium"),
+    ],
+)
+def test_the_network_proposes_a_kind_and_measured_calcium_has_the_veto(
+    probability: tuple[float, float, float], calcium_mm3: float, share: float, kind: str
+) -> None:
+    assert proposed_kind(np.asarray(probability), calcified_mm3=calcium_mm3, share=share) == kind
+
+
+def test_a_feature_needs_measurement_and_network(narrowed: tuple[NamedTree, LumenResult]) -> None:
+    named, lumen = narrowed
+    along = along_of(named)
+    said = reading(along, (16.0, 24.0))
+    agrees = replace(said, features=np.ones((len(along), 4)))
+    by_rules = describe_plaques(named, find_lesions(named, lumen), lumen)[0]
+    assert "positive_remodeling" in by_rules.high_risk  # the outer wall is drawn 17 % wider
+    both = describe_plaques(named, find_lesions(named, lumen, readings=[agrees]), lumen)[0]
+    assert "positive_remodeling" in both.high_risk
+    assert "napkin_ring" not in both.high_risk  # never measured
+    refused = describe_plaques(named, find_lesions(named, lumen, readings=[said]), lumen)[0]
+    assert refused.high_risk == ()
+    assert refused.kind == "noncalcified"
