@@ -14,7 +14,7 @@ from functools import lru_cache
 import numba as nb
 import numpy as np
 
-from models.phantom.types import Branch, FloatArray, Lesion, Patient, Scan
+from models.phantom.types import Branch, FloatArray, Lesion, Patient, Scan, Vector
 from models.phantom.vessels import paint_tree
 
 #: Motion below this cannot be seen and is not painted (mm).
@@ -63,6 +63,27 @@ def seen(points_mm: FloatArray, patient: Patient, scan: Scan) -> FloatArray:
     height = candidates[..., 2]
     outside = np.maximum(np.maximum(z[:-1] - height, height - z[1:] + 1e-9), 0.0)
     return np.asarray(candidates[np.arange(len(p)), outside.argmin(axis=1)])
+
+
+def as_seen(patient: Patient, scan: Scan) -> Patient:
+    """The patient with branches, calcium and ostia where the image shows them; the patient itself for a scan without steps."""
+    if not scan.steps:
+        return patient
+
+    def place(point: Vector) -> Vector:
+        x, y, z = seen(np.asarray(point)[None], patient, scan)[0]
+        return float(x), float(y), float(z)
+
+    def lesion(x: Lesion) -> Lesion:
+        return replace(x, blobs=tuple(replace(b, centre=seen(b.centre[None], patient, scan)[0]) for b in x.blobs))
+
+    return replace(
+        patient,
+        branches=tuple(replace(b, points_mm=seen(b.points_mm, patient, scan)) for b in patient.branches),
+        lesions=tuple(lesion(x) for x in patient.lesions),
+        ostia={name: place(p) for name, p in patient.ostia.items()},
+        cache={},
+    )
 
 
 def moves(scan: Scan) -> bool:
@@ -177,13 +198,15 @@ def paint_moving(patient: Patient, scan: Scan, start: FloatArray, step: FloatArr
     paint_tree(patient, scan, start, step, work, vessels)
     share = places(scan)
     filters = wedge_filters(len(share), scan.motion_angle_deg, (float(step[0]), float(step[1])))
-    for kernel, copy in zip(filters, _copies(patient, scan, share), strict=True):
+    for kernel, copy in zip(filters, moving_copies(patient, scan), strict=True):
         work[...] = still
         paint_tree(copy, scan, start, step, work, scratch)
         add_filtered(hu, work, still, kernel)
 
 
-def _copies(patient: Patient, scan: Scan, share: FloatArray) -> list[Patient]:
+def moving_copies(patient: Patient, scan: Scan) -> list[Patient]:
+    """The patient at each of the `places` of his vessels' paths; those of the latest scan are kept in his cache."""
+    share = places(scan)
     key = ("moved", scan.seed, scan.phase_percent, tuple(scan.motion_mm.items()), tuple(scan.motion_direction.items()), tuple(share))
     if patient.cache.get("moved_key") != key:
         path = paths(patient, scan)
