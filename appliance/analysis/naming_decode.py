@@ -7,7 +7,7 @@
 | RI | leaves at the end of the LM; farther along the LAD it is a diagonal, off the LCX it is OM1 (ASCI consensus) |
 | allowed children | `ALLOWED`: no diagonal on the RCA, and so on; what a parent cannot have is the nearest that it can |
 | D1, D2; OM1, OM2 | numbered in the order of their origin, spurs not counted |
-| PDA, PLB | one each from either side: the longest, by how surely it is one |
+| PDA, PLB | one each from either side: the longest and surest PDA, the PLB nearest to the crux |
 | unsure | below `LEAST_PROBABILITY` a side branch stays without a name |
 
 Sources: SCCT 2014 (JCCT 2014;8:342), Appendix 1; ASCI consensus as quoted in the field's reviews for RI against OM1.
@@ -57,6 +57,8 @@ _LONGEST_MAIN_STEM_MM = 30.0
 _SKIPPED_MM = 3.0
 """A branch's first stretch lies in its parent and is not asked."""
 _TYPICAL_MM = 30.0
+_ALIKE = 0.6
+"""Share of the longest one's length."""
 
 
 def draft_by_labels(tree: Tree, labels: Sequence[Float], surroundings: Surroundings) -> Draft:
@@ -259,10 +261,24 @@ def _name_by_labels(draft: Draft, found: Mapping[int, tuple[Label, float]]) -> N
 
 
 def _name_one(draft: Draft, found: Mapping[int, tuple[Label, float]], candidates: Sequence[int], name: SegmentName, vessel: Vessel) -> None:
-    """Name the best of the candidates: long and sure."""
-    if candidates:
-        best = max(candidates, key=lambda i: (found[i][1] * min(draft.runs[i].length_mm / _TYPICAL_MM, 1.0), draft.runs[i].length_mm))
-        draft.name(best, name, vessel, found[best][1])
+    """Name the best of the candidates: long and sure; of posterolateral branches of like length the one that leaves nearest to the crux."""
+    if not candidates:
+        return
+    best = max(candidates, key=lambda i: (found[i][1] * min(draft.runs[i].length_mm / _TYPICAL_MM, 1.0), draft.runs[i].length_mm))
+    if name in ("R-PLB", "L-PLB"):
+        longest = max(draft.runs[i].length_mm for i in candidates)
+        alike = [i for i in candidates if draft.runs[i].length_mm > _ALIKE * longest]
+        best = max(alike, key=lambda i: _from_ostium(draft, i))
+    draft.name(best, name, vessel, found[best][1])
+
+
+def _from_ostium(draft: Draft, number: int) -> float:
+    """Millimetres along the vessels from the ostium to where a run leaves its parent."""
+    run, length = draft.runs[number], 0.0
+    while run.parent is not None and run.parent_index is not None:
+        length += float(draft.courses[run.parent].along[run.parent_index])
+        run = draft.runs[run.parent]
+    return length
 
 
 def _hangs_on(draft: Draft, number: int, main: int) -> bool:

@@ -32,11 +32,11 @@ _PATTERNS: tuple[tuple[str, Label], ...] = (
     (r"LAD", "LAD"),
     (r"LCX", "LCX"),
     (r"RCA", "RCA"),
-    (r"RI", "RI"),
-    (r"D\d*", "D"),
-    (r"OM\d*", "OM"),
-    (r"[LR]-PDA\d*", "PDA"),
-    (r"[LR]-PLB\d*", "PLB"),
+    (r"RIa?", "RI"),
+    (r"D\d*a?", "D"),
+    (r"OM\d*a?", "OM"),
+    (r"[LR]-PDA\d*a?", "PDA"),
+    (r"[LR]-PLB\d*a?", "PLB"),
     (r"S\d*", "S"),
     (r"(AM|RVB)\d*", "AM"),
     (r"conus|CB", "CB"),
@@ -45,13 +45,14 @@ _PATTERNS: tuple[tuple[str, Label], ...] = (
 
 @dataclass(frozen=True)
 class Line:
-    """A branch: points LPS mm (n, 3), lumen radius mm (n,), the index of its label, its parent and where it leaves it."""
+    """A branch: points LPS mm (n, 3), lumen radius mm (n,), the index of its label, parent, where it leaves that, and true segments."""
 
     points: Points
     radius: Points
     label: int
     parent: int | None
     parent_index: int | None
+    segments: tuple[tuple[int, int, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class NamingCase:
     Attributes:
         lines: the coronaries, parents before children.
         veins: cardiac veins, label ``none``.
+        variants: what is unusual about the tree.
         structures: (z, y, x) classes at 3 mm as heart-loc gives them; ``origin``: LPS position of their first voxel.
     """
 
@@ -69,10 +71,11 @@ class NamingCase:
     veins: tuple[Line, ...]
     structures: npt.NDArray[np.uint8]
     origin: Points
+    variants: tuple[str, ...] = ()
 
 
 def label_of(name: str) -> Label:
-    """The label of a virtual patient's branch."""
+    """The label of a virtual patient's branch; a branch of a branch (``D1a``) has its parent's."""
     return next((label for pattern, label in _PATTERNS if re.fullmatch(pattern, name)), "other")
 
 
@@ -88,6 +91,7 @@ def make_case(patient: Patient) -> NamingCase:
             label=LABELS.index(label_of(branch.name)),
             parent=None if branch.parent is None else place[branch.parent],
             parent_index=branch.parent_index,
+            segments=branch.segments,
         )
         for branch in (patient.branches[number] for number in order)
     )
@@ -96,7 +100,7 @@ def make_case(patient: Patient) -> NamingCase:
         for tube in patient.tubes
         if tube.kind == "vein"
     )
-    return NamingCase(patient.seed, lines, veins, coarse.structures, np.asarray(coarse.origin, np.float64))
+    return NamingCase(patient.seed, lines, veins, coarse.structures, np.asarray(coarse.origin, np.float64), patient.variants)
 
 
 def _parents_first(parents: list[int | None]) -> list[int]:
