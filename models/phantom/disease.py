@@ -1,29 +1,38 @@
-"""Plaque: lesions along the branches, remodelling, calcium and soft cores in the wall."""
+"""Coronary disease of a virtual patient: how much, where, how narrow, and what it is made of."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from models.phantom.tree import STEP_MM, WALL_MM, Draft
-from models.phantom.types import Blob, FloatArray
-
-#: Chance of each plaque type and of each degree of narrowing (percent of diameter).
-TYPES = ("calcified", "mixed", "noncalcified")
-TYPE_CHANCE = (0.34, 0.33, 0.33)
-DEGREES = ((0.0, 0.0), (5.0, 25.0), (25.0, 50.0), (50.0, 70.0), (70.0, 95.0), (100.0, 100.0))
-DEGREE_CHANCE = (0.18, 0.24, 0.24, 0.18, 0.12, 0.04)
+from models.phantom.narrowing import narrowing, thickening
+from models.phantom.plaque import BULKY, HEAVY_CHANCE, RECIPE_CHANCE, RECIPES, Ground, fill_plaque
+from models.phantom.profiles import THINNEST_MM, Profile, close_ends, fill, healthy_profile, join, waves
+from models.phantom.stents import draw_stents
+from models.phantom.tree import STEP_MM, Draft
+from models.phantom.types import Blob, Sheet, Stent
 
 
-@dataclass
-class Profile:
-    """Radii along one branch while lesions are put into it (mm)."""
+@dataclass(frozen=True)
+class Burden:
+    """How ill a patient is: number of plaques and chance of each band of narrowing (0, -25, -50, -70, -98, 100 percent)."""
 
-    lumen: FloatArray
-    outer: FloatArray
-    offset: FloatArray
-    healthy: FloatArray
+    share: float
+    plaques: tuple[int, int]
+    bands: tuple[float, ...]
+    heavy: bool = False
+
+
+BANDS = ((0.0, 0.0), (3.0, 25.0), (25.0, 50.0), (50.0, 70.0), (70.0, 98.0), (100.0, 100.0))
+BURDENS = (
+    Burden(0.20, (0, 0), (1.0, 0.0, 0.0, 0.0, 0.0, 0.0)),
+    Burden(0.30, (1, 3), (0.34, 0.42, 0.20, 0.04, 0.0, 0.0)),
+    Burden(0.28, (2, 6), (0.20, 0.28, 0.28, 0.15, 0.08, 0.01)),
+    Burden(0.15, (4, 9), (0.12, 0.22, 0.26, 0.20, 0.16, 0.04)),
+    Burden(0.07, (8, 14), (0.15, 0.35, 0.30, 0.13, 0.07, 0.0), heavy=True),
+)
+WEIGHT = {"LM": 0.7, "LAD": 3.0, "LCX": 1.8, "RCA": 2.3, "RI": 0.5}
 
 
 @dataclass(frozen=True)
@@ -34,170 +43,225 @@ class LesionDraft:
     start: int
     minimum: int
     end: int
-    stenosis_percent: float
-    plaque_type: str
-    remodeling_index: float
+    recipe: str
+    site: str
     blobs: tuple[Blob, ...]
+    sheets: tuple[Sheet, ...]
 
 
 @dataclass(frozen=True)
+class Place:
+    """A stretch of a branch for a lesion; at an open end (an ostium, a bifurcation) the narrowing reaches the end itself."""
+
+    branch: int
+    start: int
+    end: int
+    site: str
+    left_open: bool = False
+    right_open: bool = False
+    peak: int | None = None
+
+
+@dataclass
 class Disease:
-    """What disease made of a tree: one profile per branch, and the lesions."""
+    """What disease made of a tree: one profile per branch, the lesions and the stents."""
 
     profiles: list[Profile]
-    lesions: list[LesionDraft]
+    lesions: list[LesionDraft] = field(default_factory=list)
+    stents: list[Stent] = field(default_factory=list)
 
 
 def draw_disease(seed: int, drafts: list[Draft], *, age: int) -> Disease:
-    """Walls and lesions of a finished tree; the same seed and tree always give the same disease."""
-    rng = np.random.default_rng((seed, 2, age))
-    profiles = [healthy_profile(d, rng) for d in drafts]
-    return Disease(profiles, draw_lesions(rng, drafts, profiles))
-
-
-def healthy_profile(draft: Draft, rng: np.random.Generator) -> Profile:
-    """The branch without disease: lumen, and a real wall outside it."""
-    r = draft.diameter / 2.0
-    wall = np.clip(0.28 + 0.14 * r, 0.34, 0.6) * WALL_MM / 0.5 * float(rng.uniform(0.9, 1.15))
-    return Profile(r.copy(), r + wall, np.zeros((len(r), 3)), r.copy())
-
-
-def normals(p: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Tangent and two normals along a polyline, turning as little as possible."""
-    t = np.gradient(p, axis=0)
-    t /= np.linalg.norm(t, axis=1, keepdims=True) + 1e-9
-    a = np.empty_like(t)
-    first = np.cross(t[0], [0.0, 0.0, 1.0] if abs(t[0, 2]) < 0.9 else [1.0, 0.0, 0.0])
-    a[0] = first / np.linalg.norm(first)
-    for i in range(1, len(t)):
-        v = a[i - 1] - t[i] * (a[i - 1] @ t[i])
-        a[i] = v / np.linalg.norm(v)
-    return t, a, np.cross(t, a)
-
-
-def draw_lesions(rng: np.random.Generator, drafts: list[Draft], profiles: list[Profile]) -> list[LesionDraft]:
-    """Zero to six lesions, changing `profiles` in place; about one patient in six has none."""
-    count = int(rng.choice(7, p=[0.16, 0.16, 0.19, 0.18, 0.14, 0.10, 0.07]))
-    lesions: list[LesionDraft] = []
-    taken: list[tuple[int, int, int]] = []
-    for _ in range(count * 4):
-        if len(lesions) == count:
+    """Walls, lesions, stents and contrast of a finished tree; the same seed and tree always give the same disease."""
+    rng = np.random.default_rng((seed, 2))
+    wall_hu, thickness = float(rng.uniform(25.0, 75.0)), float(np.clip(rng.normal(1.0, 0.13), 0.75, 1.4))
+    disease = Disease([healthy_profile(d, rng, wall_hu=wall_hu, thickness=thickness) for d in drafts])
+    burden = _draw_burden(rng, age)
+    taken: list[Place] = []
+    disease.stents.extend(draw_stents(rng, drafts, disease.profiles))
+    taken.extend(Place(s.branch, s.start, s.end, "stent") for s in disease.stents)
+    target = int(rng.integers(burden.plaques[0], burden.plaques[1] + 1))
+    for _ in range(target * 5):
+        if len(disease.lesions) >= target:
             break
-        place = _draw_place(rng, drafts, taken)
-        if place is not None:
-            taken.append(place)
-            lesions.append(_make(rng, drafts[place[0]], profiles[place[0]], place))
-    return lesions
+        places = _draw_places(rng, drafts, burden)
+        if places and not any(_clash(p, t) for p in places for t in taken):
+            taken.extend(places)
+            disease.lesions.extend(_lesion(rng, drafts[p.branch], disease.profiles[p.branch], p, burden) for p in places)
+    join(drafts, disease.profiles)
+    close_ends(rng, disease.profiles)
+    fill(rng, drafts, disease.profiles)
+    return disease
 
 
-def _draw_place(rng: np.random.Generator, drafts: list[Draft], taken: list[tuple[int, int, int]]) -> tuple[int, int, int] | None:
-    weight = {"LM": 0.7, "LAD": 3.0, "LCX": 1.8, "RCA": 2.2}
-    eligible = [i for i, d in enumerate(drafts) if d.diameter[0] > 1.7]
-    w = np.array([weight.get(drafts[i].name, 0.35) for i in eligible])
-    branch = int(rng.choice(eligible, p=w / w.sum()))
+def _draw_burden(rng: np.random.Generator, age: int) -> Burden:
+    """Older patients are iller."""
+    chance = np.array([b.share * float(np.exp((i - 1.5) * (age - 60) / 45.0)) for i, b in enumerate(BURDENS)])
+    return BURDENS[int(rng.choice(len(BURDENS), p=chance / chance.sum()))]
+
+
+def _clash(a: Place, b: Place) -> bool:
+    gap = int(2.0 / STEP_MM)
+    return a.branch == b.branch and a.start < b.end + gap and b.start < a.end + gap
+
+
+def _draw_places(rng: np.random.Generator, drafts: list[Draft], burden: Burden) -> list[Place]:
+    """One place, or two to three around a bifurcation; empty where this draw finds no room."""
+    site = str(
+        rng.choice(["focal", "diffuse", "ostial", "bifurcation"], p=[0.55, 0.25, 0.07, 0.13] if burden.heavy else [0.68, 0.12, 0.08, 0.12])
+    )
+    eligible = [i for i, d in enumerate(drafts) if d.diameter[0] > 1.6 and len(d.points) > 30]
+    if site == "ostial":
+        eligible = [i for i in eligible if drafts[i].parent is None or drafts[i].diameter[0] > 1.8]
+    if site == "bifurcation":
+        return _bifurcation(rng, drafts)
+    weight = np.array([WEIGHT.get(drafts[i].name, 0.35) for i in eligible])
+    branch = int(rng.choice(eligible, p=weight / weight.sum()))
     draft = drafts[branch]
-    n = len(draft.points)
-    wide = np.flatnonzero(draft.diameter > 1.4)
-    length = int(np.clip(rng.gamma(3.0, 4.5), 4.0, 38.0) / STEP_MM)
-    margin = 3 if draft.parent is None else 5
-    last = min(n - 8, int(wide[-1]) if wide.size else 0)
+    last = _last(draft)
+    mean = {"focal": 9.0, "diffuse": 45.0, "ostial": 8.0}[site]
+    length = int(np.clip(rng.gamma(5.0, mean / 5.0), 3.5, 80.0) / STEP_MM)
+    margin = _root(drafts, branch)
+    if site == "ostial":
+        return [Place(branch, margin, min(margin + length, last), site, left_open=True)] if last - margin >= 8 else []
     if last - margin < 10:
-        return None
+        return []
     length = min(length, last - margin)
     start = int(margin + (last - margin - length) * rng.beta(1.1, 1.8))
-    for b, i, j in taken:
-        if b == branch and start < j + 8 and i < start + length + 8:
-            return None
-    return branch, start, start + length
+    return [Place(branch, start, start + length, "diffuse" if length * STEP_MM >= 30.0 else "focal")]
 
 
-def _make(rng: np.random.Generator, draft: Draft, profile: Profile, place: tuple[int, int, int]) -> LesionDraft:
-    branch, start, end = place
-    plaque = str(rng.choice(TYPES, p=TYPE_CHANCE))
-    low, high = DEGREES[int(rng.choice(len(DEGREES), p=DEGREE_CHANCE))]
-    percent = float(rng.uniform(low, high))
-    n = end - start + 1
-    minimum = start + int(np.clip(rng.normal(0.5, 0.12), 0.25, 0.75) * (n - 1))
-    shape = _bump(rng, n, minimum - start)
-    span = slice(start, end + 1)
-    healthy = profile.healthy[span]
-    if percent >= 100.0:
-        core = int(rng.uniform(4.0, 12.0) / STEP_MM)
-        closed = np.abs(np.arange(n) - (minimum - start)) <= min(core, n // 3) / 2
-        profile.lumen[span] = np.where(closed, 0.0, healthy * (1.0 - 0.7 * shape))
-    else:
-        profile.lumen[span] = np.minimum(profile.lumen[span], healthy * (1.0 - percent / 100.0 * shape))
-    remodeling = float(np.clip(rng.normal(1.08 if percent > 0 else 1.16, 0.08), 0.93, 1.32))
-    if percent == 0.0:
-        remodeling = max(remodeling, 1.08)
-    wall = profile.outer[span] - healthy
-    outer = (healthy + wall) * (1.0 + (remodeling - 1.0) * shape) + 0.12 * shape
-    outer = np.maximum(outer, profile.lumen[span] + 0.3)
-    profile.outer[span] = outer
-    t, a, b = normals(draft.points)
-    angle = float(rng.uniform(0, 2 * np.pi))
-    eccentric = float(rng.choice([0.0, rng.uniform(0.3, 0.95)], p=[0.3, 0.7]))
-    shift = eccentric * np.maximum(outer - profile.lumen[span] - wall, 0.0)
-    side = np.cos(angle) * a[span] + np.sin(angle) * b[span]
-    profile.offset[span] = shift[:, None] * side
-    blobs = _blobs(rng, draft, profile, span, plaque, angle, eccentric, (t, a, b))
-    return LesionDraft(branch, start, minimum, end, percent, plaque, remodeling, tuple(blobs))
+def _last(draft: Draft) -> int:
+    """The last point that may be diseased: the vessel is 1.4 mm wide there, and does not end."""
+    wide = np.flatnonzero(draft.diameter > 1.4)
+    return min(len(draft.points) - 8, int(wide[-1]) if wide.size else 0)
 
 
-def _bump(rng: np.random.Generator, n: int, peak: int) -> FloatArray:
-    """A smooth hump with value 1 at `peak` and 0 at both ends."""
-    i = np.arange(n)
-    u = np.where(i <= peak, i / max(peak, 1), (n - 1 - i) / max(n - 1 - peak, 1))
-    power = float(rng.uniform(0.6, 1.6))
-    return np.asarray((0.5 - 0.5 * np.cos(np.pi * np.clip(u, 0, 1))) ** power)
+def _root(drafts: list[Draft], branch: int) -> int:
+    """The first point of a branch outside the lumen of its parent and of branches that leave it beside."""
+    draft = drafts[branch]
+    if draft.parent is None or draft.parent_index is None:
+        return 1
+    head = draft.points[: int(12.0 / STEP_MM)]
+    inside = np.zeros(len(head), bool)
+    for i, other in enumerate(drafts):
+        sibling = other.parent == draft.parent and other.parent_index is not None and abs(other.parent_index - draft.parent_index) < 12
+        if i == branch or not (i == draft.parent or sibling):
+            continue
+        near = slice(max(draft.parent_index - 40, 0), draft.parent_index + 40) if i == draft.parent else slice(0, 40)
+        away = np.linalg.norm(head[:, None] - other.points[None, near], axis=2) - 0.5 * other.diameter[None, near]
+        inside |= away.min(axis=1) < 0.4
+    last = np.flatnonzero(inside)
+    return int(last[-1]) + 1 if len(last) else 1
 
 
-def _wall_place(profile: Profile, i: int, direction: FloatArray) -> tuple[float, float]:
-    """Inner and outer distance (mm) of the wall from the lumen centre at point `i` along a direction."""
-    shift = profile.offset[i]
-    along = float(shift @ direction)
-    across = float(shift @ shift) - along * along
-    outer = along + float(np.sqrt(max(profile.outer[i] ** 2 - across, 0.01)))
-    return float(profile.lumen[i]), outer
-
-
-def _blobs(
-    rng: np.random.Generator, draft: Draft, profile: Profile, span: slice, plaque: str, angle: float, eccentric: float,
-    frame: tuple[FloatArray, FloatArray, FloatArray],
-) -> list[Blob]:  # fmt: skip
-    t, a, b = frame
-    n = span.stop - span.start
-    length = n * STEP_MM
-    out: list[Blob] = []
-
-    def add(i: int, theta: float, kind: str, hu: float, half: float, tangential: float, depth: float, fill: float) -> None:
-        direction = np.cos(theta) * a[i] + np.sin(theta) * b[i]
-        inner, outer = _wall_place(profile, i, direction)
-        thick = outer - inner
-        if thick < 0.25:
-            return
-        radial = max(0.22, 0.5 * fill * thick)
-        rho = inner + radial + depth * max(thick - 2 * radial, 0.0)
-        axes = np.stack([t[i], direction, np.cross(t[i], direction)])
-        out.append(Blob(draft.points[i] + rho * direction, axes, np.array([half, radial, tangential]), kind, hu))
-
-    spread = np.pi if eccentric < 0.3 else 1.1
-    if plaque == "calcified":
-        hu = float(rng.uniform(650, 1500))
-        cover = float(rng.uniform(0.25, 0.95))
-        for i in range(span.start + n // 12, span.stop - n // 12, 2):
-            arc = float(rng.uniform(0.5, 1.0)) * spread
-            for theta in np.arange(angle - arc, angle + arc, 0.45):
-                if rng.random() < cover:
-                    add(i, theta, "calcium", hu * rng.uniform(0.85, 1.1), 0.9, 0.7, float(rng.uniform(0.2, 0.7)), 0.85)
-    elif plaque == "mixed":
-        for _ in range(int(np.clip(rng.poisson(length / 5.0), 1, 8))):
-            i = int(rng.integers(span.start + n // 8, span.stop - n // 8))
-            theta = angle + float(rng.normal(0, 0.5 * spread))
-            half = float(rng.uniform(0.5, 2.2))
-            size = float(rng.uniform(0.45, 1.0))
-            add(i, theta, "calcium", float(rng.uniform(600, 1300)), half, size, float(rng.uniform(0.1, 0.9)), float(rng.uniform(0.5, 0.8)))
-    if plaque != "calcified" and rng.random() < 0.45 and eccentric > 0.3:
-        i = int(np.clip(span.start + n // 2 + rng.normal(0, n / 8), span.start + 2, span.stop - 3))
-        add(i, angle, "soft", float(rng.uniform(-5, 28)), float(rng.uniform(1.2, 3.0)), float(rng.uniform(0.6, 1.2)), 0.5, 0.6)
+def _bifurcation(rng: np.random.Generator, drafts: list[Draft]) -> list[Place]:
+    """Plaque in the mother vessel before, behind and in the side branch of a bifurcation (Medina), at least two of the three."""
+    children = [
+        i for i, d in enumerate(drafts)
+        if d.parent is not None and d.parent_index is not None and d.diameter[0] > 1.6 and len(d.points) > 40
+        and d.parent_index > 8 and drafts[d.parent].diameter[d.parent_index] > 1.8
+    ]  # fmt: skip
+    if not children:
+        return []
+    child = int(rng.choice(children))
+    parent, at = int(drafts[child].parent or 0), int(drafts[child].parent_index or 0)
+    before, behind, side = [(1, 1, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1)][int(rng.choice(4, p=[0.35, 0.3, 0.2, 0.15]))]
+    length = [int(np.clip(rng.gamma(3.0, 2.6), 3.0, 18.0) / STEP_MM) for _ in range(3)]
+    out: list[Place] = []
+    room = _last(drafts[parent]) if drafts[parent].name != "LM" else len(drafts[parent].points) - 1
+    first = max(at - (length[0] if before else 2), _root(drafts, parent))
+    last = min(at + (length[1] if behind else 2), room)
+    if last - first >= 8:
+        ends = last >= len(drafts[parent].points) - 1
+        peak = int(np.clip(at + rng.normal(0, 3) - first, 2, last - first - (0 if ends else 2)))
+        out.append(Place(parent, first, last, "bifurcation", right_open=ends, peak=peak))
+    start = _root(drafts, child)
+    if side and _last(drafts[child]) - start >= 8:
+        out.append(Place(child, start, min(start + max(length[2], 8), _last(drafts[child])), "bifurcation", left_open=True))
     return out
+
+
+def _lesion(rng: np.random.Generator, draft: Draft, profile: Profile, place: Place, burden: Burden) -> LesionDraft:
+    """Narrow the lumen, thicken the wall and lay plaque into it, changing `profile` in place."""
+    low, high = BANDS[int(rng.choice(len(BANDS), p=burden.bands))]
+    percent = float(rng.uniform(low, high))
+    recipe = str(rng.choice(RECIPES, p=HEAVY_CHANCE if burden.heavy else RECIPE_CHANCE))
+    if recipe == "punctate":
+        percent = min(percent, float(rng.uniform(0.0, 20.0)))
+    n = place.end - place.start + 1
+    peak = place.peak
+    if peak is None:
+        middle = float(np.clip(rng.normal(0.5, 0.16), 0.15, 0.85))
+        peak = int((rng.uniform(0.05, 0.3) if place.left_open else middle) * (n - 1))
+    peak = int(np.clip(peak, 1, n - 2))
+    form = "diffuse" if place.site == "diffuse" else str(rng.choice(["hump", "tandem", "flat"], p=[0.68, 0.2, 0.12]))
+    q = narrowing(rng, form, n, peak, left_open=place.left_open, right_open=place.right_open)
+    w = thickening(rng, q, left_open=place.left_open, right_open=place.right_open)
+    eccentric = float(rng.choice([0.0, rng.uniform(0.3, 0.97)], p=[0.28, 0.72]))
+    if recipe in BULKY:
+        eccentric = max(eccentric, float(rng.uniform(0.55, 0.97)))
+    span = slice(place.start, place.end + 1)
+    _narrow(rng, profile, span, percent, q, peak)
+    side = _sides(rng, profile, span)
+    _shape(rng, profile, span, q, side, percent)
+    _thicken(profile, span, w, side, eccentric, _remodeling(rng, percent, recipe))
+    ground = Ground(draft.points, profile, place.start, side, eccentric)
+    fill_plaque(rng, recipe, ground, w)
+    ratio = profile.lumen[span] / profile.healthy[span]
+    minimum = int(np.argmin(ratio)) if percent > 0.0 else int(np.argmax(profile.outer[span] / profile.healthy_outer[span]))
+    minimum = place.start + int(np.clip(peak if percent >= 100.0 else minimum, 1, n - 2))
+    return LesionDraft(place.branch, place.start, minimum, place.end, recipe, place.site, tuple(ground.blobs), tuple(ground.sheets))
+
+
+def _narrow(rng: np.random.Generator, profile: Profile, span: slice, percent: float, q: np.ndarray, peak: int) -> None:
+    healthy = profile.healthy[span]
+    if percent < 100.0:
+        profile.lumen[span] = np.minimum(profile.lumen[span], healthy * (1.0 - percent / 100.0 * q))
+        return
+    half = min(int(rng.uniform(1.5, 12.0) / STEP_MM), len(q) // 2 - 1)
+    closed = np.abs(np.arange(len(q)) - peak) <= max(half, 1)
+    closed[[0, -1]] = False
+    profile.lumen[span] = np.where(closed, 0.0, healthy * (1.0 - 0.85 * q))
+
+
+def _sides(rng: np.random.Generator, profile: Profile, span: slice) -> np.ndarray:
+    """The side of the wall the plaque sits on, (n, 3): one angle, in part of the plaques winding around the vessel."""
+    _, a, b = profile.normals
+    n = span.stop - span.start
+    turn = float(rng.uniform(0, 2 * np.pi)) + float(rng.choice([0.0, rng.normal(0, 0.12)])) * np.arange(n) * STEP_MM
+    turn = turn + float(rng.uniform(0.0, 0.3)) * waves(rng, n, 8.0)
+    return np.asarray(np.cos(turn)[:, None] * a[span] + np.sin(turn)[:, None] * b[span])
+
+
+def _shape(rng: np.random.Generator, profile: Profile, span: slice, q: np.ndarray, side: np.ndarray, percent: float) -> None:
+    """The narrowed lumen turns elliptic or D-shaped, most where it is narrowest; its area stays."""
+    grown = np.clip(q * min(1.0, percent / 40.0 + 0.15), 0.0, 1.0)
+    old = profile.shape[span].copy()
+    # the direction is turned over within the shoulders, where the section is round
+    fade = np.clip(4.0 * np.minimum(np.arange(len(q)), np.arange(len(q))[::-1]) / max(len(q), 1), 0.0, 1.0)
+    calm = 1.0 - fade
+    profile.shape[span, :3] = np.where(fade[:, None] > 0.25, side, old[:, :3])
+    round_off = np.abs(fade - 0.25) / 0.75
+    second = -float(rng.uniform(0.0, 0.42)) if rng.random() < 0.75 else float(rng.uniform(0.0, 0.3))
+    third = float(rng.uniform(-0.2, 0.2))
+    profile.shape[span, 3] = np.where(fade > 0.25, second * grown * round_off, old[:, 3] * (calm - 0.75) * 4.0)
+    profile.shape[span, 4] = np.where(fade > 0.25, third * grown * round_off, 0.0)
+
+
+def _remodeling(rng: np.random.Generator, percent: float, recipe: str) -> float:
+    """Remodelling index (outer diameter against the healthy one): up to 1.5, below 1 a shrunken vessel."""
+    if percent <= 0.0 or recipe in BULKY:
+        return float(np.clip(rng.normal(1.22, 0.1), 1.08, 1.5))
+    return float(np.clip(rng.normal(1.07, 0.12), 0.85, 1.5))
+
+
+def _thicken(profile: Profile, span: slice, w: np.ndarray, side: np.ndarray, eccentric: float, index: float) -> None:
+    """Move the outer wall: remodelled, and off centre where the plaque is eccentric; the thin side keeps a wall."""
+    widest = profile.widest()[span]
+    outer = profile.healthy_outer[span] * (1.0 + (index - 1.0) * w)
+    profile.outer[span] = np.maximum(outer, widest + THINNEST_MM + 0.02)
+    free = profile.outer[span] - widest - THINNEST_MM
+    normal = profile.healthy_outer[span] - profile.healthy[span] - THINNEST_MM
+    shift = eccentric * np.clip(free - np.maximum(normal, 0.0) * (1.0 - w), 0.0, None) * np.clip(3.0 * w, 0.0, 1.0)
+    profile.offset[span] = shift[:, None] * side

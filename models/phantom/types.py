@@ -54,11 +54,30 @@ class Branch:
     segments: tuple[Segment, ...]
     kind: str = "native"
     bridges: tuple[tuple[int, int, float], ...] = ()
+    look: Look | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a branch looks beyond its radii; one row or value per point.
+
+    `shape` columns: a unit vector across the vessel, the second and third harmonic (e2, e3) of the squared lumen radius about it and
+    the skew of the lumen's attenuation along it. The lumen's area stays that of the branch's lumen radius. `contrast` is the lumen's
+    attenuation relative to the aorta, `wall_hu` that of wall and non-calcified plaque, `halo_hu` what oedema adds to the fat beside.
+    """
+
+    shape: FloatArray
+    contrast: FloatArray
+    wall_hu: FloatArray
+    halo_hu: FloatArray
 
 
 @dataclass(frozen=True)
 class Blob:
-    """An ellipsoid of calcium or of low-attenuation core inside a vessel wall: centre, three unit axes as rows, half-axes (mm)."""
+    """An ellipsoid inside a vessel wall: centre, three unit axes as rows, half-axes (mm).
+
+    Kinds: "calcium", "soft" (core of low attenuation), "rim" (the denser, non-calcified ring around a core).
+    """
 
     centre: FloatArray
     axes: FloatArray
@@ -68,8 +87,27 @@ class Blob:
 
 
 @dataclass(frozen=True)
+class Sheet:
+    """Calcium that follows the wall of a branch from point `start`, over `half_arc` (rad) to both sides of `direction` (n, 3).
+
+    `depth` is where it lies: shares of the wall's thickness, 0 at the lumen, 1 at the outer wall.
+    """
+
+    start: int
+    direction: FloatArray
+    half_arc: FloatArray
+    depth: tuple[float, float]
+    hu: float
+
+
+@dataclass(frozen=True)
 class Lesion:
-    """One plaque: the stretch of a branch whose wall is thickened, the place of its smallest lumen and its make-up."""
+    """One plaque: the stretch of a branch whose wall is thickened, the place of its smallest lumen and its make-up.
+
+    `diameter_stenosis_percent`: area-equivalent lumen against the healthy radius at the same place. `plaque_type`, `volume_mm3` and
+    `features` ("napkin_ring", "spotty", "low_attenuation", "positive_remodeling") are counted on the renderer's own fine labels.
+    `site` is "focal", "ostial", "bifurcation" or "diffuse"; `calcium_share` is calcium against all plaque, the healthy wall excluded.
+    """
 
     branch: int
     start: int
@@ -80,6 +118,31 @@ class Lesion:
     remodeling_index: float
     volume_mm3: dict[str, float]
     blobs: tuple[Blob, ...] = ()
+    sheets: tuple[Sheet, ...] = ()
+    features: frozenset[str] = frozenset()
+    site: str = "focal"
+    calcium_share: float = 0.0
+    plaque_burden_percent: float = 0.0
+
+
+@dataclass(frozen=True)
+class Stent:
+    """A metal stent: wires on the lumen's surface from point `start` to `end` of a branch.
+
+    `struts` has one row per wire piece: start, end (mm, LPS) and radius (mm). `hu` is the metal's own attenuation, far above the end of
+    the CT scale: what is seen comes from partial volume and blur. Labels: the lumen inside stays lumen, the wires count as wall, for a
+    stent is no calcium.
+    """
+
+    branch: int
+    start: int
+    end: int
+    diameter_mm: float
+    strut_radius_mm: float
+    pitch_mm: float
+    hu: float
+    in_stent_stenosis_percent: float
+    struts: FloatArray = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -110,6 +173,7 @@ class Patient:
     heart_box: tuple[Vector, Vector]
     variants: tuple[str, ...] = ()
     heart_model: str = ""
+    stents: tuple[Stent, ...] = ()
     cache: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def channel(self, name: str) -> FloatArray:

@@ -15,7 +15,7 @@ from models.phantom import Patient, draw_patient, truth
 from models.phantom.variants import DOMINANCE, ORIGINS, draw_plan
 
 #: Chosen by their plans (cheap to draw) so that every origin, dominance and most variants occur; nothing was tuned on them.
-SEEDS = (0, 1, 3, 5, 8, 17, 21, 22, 26, 60, 76, 96)
+SEEDS = (0, 1, 3, 8, 9, 17, 21, 22, 26, 60, 76, 96)
 MAINS = ("LAD", "LCX", "RCA")
 BLOOD = ("lv", "la", "ra", "rv", "pa", "ao")
 SEGMENTS = {
@@ -143,7 +143,8 @@ def test_no_centreline_runs_in_blood(patient: Patient) -> None:
 
 def test_no_branch_runs_inside_another_except_at_its_root(patient: Patient) -> None:
     for b in patient.branches:
-        away = b.points_mm[30:]
+        # A graft is sewn onto the vessel that it feeds.
+        away = b.points_mm[30:-24] if b.kind == "graft" else b.points_mm[30:]
         for other in patient.branches:
             if other.id >= b.id or len(away) == 0:
                 continue
@@ -159,6 +160,18 @@ def test_veins_keep_clear_of_arteries(patient: Patient) -> None:
     for vein in veins:
         distance, nearest = cKDTree(points).query(vein.points_mm)
         assert (distance - radius[nearest] - vein.radius_mm).min() > -0.3
+
+
+def test_grafts_begin_at_their_own_place_and_end_in_the_vessel_they_feed() -> None:
+    patient = next(p for p in map(patient_of, SEEDS) if "graft" in p.variants)
+    native = np.concatenate([b.points_mm for b in patient.branches if b.kind == "native"])
+    grafts = [b for b in patient.branches if b.kind == "graft"]
+    assert grafts
+    for number, graft in enumerate(grafts, start=1):
+        assert graft.name == f"G{number}"
+        assert np.allclose(graft.points_mm[0], patient.ostia[f"graft-{number}"])
+        assert cKDTree(native).query(graft.points_mm[-1])[0] < 0.6
+        assert (distance_to(patient, patient.channel("lung"), graft.points_mm) > 0.0).all()
 
 
 def test_a_real_wall_lies_outside_the_lumen(patient: Patient) -> None:
@@ -200,7 +213,7 @@ def test_lesions_narrow_as_much_as_they_say(patient: Patient) -> None:
         v = lesion.volume_mm3
         assert v["total"] == pytest.approx(v["calcified"] + v["noncalcified"])
         assert v["low_attenuation"] <= v["noncalcified"]
-        assert (v["calcified"] > 0.0) == (lesion.plaque_type != "noncalcified")
+        assert (v["calcified"] >= 0.5) == (lesion.plaque_type != "noncalcified")
 
 
 def test_the_same_seed_gives_the_same_patient() -> None:
