@@ -7,25 +7,23 @@ the contrast in the aorta truly lies below what the product asks for is a declin
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from appliance.analysis.centrelines import trace
 from appliance.analysis.grids import covering_grid
 from appliance.analysis.locate import locate
 from appliance.analysis.pipeline import Models, analyze
 from appliance.analysis.quality import ARTERIAL_CONTRAST_HU
-from appliance.analysis.repair import repair
 from appliance.analysis.segment import segment
-from appliance.analysis.stages import Heart, NamedTree, Segmentation, Tree
-from appliance.analysis.verify import verify
+from appliance.analysis.stages import Heart, Segmentation
 from appliance.errors import AnalysisError, DeclinedError, InferenceError
 from appliance.findings import Findings
 from appliance.volume import Geometry, Volume
+from models.evaluation.compare import compare_ways
 from models.evaluation.lesions import Plaque, lesion_measures
 from models.evaluation.lines import (
     ResultLine,
@@ -47,8 +45,6 @@ CORONARY = (1, 2, 3)
 LUMEN, CALCIUM, VEIN = 1, 3, 4
 
 Skeletonize = Callable[[Mask], Mask]
-Namer = Callable[[Tree, Heart], NamedTree]
-"""A way of naming the branches of a tree; raises AnalysisError where it cannot."""
 
 
 @dataclass(frozen=True)
@@ -87,18 +83,8 @@ class Seen:
     geometry: Geometry | None = None
 
 
-def evaluate_case(
-    seed: int, design: Design, *, models: Models, skeletonize: Skeletonize, namers: Mapping[str, Namer] | None = None
-) -> tuple[Case, Seen]:
-    """Draw, scan, analyse and measure one patient.
-
-    Args:
-        seed: the patient.
-        design: of the family that the patient belongs to.
-        models: networks, ready to run.
-        skeletonize: mask to skeleton.
-        namers: further ways of naming, measured on the same tree as ``name_accuracy_<key>``.
-    """
+def evaluate_case(seed: int, design: Design, *, models: Models, skeletonize: Skeletonize) -> tuple[Case, Seen]:
+    """Draw, scan, analyse and measure one patient of a family by design."""
     clock = _Clock()
     patient, scan = draw_patient(seed), designed_scan(seed, design)
     clock.lap("draw")
@@ -128,8 +114,9 @@ def evaluate_case(
     measures |= mask_measures(patient, scan, truth, segmentation, skeletonize=skeletonize)
     tree_measures(truth, lines, measures, shares)
     result_measures(truth, findings, measures, shares)
-    if namers and heart and segmentation:
-        shares |= naming_columns(truth, heart, segmentation, namers)
+    compared, parts = compare_ways(truth, heart, segmentation, models.sessions)
+    measures |= compared
+    shares |= parts
     clock.lap("measure")
     seconds = clock.seconds | ({f"stage_{name}": value for name, value in findings.timing_s.items()} if findings else {})
     case = Case(seed, design.name, truth.conditions, status, code, measures, shares, seconds)
@@ -252,27 +239,6 @@ def _plaque(findings: Findings, number: int) -> Plaque:
         stenosis_percent=lesion.diameter_stenosis_percent,
         grade=lesion.grade,
     )
-
-
-def naming_columns(truth: Truth, heart: Heart, segmentation: Segmentation, namers: Mapping[str, Namer]) -> dict[str, Share]:
-    """Name accuracy of several ways of naming on one and the same tree; a way that cannot name it names nothing right."""
-    tree = tree_of(heart, segmentation)
-    columns = {}
-    for key, namer in namers.items():
-        try:
-            lines = result_lines(namer(tree, heart).branches) if tree else []
-        except AnalysisError:
-            lines = []
-        columns[f"name_accuracy_{key}"] = named_length(truth.branches, lines)["name_accuracy"]
-    return columns
-
-
-def tree_of(heart: Heart, segmentation: Segmentation) -> Tree | None:
-    """The unnamed tree, by the product's own stages; None where there is none."""
-    try:
-        return verify(repair(trace(heart, segmentation), segmentation), heart, segmentation)
-    except AnalysisError:
-        return None
 
 
 def _stages_only(volume: Volume, models: Models) -> tuple[Heart | None, Segmentation | None]:

@@ -8,7 +8,7 @@ vessels of 1.5 mm and more, OF the part of a main vessel before the first miss (
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -70,6 +70,33 @@ def result_lines(branches: Iterable[Named]) -> list[ResultLine]:
 def result_points(lines: Sequence[ResultLine]) -> Points:
     """All points of the result, (n, 3)."""
     return np.concatenate([np.zeros((0, 3)), *(line.points for line in lines)])
+
+
+VESSEL_OF = {
+    **dict.fromkeys(("pLAD", "mLAD", "dLAD"), "LAD"),
+    **dict.fromkeys(("pLCx", "LCx"), "LCX"),
+    **dict.fromkeys(("pRCA", "mRCA", "dRCA"), "RCA"),
+    **dict.fromkeys(("D1", "D2"), "D"),
+    **dict.fromkeys(("OM1", "OM2"), "OM"),
+    **dict.fromkeys(("R-PDA", "L-PDA"), "PDA"),
+    **dict.fromkeys(("R-PLB", "L-PLB"), "PLB"),
+    **dict.fromkeys(("S", "AM", "CB", "none"), "other"),
+}
+"""The vessel that a segment belongs to: what a network that labels vessels can know; names that are not here stand for themselves."""
+
+
+def vessels_of(names: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
+    """Vessels instead of segments."""
+    return np.array([VESSEL_OF.get(str(name), str(name)) for name in names], dtype="<U8")
+
+
+def vessel_length(truth: Sequence[TrueBranch], lines: Sequence[ResultLine]) -> Share:
+    """As ``name_accuracy`` of ``named_length``, with vessels instead of segments: borders and numbers count for nothing."""
+    vessels = [replace(line, names=vessels_of(line.names)) for line in lines]
+    named = [
+        replace(branch, segments=tuple((start, end, VESSEL_OF.get(name, name)) for start, end, name in branch.segments)) for branch in truth
+    ]
+    return named_length(named, vessels)["name_accuracy"]
 
 
 def named_length(truth: Sequence[TrueBranch], lines: Sequence[ResultLine]) -> dict[str, Share]:

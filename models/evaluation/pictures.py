@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -39,18 +40,47 @@ COLOURS = {
 }
 
 
+@dataclass(frozen=True)
+class Marks:
+    """What is drawn besides lines: circles and diamonds at places, texts at places; LPS mm."""
+
+    circles: Points = field(default_factory=lambda: np.zeros((0, 3)))
+    diamonds: Points = field(default_factory=lambda: np.zeros((0, 3)))
+    texts: tuple[tuple[str, Points], ...] = ()
+
+
 def draw_case(case: Case, seen: Seen, path: Path) -> None:
     """Write the picture of a case; a case without a segmented volume gets a grid of its own and no attenuation."""
     geometry = seen.geometry or _own_grid(seen.truth.native_points)
     hu = seen.hu if seen.hu is not None else np.full(geometry.shape, -1024, np.int16)
-    panels = [_panel(seen, hu, geometry, axis, title) for axis, title in VIEWS]
+    values = "   ".join(f"{name} {value:.3f}" for name in KEPT if (value := case.values.get(name)) is not None)
+    head = f"{case.seed}   {case.family}   {case.status} {case.code}\n{values}\n{', '.join(case.conditions)}"
+    marks = Marks(
+        circles=np.asarray(seen.truth.ostia).reshape(-1, 3),
+        diamonds=np.asarray([lesion.points[lesion.minimum] for lesion in seen.truth.lesions]).reshape(-1, 3),
+        texts=tuple(wrong_names(seen.truth.branches, seen.lines)),
+    )
+    draw_lines(hu, geometry, marked_lines(seen.truth.branches, seen.lines), path, head=head, marks=marks)
+
+
+def draw_lines(
+    hu: npt.NDArray[np.int16],
+    geometry: Geometry,
+    lines: Sequence[tuple[str, Points]],
+    path: Path,
+    *,
+    head: str = "",
+    marks: Marks | None = None,
+) -> None:
+    """Write the three projections of what lies around lines, with the lines in the colours of their kinds (``COLOURS``)."""
+    around = [points for _, points in lines if len(points)] or [geometry.centre[None]]
+    band = np.where(_band(around, geometry), hu, -1024)
+    panels = [_panel(band, geometry, axis, title, lines, marks or Marks()) for axis, title in VIEWS]
     picture = Image.new("RGB", (sum(p.width for p in panels), max(p.height for p in panels) + HEAD_PX))
     at = 0
     for panel in panels:
         picture.paste(panel, (at, HEAD_PX))
         at += panel.width
-    values = "   ".join(f"{name} {value:.3f}" for name in KEPT if (value := case.values.get(name)) is not None)
-    head = f"{case.seed}   {case.family}   {case.status} {case.code}\n{values}\n{', '.join(case.conditions)}"
     ImageDraw.Draw(picture).multiline_text((6, 4), head, fill=(230, 230, 230))
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path)
@@ -92,6 +122,22 @@ def marked_lines(truth: Sequence[TrueBranch], lines: Sequence[ResultLine]) -> li
     return marked
 
 
+def wrong_names(truth: Sequence[TrueBranch], lines: Sequence[ResultLine]) -> list[tuple[str, Points]]:
+    """Of each misnamed stretch of 5 mm and more: 'wrong, not right' and its middle, (1, 3)."""
+    points = np.concatenate([branch.points for branch in truth])
+    names = np.concatenate([branch.names for branch in truth])
+    texts = []
+    for line in lines:
+        right = names[cKDTree(points).query(line.points)[1]]
+        wrong = (right != line.names) & ~is_false(truth, line.points)
+        for given in np.unique(line.names[wrong]):
+            for wanted in np.unique(right[wrong & (line.names == given)]):
+                where = line.points[wrong & (line.names == given) & (right == wanted)]
+                if len(where) >= 10:  # at steps of half a millimetre
+                    texts.append((f"{given}, not {wanted}", where[len(where) // 2][None]))
+    return texts
+
+
 def _runs(points: Points, mask: Mask) -> list[Points]:
     """The stretches where the mask is true, two points or more each."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
@@ -104,12 +150,11 @@ def _own_grid(points: Points) -> Geometry:
     return Geometry((nz, ny, nx), (0.5, 0.5, 0.5), (float(low[0]), float(low[1]), float(low[2])))
 
 
-def _panel(seen: Seen, hu: npt.NDArray[np.int16], geometry: Geometry, axis: int, title: str) -> Image.Image:
-    marked = marked_lines(seen.truth.branches, seen.lines)
-    band = _band([seen.truth.native_points, *(line.points for line in seen.lines)], geometry)
-    flat = np.where(band, hu, -1024).max(axis=axis).astype(np.float32)
+def _panel(
+    band: npt.NDArray[np.int16], geometry: Geometry, axis: int, title: str, lines: Sequence[tuple[str, Points]], marks: Marks
+) -> Image.Image:
     low, high = WINDOW_HU
-    grey = (np.clip((flat - low) / (high - low), 0.0, 1.0) * 255).astype(np.uint8)
+    grey = (np.clip((band.max(axis=axis) - low) / (high - low), 0.0, 1.0) * 255).astype(np.uint8)
     rows, columns = (other for other in range(3) if other != axis)
     flip = rows == 0  # z runs from feet to head, pictures run down
     image = Image.fromarray(grey[::-1] if flip else grey).resize((grey.shape[1] * ZOOM, grey.shape[0] * ZOOM)).convert("RGB")
@@ -120,13 +165,16 @@ def _panel(seen: Seen, hu: npt.NDArray[np.int16], geometry: Geometry, axis: int,
         row = geometry.shape[rows] - 1 - index[:, rows] if flip else index[:, rows]
         return [(float(x), float(y)) for x, y in zip(ZOOM * index[:, columns], ZOOM * row, strict=True)]
 
-    for kind in ("right", "misnamed", "small", "missed", "false"):
-        for _, points in (each for each in marked if each[0] == kind):
-            draw.line(place(points), fill=COLOURS[kind], width=1 if kind in ("right", "small") else 3)
-    for x, y in place(np.asarray(seen.truth.ostia).reshape(-1, 3)):
+    for kind, colour in COLOURS.items():
+        for _, points in (each for each in lines if each[0] == kind):
+            draw.line(place(points), fill=colour, width=1 if kind in ("right", "small") else 3)
+    for x, y in place(marks.circles):
         draw.ellipse((x - 7, y - 7, x + 7, y + 7), outline=(255, 255, 255))
-    for x, y in place(np.asarray([lesion.points[lesion.minimum] for lesion in seen.truth.lesions]).reshape(-1, 3)):
+    for x, y in place(marks.diamonds):
         draw.polygon([(x, y - 6), (x + 6, y), (x, y + 6), (x - 6, y)], outline=(90, 200, 255))
+    for text, where in marks.texts:
+        x, y = place(where)[0]
+        draw.text((x + 5, y), text, fill=COLOURS["misnamed"])
     draw.text((6, 4), title, fill=(180, 180, 180))
     return image
 

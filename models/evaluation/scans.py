@@ -54,7 +54,7 @@ def _scaled(value: Any, factor: float) -> Any:
 
 def is_native(branch: Branch) -> bool:
     """False for a bypass graft."""
-    return bool(getattr(branch, "kind", "native") == "native")
+    return branch.kind == "native"
 
 
 def scan_geometry(patient: Patient, scan: Scan) -> Geometry:

@@ -114,7 +114,7 @@ def conditions_of(patient: Patient, scan: Scan) -> tuple[str, ...]:
         f"calcium over {HEAVY_CALCIUM_MM3:.0f} mm3": calcium > HEAVY_CALCIUM_MM3,
         f"stenosis of {TIGHT_PERCENT:.0f} % and more": any(degree >= TIGHT_PERCENT for degree in degrees),
         "occlusion": any(degree >= 100.0 for degree in degrees),
-        "no variant": not getattr(patient, "variants", ()),
+        "no variant": not patient.variants,
         f"motion of {MOVING_MM:.0f} mm and more": moving >= MOVING_MM,
         "steps or ghost": bool(scan.steps) or scan.ghost is not None,
         f"noise of {NOISY_HU:.0f} HU and more": scan.noise_hu >= NOISY_HU,
@@ -123,6 +123,6 @@ def conditions_of(patient: Patient, scan: Scan) -> tuple[str, ...]:
         "metal": bool(scan.metal),
         "cut off": max(scan.cut_mm) > 0.0 or scan.round_field,
         "clean scan": moving < MOVING_MM and not scan.steps and scan.noise_hu < NOISY_HU and scan.vessel_hu >= FAINT_HU,
-        **{f"variant {name}": True for name in getattr(patient, "variants", ())},
+        **{f"variant {name}": True for name in patient.variants},
     }
     return tuple(name for name, present in labels.items() if present)
