@@ -6,18 +6,21 @@ import numpy as np
 from scipy import ndimage
 
 from models.phantom import bridges, naming
-from models.phantom.disease import Profile, draw_disease
+from models.phantom.disease import draw_disease
 from models.phantom.kernels import capsule_field, tube_grid
 from models.phantom.lesions import measured
 from models.phantom.organs import CHANNELS, CLIP_MM, draw_grid, draw_organs
+from models.phantom.profiles import Profile
 from models.phantom.shapes import unit_slope
 from models.phantom.surface import Surface
 from models.phantom.tree import Draft, NoRoomError, Tree, draw_plan, grow_tree
-from models.phantom.tubes import draw_calcifications, draw_lung_vessels, draw_veins, papillary_muscles
+from models.phantom.tubes import draw_calcifications, draw_lung_vessels, papillary_muscles
 from models.phantom.types import Branch, FloatArray, Grid, Patient, Tube, Vector
+from models.phantom.variants import plain
+from models.phantom.veins import draw_veins
 
 #: Hearts to try for one patient, and trees to try on each.
-HEARTS, TREES = 8, 3
+HEARTS, TREES = 10, 3
 
 
 def draw_patient(seed: int) -> Patient:
@@ -55,11 +58,13 @@ def draw_patient(seed: int) -> Patient:
 def _heart_with_tree(seed: int, grid: Grid, size: float) -> tuple[dict[str, FloatArray], str, Surface, Tree]:
     """A heart and a tree that fits it; where none does, the tree is drawn again, and after three trees the heart too.
 
-    The plan of the tree stays, so that a rare variant is not drawn away.
+    The plan of the tree stays, so that a rare variant is not drawn away; only after half of the tries does it give way to a plain one.
     """
     plan = draw_plan(np.random.default_rng((seed, 4)))
     plan.size *= size
     for heart in range(HEARTS):
+        if heart == HEARTS // 2:
+            plan = plain(plan)
         rng = np.random.default_rng((seed, 5, heart))
         organs, model = draw_organs(rng, grid, size=size, aortic_gap=plan.aortic_gap())
         surface = Surface(grid, organs)
@@ -112,7 +117,11 @@ def _carve(organs: dict[str, FloatArray], grid: Grid, drafts: list[Draft], profi
     organs["pericardium"] = np.where(epicardial < 3.9, np.minimum(organs["pericardium"], epicardial - 2.0), organs["pericardium"])
     line = np.abs(unit_slope(ndimage.gaussian_filter(organs["pericardium"], 0.7))) - 0.6
     organs["soft"] = np.maximum(np.minimum(organs["soft"], line), np.maximum(1.0 - organs["wall"], 0.8 - epicardial))
-    organs["lung"] = np.maximum(organs["lung"], 1.0 - organs["pericardium"])
+    grafts = [i for i, d in enumerate(drafts) if d.kind == "graft"]
+    around = 1.0 - organs["pericardium"]
+    if grafts:
+        around = np.maximum(around, 3.0 - field(grafts, 4.0))
+    organs["lung"] = np.where(around > organs["lung"], around, organs["lung"])
 
 
 def _outside_bridges(draft: Draft) -> FloatArray:

@@ -161,7 +161,7 @@ class _Builder:
         axes = np.stack([self.axis, self.right, self.up])
         centre = self.base + 0.38 * s.length * self.axis + 0.64 * s.radius * self.right - 0.05 * s.radius * self.up
         reach = float(rng.uniform(0.47, 0.58))
-        body = self._oval(centre, axes, (reach * s.length, 0.84 * s.radius * s.right, 1.02 * s.radius * s.right))
+        body = self._oval(centre, axes, (reach * s.length, 0.92 * s.radius * s.right, 1.06 * s.radius * s.right))
         conus = self._place((21.0, -21.0, -92.0), 1.5)
         mouth = self._place((20.0, -18.0, -79.0), 1.0)
         fork = np.array([6.0, 20.0, -53.0]) + rng.normal(0, 2.0, 3)

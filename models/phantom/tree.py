@@ -8,6 +8,7 @@ from scipy.spatial import cKDTree
 from models.phantom import bridges
 from models.phantom.calibre import set_diameters
 from models.phantom.corridors import Corridors
+from models.phantom.grafts import grow_grafts
 from models.phantom.growth import STEP_MM, WALL_MM, Draft, Growth, NoRoomError, before_fold
 from models.phantom.sidebranches import grow_side_branches
 from models.phantom.surface import Surface, arc
@@ -42,7 +43,9 @@ def grow_tree(surface: Surface, plan: Plan, rng: np.random.Generator) -> Tree:
         raise NoRoomError
     set_diameters(drafts, plan, rng)
     _check_sizes(drafts)
-    return Tree(drafts, growth.ostia, dominance, plan.variants() + (("ramus",) if growth.find("RI") is not None else ()))
+    grow_grafts(growth, corridors)
+    grown = {"ramus": growth.find("RI") is not None, "graft": any(d.kind == "graft" for d in drafts)}
+    return Tree(drafts, growth.ostia, dominance, (*plan.variants(), *(name for name, present in grown.items() if present)))
 
 
 def _dominance(drafts: list[Draft]) -> str:

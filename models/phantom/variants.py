@@ -5,7 +5,7 @@ Shares lie above those of a clinic where a variant is rare (an anomalous origin 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -113,3 +113,11 @@ def draw_plan(rng: np.random.Generator) -> Plan:
         ectatic=bool(ectatic),
         grafts=grafts,
     )
+
+
+def plain(plan: Plan) -> Plan:
+    """The same plan with a common origin and course, for which nearly every heart has room."""
+    return replace(
+        plan, origin="normal", dominance="right", lm_length=max(plan.lm_length, 6.0), tortuosity=min(plan.tortuosity, 0.4), corkscrew=0.0,
+        lcx_small=False, rca_super=False, high_left=0.0, high_right=0.0, bridge=False, grafts=(),
+    )  # fmt: skip
