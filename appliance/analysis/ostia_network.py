@@ -105,12 +105,15 @@ def root_crop(
 
 
 def peaks_of(share: NDArray[np.uint8], grid: Geometry, side: Side, *, least: float = LEAST_SHARE) -> list[Peak]:
-    """The peaks of one heat map (z, y, x; 255 = 1), each refined between the voxels, strongest first."""
-    top = (share == maximum_filter(share, size=3)) & (share >= round(255 * least))
-    return sorted(
-        (Peak(grid.to_points(_refined(share, voxel)), side, float(share[tuple(voxel)]) / 255.0) for voxel in np.argwhere(top)),
-        key=lambda peak: -peak.share,
-    )
+    """The peaks of one heat map (z, y, x; 255 = 1), ``APART_MM`` from one another, each refined between the voxels; strongest first."""
+    tops = np.argwhere((share == maximum_filter(share, size=3)) & (share >= round(255 * least)))
+    peaks = [Peak(grid.to_points(_refined(share, voxel)), side, float(share[tuple(voxel)]) / 255.0) for voxel in tops]
+    kept: list[Peak] = []
+    for peak in sorted(peaks, key=lambda one: -one.share):
+        # bytes make flat tops: neighbours of the same height are one peak
+        if all(np.linalg.norm(peak.point_mm - other.point_mm) >= APART_MM for other in kept):
+            kept.append(peak)
+    return kept
 
 
 def _refined(share: NDArray[np.uint8], voxel: NDArray[np.intp]) -> Float:

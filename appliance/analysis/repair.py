@@ -42,7 +42,7 @@ class RepairRules:
         dearest: highest mean price of a bridge; 1 is seen vessel, 6 fat.
         sharpest_cosine: least cosine between bridge and the lines it joins.
         least_probability: least mean probability of an orphan.
-        least_vessel: least probability of a gap by the network.
+        least_vessel: least probability of a gap by the network. judged_from_side_mm: longest bridge from a side that it may propose.
         most_gaps: places of one orphan that the network is asked about, ``gaps_apart_mm`` from one another.
         deepest_mm: an orphan whose middle lies deeper in a chamber is no coronary. farthest_mm: nor one that far from the heart.
     """
@@ -56,6 +56,7 @@ class RepairRules:
     sharpest_cosine: float = 0.2
     least_probability: float = 0.5
     least_vessel: float = 0.5
+    judged_from_side_mm: float = 12.0
     most_gaps: int = 3
     gaps_apart_mm: float = 4.0
     deepest_mm: float = 3.0
@@ -221,7 +222,7 @@ def find_bridge(
 def _gaps(points: Float, search: cKDTree, ends: Float, sides: Float, rules: RepairRules) -> list[_Place]:
     """The likeliest places, nearest first and apart from one another; ends of vessels before their sides."""
     places: list[_Place] = []
-    for sources, limit in ((ends, rules.from_end_mm), (sides, rules.from_side_mm)):
+    for sources, limit in ((ends, rules.from_end_mm), (sides, rules.judged_from_side_mm)):
         gap, nearest = search.query(sources)
         order = np.argsort(gap, kind="stable")
         for i in order[gap[order] <= limit]:
@@ -241,7 +242,10 @@ def _judged(
         if verdicts[number].vessel < rules.least_vessel:
             return None
         path = _cheapest(places[number], orphan, segmentation, surroundings, verdict=verdicts[number])
-        if path is not None and path.dearest < FORBIDDEN and path.length_mm <= 1.4 * places[number].limit_mm:
+        if path is None or path.length_mm > 1.4 * places[number].limit_mm:
+            continue
+        # a dear way is one beside the course that the network saw: round a chamber, through fat
+        if path.dearest < FORBIDDEN and path.price <= rules.dearest:
             return Bridge(voxels=path.voxels, length_mm=path.length_mm)
     return None
 
