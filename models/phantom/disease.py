@@ -30,7 +30,7 @@ BURDENS = (
     Burden(0.30, (1, 3), (0.34, 0.42, 0.20, 0.04, 0.0, 0.0)),
     Burden(0.28, (2, 6), (0.20, 0.28, 0.28, 0.15, 0.08, 0.01)),
     Burden(0.15, (4, 9), (0.12, 0.22, 0.26, 0.20, 0.16, 0.04)),
-    Burden(0.07, (8, 14), (0.15, 0.35, 0.30, 0.13, 0.07, 0.0), heavy=True),
+    Burden(0.07, (8, 16), (0.15, 0.35, 0.30, 0.13, 0.07, 0.0), heavy=True),
 )
 WEIGHT = {"LM": 0.7, "LAD": 3.0, "LCX": 1.8, "RCA": 2.3, "RI": 0.5}
 
@@ -79,12 +79,14 @@ def draw_disease(seed: int, drafts: list[Draft], *, age: int) -> Disease:
     burden = _draw_burden(rng, age)
     taken: list[Place] = []
     disease.stents.extend(draw_stents(rng, drafts, disease.profiles))
+    # vessels under a muscle bridge stay free of plaque
+    taken.extend(Place(i, first, last, "bridge") for i, d in enumerate(drafts) for first, last, _ in d.bridges)
     taken.extend(Place(s.branch, s.start, s.end, "stent") for s in disease.stents)
     target = int(rng.integers(burden.plaques[0], burden.plaques[1] + 1))
     for _ in range(target * 5):
         if len(disease.lesions) >= target:
             break
-        places = _draw_places(rng, drafts, burden)
+        places = _draw_places(rng, drafts, burden, first=not disease.lesions)
         if places and not any(_clash(p, t) for p in places for t in taken):
             taken.extend(places)
             disease.lesions.extend(_lesion(rng, drafts[p.branch], disease.profiles[p.branch], p, burden) for p in places)
@@ -105,21 +107,25 @@ def _clash(a: Place, b: Place) -> bool:
     return a.branch == b.branch and a.start < b.end + gap and b.start < a.end + gap
 
 
-def _draw_places(rng: np.random.Generator, drafts: list[Draft], burden: Burden) -> list[Place]:
-    """One place, or two to three around a bifurcation; empty where this draw finds no room."""
+def _draw_places(rng: np.random.Generator, drafts: list[Draft], burden: Burden, *, first: bool) -> list[Place]:
+    """One place, or two to three around a bifurcation; empty where this draw finds no room. The ill often have a long one `first`."""
     site = str(
-        rng.choice(["focal", "diffuse", "ostial", "bifurcation"], p=[0.55, 0.25, 0.07, 0.13] if burden.heavy else [0.68, 0.12, 0.08, 0.12])
+        rng.choice(["focal", "diffuse", "ostial", "bifurcation"], p=[0.47, 0.33, 0.07, 0.13] if burden.heavy else [0.68, 0.12, 0.08, 0.12])
     )
+    if first and burden.plaques[0] >= 2 and rng.random() < (0.8 if burden.heavy else 0.3):
+        site = "diffuse"
     eligible = [i for i, d in enumerate(drafts) if d.diameter[0] > 1.6 and len(d.points) > 30]
     if site == "ostial":
         eligible = [i for i in eligible if drafts[i].parent is None or drafts[i].diameter[0] > 1.8]
     if site == "bifurcation":
         return _bifurcation(rng, drafts)
+    if not eligible:
+        return []
     weight = np.array([WEIGHT.get(drafts[i].name, 0.35) for i in eligible])
     branch = int(rng.choice(eligible, p=weight / weight.sum()))
     draft = drafts[branch]
     last = _last(draft)
-    mean = {"focal": 9.0, "diffuse": 45.0, "ostial": 8.0}[site]
+    mean = {"focal": 15.0 if burden.heavy else 9.0, "diffuse": 45.0, "ostial": 8.0}[site]
     length = int(np.clip(rng.gamma(5.0, mean / 5.0), 3.5, 80.0) / STEP_MM)
     margin = _root(drafts, branch)
     if site == "ostial":

@@ -43,7 +43,8 @@ def _place(rng: np.random.Generator, drafts: list[Draft], taken: list[Stent]) ->
     first, last = wide[branch]
     length = min(int(np.clip(rng.gamma(6.0, 3.3), 8.0, 38.0) / STEP_MM), last - first)
     start = int(rng.integers(first, last - length + 1))
-    if any(s.branch == branch and start < s.end + 8 and s.start < start + length + 8 for s in taken):
+    full = [(s.start, s.end) for s in taken if s.branch == branch] + [(first, last) for first, last, _ in drafts[branch].bridges]
+    if any(start < last + 8 and first < start + length + 8 for first, last in full):
         return None
     return branch, start, start + length
 
@@ -71,7 +72,8 @@ def _implant(rng: np.random.Generator, draft: Draft, profile: Profile, branch: i
     profile.shape[span, 3:5] *= 0.3
     wall = float(rng.uniform(0.4, 0.8))
     profile.healthy_outer[span] = np.maximum(profile.healthy_outer[span], radius + 0.4)
-    profile.outer[span] = np.maximum(profile.healthy_outer[span], radius + wall)
+    edge = np.clip(np.minimum(np.arange(n), np.arange(n)[::-1]) * STEP_MM / 2.0, 0.0, 1.0)
+    profile.outer[span] = np.maximum(profile.healthy_outer[span], radius + 0.4 + (wall - 0.4) * edge)
     profile.wall_hu[span] = float(rng.uniform(60.0, 110.0))
     strut = float(rng.choice([rng.uniform(0.03, 0.05), rng.uniform(0.055, 0.075)], p=[0.75, 0.25]))
     pitch = float(rng.uniform(0.9, 1.7))
@@ -88,6 +90,9 @@ def _ingrowth(rng: np.random.Generator, n: int) -> FloatArray:
     i = np.arange(n) / max(n - 1, 1)
     centre, width = float(rng.choice([rng.uniform(0.3, 0.7), 0.05, 0.95])), float(np.exp(rng.uniform(np.log(0.08), np.log(0.8))))
     out = np.exp(-0.5 * ((i - centre) / width) ** 2) * (1.0 + 0.1 * waves(rng, n, 4.0))
+    # towards the edges the lumen opens again over a millimetre
+    edge = np.minimum(np.arange(n), np.arange(n)[::-1]) * STEP_MM
+    out = out * np.clip(edge, 0.0, 1.0)
     return np.asarray(out / out.max())
 
 

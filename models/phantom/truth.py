@@ -6,8 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from models.phantom.types import Branch, Lesion, Patient
+from models.phantom.types import Branch, Lesion, Patient, Stent
 
+#: Names of the high-risk features in the findings file.
+HIGH_RISK = {
+    "low_attenuation": "low_attenuation", "positive_remodeling": "positive_remodeling", "spotty": "spotty_calcification",
+    "napkin_ring": "napkin_ring",
+}  # fmt: skip
 GRADES = ((0.0, "none"), (25.0, "minimal"), (50.0, "mild"), (70.0, "moderate"), (100.0, "severe"))
 
 
@@ -31,6 +36,7 @@ def truth(patient: Patient) -> dict[str, Any]:
         "heart_box_mm": [list(p) for p in patient.heart_box],
         "branches": [_branch(b) for b in patient.branches],
         "lesions": [_lesion(i, patient.branches[x.branch], x) for i, x in enumerate(patient.lesions)],
+        "stents": [_stent(i, patient.branches[x.branch], x) for i, x in enumerate(patient.stents)],
         "plaque_total_mm3": {
             key: round(sum(x.volume_mm3[key] for x in patient.lesions), 3)
             for key in ("total", "calcified", "noncalcified", "low_attenuation")
@@ -79,4 +85,21 @@ def _lesion(number: int, b: Branch, x: Lesion) -> dict[str, Any]:
         "plaque_type": x.plaque_type,
         "volume_mm3": {k: round(v, 3) for k, v in x.volume_mm3.items()},
         "remodeling_index": round(x.remodeling_index, 4),
+        "plaque_burden_percent": round(x.plaque_burden_percent, 3),
+        "calcium_share": round(x.calcium_share, 4),
+        "high_risk": [name for feature, name in HIGH_RISK.items() if feature in x.features],
+        "site": x.site,
+    }
+
+
+def _stent(number: int, b: Branch, x: Stent) -> dict[str, Any]:
+    return {
+        "id": number,
+        "branch": x.branch,
+        "vessel": b.vessel,
+        "segment": next(name for i, j, name in b.segments if i <= (x.start + x.end) // 2 < j),
+        "start": x.start,
+        "end": x.end,
+        "diameter_mm": round(x.diameter_mm, 3),
+        "in_stent_stenosis_percent": round(x.in_stent_stenosis_percent, 3),
     }
