@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from models.phantom.growth import Draft
 from models.phantom.surface import Surface, arc
-from models.phantom.tree import Draft
 from models.phantom.types import Segment
 
 NAMED = ("R-PDA", "L-PDA", "D1", "D2", "OM1", "OM2", "RI", "R-PLB", "L-PLB")
 LARGE_MM = 1.5
+#: A septal branch this wide ends the proximal LAD.
+LARGE_SEPTAL_MM = 1.2
 
 
 def segments(surface: Surface, drafts: list[Draft]) -> list[tuple[Segment, ...]]:
@@ -20,11 +22,11 @@ def segments(surface: Surface, drafts: list[Draft]) -> list[tuple[Segment, ...]]
         if d.name == "LM":
             out.append(((0, n, "LM"),))
         elif d.name == "LAD":
-            cut = _first_child(drafts, i, ("D1", "S1"), int(0.3 * n))
+            cut = _first_child(drafts, i, {"D1": LARGE_MM, "S": LARGE_SEPTAL_MM}, int(0.3 * n))
             half = _at_half(d, cut)
             out.append(_ranges([0, cut, half, n], ["pLAD", "mLAD", "dLAD"]))
         elif d.name == "LCX":
-            cut = _first_child(drafts, i, ("OM1",), int(0.5 * n))
+            cut = _first_child(drafts, i, {"OM1": 0.0}, int(0.5 * n))
             out.append(_ranges([0, cut, n], ["pLCx", "LCx"]))
         elif d.name == "RCA":
             margin = acute_margin(surface, d)
@@ -43,14 +45,16 @@ def acute_margin(surface: Surface, rca: Draft) -> int:
     return int(np.clip(np.argmax(p @ corner), 6, len(p) - 4))
 
 
-def _first_child(drafts: list[Draft], parent: int, names: tuple[str, ...], fallback: int) -> int:
-    n = len(drafts[parent].points)
+def _first_child(drafts: list[Draft], parent: int, families: dict[str, float], fallback: int) -> int:
+    """Where the first child leaves whose name, or name without its number, is in `families` and that is as wide (mm) as that says."""
     found = [
         d.parent_index
         for d in drafts
-        if d.parent == parent and d.parent_index is not None and d.name in names and (d.name != "D1" or d.diameter[0] > LARGE_MM)
+        if d.parent == parent
+        and d.parent_index is not None
+        and d.diameter[0] > families.get(d.name, families.get(d.name.rstrip("0123456789"), np.inf))
     ]
-    return int(np.clip(min(found) if found else fallback, 2, n - 4))
+    return int(np.clip(min(found) if found else fallback, 2, len(drafts[parent].points) - 4))
 
 
 def _at_half(d: Draft, cut: int) -> int:

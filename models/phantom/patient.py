@@ -14,7 +14,7 @@ from models.phantom.profiles import Profile
 from models.phantom.shapes import unit_slope
 from models.phantom.surface import Surface
 from models.phantom.tree import Draft, NoRoomError, Tree, draw_plan, grow_tree
-from models.phantom.tubes import draw_calcifications, draw_lung_vessels, papillary_muscles
+from models.phantom.tubes import draw_calcifications, draw_lung_vessels, draw_stent_graft, papillary_muscles
 from models.phantom.types import Branch, FloatArray, Grid, Patient, Tube, Vector
 from models.phantom.variants import plain
 from models.phantom.veins import draw_veins
@@ -42,7 +42,7 @@ def draw_patient(seed: int) -> Patient:
     extra = np.random.default_rng((seed, 3))
     papillary = capsule_field(surface.points, papillary_muscles(extra, surface), 30.0).reshape(grid.shape)
     organs["lv"] = np.maximum(organs["lv"], -papillary)
-    calcium = draw_calcifications(extra, grid, organs, drafts, age)
+    calcium = draw_calcifications(extra, grid, organs, drafts, age) + draw_stent_graft(extra, grid, organs)
     branches = _branches(surface, drafts, profiles)
     channels = np.stack([np.clip(organs[n], -CLIP_MM, CLIP_MM) * 100.0 for n in CHANNELS], axis=-1).astype(np.int16)
     ostia = {side: _vector(p) for side, p in tree.ostia.items()}

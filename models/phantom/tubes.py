@@ -82,12 +82,33 @@ def draw_calcifications(
         candidates = points[mask.ravel()]
         if rng.random() > likely or len(candidates) == 0:
             continue
-        for p in candidates[rng.integers(0, len(candidates), int(rng.integers(1, most)))]:
+        count = int(rng.integers(1, most)) * (4 if rng.random() < 0.2 else 1)
+        for p in candidates[rng.integers(0, len(candidates), count)]:
             if coronary.query(p)[0] < 8.0:
                 continue
-            radius = float(rng.uniform(0.5, 1.3))
-            q = p + rng.normal(0, 1.2, 3)
+            radius = float(rng.uniform(0.5, 1.7))
+            q = p + rng.normal(0, 1.6, 3)
             out.append(Tube("calcification", np.stack([p, q]), np.array([radius, radius * float(rng.uniform(0.6, 1.0))])))
+    return tuple(out)
+
+
+def draw_stent_graft(rng: np.random.Generator, grid: Grid, organs: dict[str, FloatArray]) -> tuple[Tube, ...]:
+    """Zigzag rings of wire in the descending aorta of about one patient in twenty-five: bright, round and no coronary artery."""
+    if rng.random() > 0.04:
+        return ()
+    points, aorta = grid.points(), organs["ao"].ravel()
+    behind = points[:, 1] > grid.origin[1] + 0.5 * grid.spacing * (grid.shape[1] - 1) + 40.0
+    out: list[Tube] = []
+    first, last = np.sort(rng.uniform(0.0, 1.0, 2)) * grid.shape[0] * grid.spacing
+    for height in np.arange(grid.origin[2] + first, grid.origin[2] + max(last, first + 60.0), float(rng.uniform(11.0, 18.0))):
+        here = (np.abs(points[:, 2] - height) < 1.1) & behind & (aorta < 0.0)
+        if here.sum() < 30:
+            continue
+        middle, radius = points[here].mean(0), float(np.sqrt(here.sum() * grid.spacing**2 / np.pi))
+        angle = np.linspace(0.0, 2.0 * np.pi, 73)
+        wave = 4.0 * np.sin(float(rng.integers(5, 9)) * angle)
+        ring = middle + np.stack([radius * np.cos(angle), radius * np.sin(angle), wave], axis=1)
+        out.append(Tube("calcification", ring, np.full(len(ring), float(rng.uniform(0.3, 0.5)))))
     return tuple(out)
 
 
