@@ -64,13 +64,14 @@ def compose(
     """Paint all organs, back to front, into `hu` (float32) and `structures`; both (z, y, x).
 
     Each surface gets the linear partial volume of one voxel, widened by `border_of` (mm) where its organ moves. Tissue texture is a
-    periodic noise block with a period of `texture.shape[0]` voxels, magnified by `scale_of` (voxels per mm).
+    periodic noise block with a period of `texture.shape[1]` voxels, magnified by `scale_of` (voxels per mm); `texture` (2, z, y, x)
+    holds a grainy block, and a smooth one that organs with a negative scale take.
     """
     nz, ny, nx = hu.shape
     gz, gy, gx, nc = field.shape
     h = (spacing[0] * spacing[1] * spacing[2]) ** (1.0 / 3.0)
     inv = (0.01 / (h + border_of)).astype(np.float32)
-    period = texture.shape[0]
+    period = texture.shape[1]
     for k in nb.prange(nz):
         z = origin[2] + k * spacing[2]
         fz = min(max((z - grid_origin[2]) / grid_spacing, 0.0), gz - 1.001)
@@ -102,11 +103,12 @@ def compose(
                     first = top + 1
                     value = hu_of[top]
                     if texture_of[top] > 0.0:
-                        s = scale_of[top]
+                        s = abs(scale_of[top])
+                        block = texture[1 if scale_of[top] < 0.0 else 0]
                         a = math.floor(z * s) + 17 * top
                         b = math.floor(y * s) + 5 * top
                         c = math.floor(x * s)
-                        value += texture_of[top] * texture[a % period, b % period, c % period]
+                        value += texture_of[top] * block[a % period, b % period, c % period]
                     kind = class_of[top]
                 rest = edge >> np.uint32(first)
                 ch = first
@@ -122,11 +124,12 @@ def compose(
                             alpha = min(alpha, 1.0)
                             v = hu_of[ch]
                             if texture_of[ch] > 0.0:
-                                s = scale_of[ch]
+                                s = abs(scale_of[ch])
+                                block = texture[1 if scale_of[ch] < 0.0 else 0]
                                 a = math.floor(z * s) + 17 * ch
                                 b = math.floor(y * s) + 5 * ch
                                 c = math.floor(x * s)
-                                v += texture_of[ch] * texture[a % period, b % period, c % period]
+                                v += texture_of[ch] * block[a % period, b % period, c % period]
                             value += alpha * (v - value)
                             if d < 0.0:
                                 kind = class_of[ch]

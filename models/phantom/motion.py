@@ -14,8 +14,9 @@ from functools import lru_cache
 import numba as nb
 import numpy as np
 
+from models.phantom.physics import calcium_factor
 from models.phantom.types import Branch, FloatArray, Lesion, Patient, Scan, Vector
-from models.phantom.vessels import paint_tree
+from models.phantom.vessels import Rows, moved, paint, paint_tree, tree_rows
 
 #: Motion below this cannot be seen and is not painted (mm).
 SMALLEST_MM = 0.2
@@ -81,9 +82,14 @@ def as_seen(patient: Patient, scan: Scan) -> Patient:
         patient,
         branches=tuple(replace(b, points_mm=seen(b.points_mm, patient, scan)) for b in patient.branches),
         lesions=tuple(lesion(x) for x in patient.lesions),
+        stents=tuple(replace(s, struts=_seen_struts(s.struts, patient, scan)) for s in patient.stents),
         ostia={name: place(p) for name, p in patient.ostia.items()},
         cache={},
     )
+
+
+def _seen_struts(struts: FloatArray, patient: Patient, scan: Scan) -> FloatArray:
+    return np.column_stack([seen(struts[:, 0:3], patient, scan), seen(struts[:, 3:6], patient, scan), struts[:, 6:]])
 
 
 def moves(scan: Scan) -> bool:
@@ -140,20 +146,6 @@ def places(scan: Scan) -> FloatArray:
     return np.asarray((1.0 - scan.motion_doubling) * u + scan.motion_doubling * doubled)
 
 
-def displaced(patient: Patient, path: dict[int, FloatArray], share: float) -> Patient:
-    """The patient with each coronary moved by `share` of its path; nothing else moves."""
-    branches = tuple(replace(b, points_mm=b.points_mm + share * path[b.id]) for b in patient.branches)
-    lesions = tuple(_displaced_lesion(x, patient.branches[x.branch], share * path[x.branch]) for x in patient.lesions)
-    return replace(patient, branches=branches, lesions=lesions, cache={})
-
-
-def _displaced_lesion(lesion: Lesion, branch: Branch, shift: FloatArray) -> Lesion:
-    def moved(centre: FloatArray) -> FloatArray:
-        return np.asarray(centre + shift[int(np.linalg.norm(branch.points_mm - centre, axis=1).argmin())])
-
-    return replace(lesion, blobs=tuple(replace(b, centre=moved(b.centre)) for b in lesion.blobs))
-
-
 @lru_cache(maxsize=32)
 def wedge_filters(parts: int, angle_deg: float, spacing: tuple[float, float]) -> FloatArray:
     """The filter (y, x) of each of `parts` wedges of view angles from `angle_deg` on; together they are the identity.
@@ -198,21 +190,22 @@ def paint_moving(patient: Patient, scan: Scan, start: FloatArray, step: FloatArr
     paint_tree(patient, scan, start, step, work, vessels)
     share = places(scan)
     filters = wedge_filters(len(share), scan.motion_angle_deg, (float(step[0]), float(step[1])))
-    for kernel, copy in zip(filters, moving_copies(patient, scan), strict=True):
+    for kernel, rows in zip(filters, moved_rows(patient, scan), strict=True):
         work[...] = still
-        paint_tree(copy, scan, start, step, work, scratch)
+        paint(rows, work, scratch, start, step, lumen_hu=scan.vessel_hu, calcium_scale=calcium_factor(scan.kvp))
         add_filtered(hu, work, still, kernel)
 
 
-def moving_copies(patient: Patient, scan: Scan) -> list[Patient]:
-    """The patient at each of the `places` of his vessels' paths; those of the latest scan are kept in his cache."""
+def moved_rows(patient: Patient, scan: Scan) -> list[Rows]:
+    """The tree at each of its places; the last scan's are kept in the patient's cache."""
     share = places(scan)
-    key = ("moved", scan.seed, scan.phase_percent, tuple(scan.motion_mm.items()), tuple(scan.motion_direction.items()), tuple(share))
+    key = (tuple(scan.motion_mm.items()), tuple(scan.motion_direction.items()), tuple(share))
     if patient.cache.get("moved_key") != key:
         path = paths(patient, scan)
-        patient.cache["moved"] = [displaced(patient, path, float(t)) for t in share]
+        rows = tree_rows(patient)
+        patient.cache["moved"] = [moved(rows, patient, {b: float(t) * path[b] for b in path}) for t in share]
         patient.cache["moved_key"] = key
-    copies: list[Patient] = patient.cache["moved"]
+    copies: list[Rows] = patient.cache["moved"]
     return copies
 
 

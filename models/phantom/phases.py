@@ -60,6 +60,9 @@ def at_phase(patient: Patient, phase_percent: float) -> Patient:
         channels=channels,
         branches=tuple(replace(b, points_mm=moved(b.points_mm)) for b in patient.branches),
         lesions=tuple(lesion(x) for x in patient.lesions),
+        stents=tuple(
+            replace(s, struts=np.column_stack([moved(s.struts[:, :3]), moved(s.struts[:, 3:6]), s.struts[:, 6:]])) for s in patient.stents
+        ),
         ostia={name: place(p) for name, p in patient.ostia.items()},
         tubes=tuple(replace(t, points_mm=moved(t.points_mm)) for t in patient.tubes),
         heart_box=(_vector(box[0]), _vector(box[1])),

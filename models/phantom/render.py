@@ -42,7 +42,7 @@ def render(
     exact at voxel centres: for a vessel that moves, at its mean position; above a step (`Scan.steps`), where the image shows it. The same
     place renders the same with `noise=False`, whatever volume it is part of; artefacts are part of the picture, not of the noise.
     """
-    thin = _thin_slices(spacing)
+    thin = thin_slices(spacing)
     step = np.array([spacing[0], spacing[1], spacing[2] / thin])
     in_plane = [point_spread(scan.psf_sigma_mm[0] / d, scan.edge_enhancement) for d in spacing[:2]]
     along = point_spread(scan.psf_sigma_mm[1] / step[2], 0.0)
@@ -67,7 +67,7 @@ def render(
     return rendered
 
 
-def _thin_slices(spacing: Vector) -> int:
+def thin_slices(spacing: Vector) -> int:
     """How many thin slices make up one slice."""
     if spacing[2] <= max(FINE_MM, 1.5 * max(spacing[0], spacing[1])):
         return 1
@@ -87,19 +87,21 @@ def point_spread(sigma: float, edge_enhancement: float) -> FloatArray:
     return np.asarray(k, np.float32)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=1)
 def texture_block() -> FloatArray:
-    """A periodic block of tissue texture (unit variance, skewed towards bright strands)."""
+    """Two periodic blocks (2, z, y, x) of unit variance: grainy tissue, skewed towards bright strands, and smoothly mixed blood."""
     rng = np.random.default_rng(20260102)
     n = 96
-    total = np.zeros((n, n, n), np.float32)
-    for sigma, weight in ((1.0, 0.6), (2.2, 1.0), (5.0, 0.8)):
+
+    def cloud(sigma: float) -> FloatArray:
         part = ndimage.gaussian_filter(rng.normal(0.0, 1.0, (n, n, n)).astype(np.float32), sigma, mode="wrap")
-        total += weight * part / part.std()
-    sheets = ndimage.gaussian_filter(rng.normal(0.0, 1.0, (n, n, n)).astype(np.float32), 4.0, mode="wrap")
-    strands = np.exp(-((sheets / sheets.std() / 0.12) ** 2))
-    total = total / total.std() + 2.2 * (strands - strands.mean())
-    return np.asarray(total / total.std(), np.float32)
+        return np.asarray(part / part.std())
+
+    grain = 0.6 * cloud(1.0) + cloud(2.2) + 0.8 * cloud(5.0)
+    strands = np.exp(-((cloud(4.0) / 0.12) ** 2))
+    grain = grain / grain.std() + 2.2 * (strands - strands.mean())
+    mixed = cloud(9.0) + 0.5 * cloud(4.0)
+    return np.stack([grain / grain.std(), mixed / mixed.std()]).astype(np.float32)
 
 
 def compose(
@@ -190,29 +192,25 @@ def _masks(patient: Patient, reach: int) -> tuple[FloatArray, FloatArray]:
     return masks
 
 
+def tube_rows(patient: Patient, scan: Scan) -> list[tuple[FloatArray, int, bool]]:
+    """Plain tubes in the order they are painted: rows for `painting.paint_tubes`, their label, and whether they go over everything."""
+    value = {"lung": 0.75 * scan.vessel_hu, "vein": scan.vein_hu, "calcification": 900.0 * calcium_factor(scan.kvp)}
+    groups = []
+    for kind, label in (("lung", 0), ("vein", VEIN), ("calcification", 0)):
+        rows = [_tube_rows(t.points_mm, t.radius_mm, value[kind]) for t in patient.tubes if t.kind == kind]
+        groups.append((rows, label, kind == "calcification"))
+    groups.append(([_tube_rows(p, r, hu) for p, r, hu in artefacts.metal_tubes(patient, scan)] if scan.metal else [], 0, True))
+    return [(np.concatenate(rows), label, everywhere) for rows, label, everywhere in groups if rows]
+
+
 def _tubes(
     patient: Patient, scan: Scan, start: FloatArray, step: FloatArray, hu: FloatArray, structures: FloatArray, vessels: FloatArray
 ) -> None:
-    value = {"lung": 0.75 * scan.vessel_hu, "vein": scan.vein_hu, "calcification": 900.0 * calcium_factor(scan.kvp)}
-    for kind, label in (("lung", 0), ("vein", VEIN), ("calcification", 0)):
-        rows = [_tube_rows(t.points_mm, t.radius_mm, value[kind]) for t in patient.tubes if t.kind == kind]
-        _paint_rows(rows, start, step, hu, structures, vessels, label, everywhere=kind == "calcification")
-    if scan.metal:
-        metal = [_tube_rows(p, r, value) for p, r, value in artefacts.metal_tubes(patient, scan)]
-        _paint_rows(metal, start, step, hu, structures, vessels, 0, everywhere=True)
-
-
-def _paint_rows(
-    rows: list[FloatArray], start: FloatArray, step: FloatArray, hu: FloatArray, structures: FloatArray, vessels: FloatArray, label: int,
-    *, everywhere: bool,
-) -> None:  # fmt: skip
-    if not rows:
-        return
-    s = np.concatenate(rows)
-    reach = np.maximum(s[:, 6], s[:, 7])[:, None] + float(step.max())
-    lo, hi = np.minimum(s[:, :3], s[:, 3:6]) - reach, np.maximum(s[:, :3], s[:, 3:6]) + reach
-    lists = painting.brick_lists(lo, hi, start, step, hu.shape)
-    painting.paint_tubes(hu, structures, vessels, start, step, s, lists, label, everywhere)
+    for s, label, everywhere in tube_rows(patient, scan):
+        reach = np.maximum(s[:, 6], s[:, 7])[:, None] + float(step.max())
+        lo, hi = np.minimum(s[:, :3], s[:, 3:6]) - reach, np.maximum(s[:, :3], s[:, 3:6]) + reach
+        lists = painting.brick_lists(lo, hi, start, step, hu.shape)
+        painting.paint_tubes(hu, structures, vessels, start, step, s, lists, label, everywhere)
 
 
 def _tube_rows(points: FloatArray, radius: FloatArray, value: float) -> FloatArray:

@@ -20,7 +20,7 @@ HALF_HEIGHT_MM = 75.0
 def draw_scan(seed: int) -> Scan:
     """The scan of a seed: tube, contrast, noise, sharpness, phase, and what went wrong.
 
-    Most scans are good. About 30 % have some motion, 12 % bad motion of one vessel, 15 % steps, 10 % streaks, metal or a ghost, 7 % poor
+    Most scans are good. About 30 % have some motion, 12 % bad motion of one vessel, 14 % steps, 12 % streaks, metal or a ghost, 7 % poor
     contrast.
     """
     rng = np.random.default_rng((seed, 2))
@@ -86,7 +86,7 @@ def _with_dose(rng: np.random.Generator, scan: Scan) -> Scan:
     quanta *= np.sqrt(0.6 / scan.slice_thickness_mm) * {"cardiac-smooth": 0.85, "cardiac-standard": 1.0, "cardiac-sharp": 1.35}[scan.kernel]
     kind = str(rng.choice(["fbp", "iterative", "deep-learning"], p=[0.4, 0.42, 0.18]))
     strength = 0.0 if kind == "fbp" else float(rng.uniform(0.2, 0.8))
-    noise = float(np.clip(27.0 * quanta * (1.0 - 0.6 * strength) * rng.lognormal(0.0, 0.15), 10.0, 60.0))
+    noise = float(np.clip(22.5 * quanta * (1.0 - 0.6 * strength) * rng.lognormal(0.0, 0.15), 10.0, 60.0))
     return replace(scan, noise_hu=noise, reconstruction=kind, iterative_strength=strength)
 
 
@@ -145,7 +145,7 @@ def _with_steps(rng: np.random.Generator, scan: Scan) -> Scan:
 def _with_streaks(rng: np.random.Generator, scan: Scan) -> Scan:
     """Streaks where the contrast medium is dense, metal in a few percent."""
     dense = scan.right_heart_hu > 0.9 * scan.vessel_hu
-    streaks = float(rng.uniform(0.5, 1.6)) if dense and rng.random() < 0.7 else 0.0
+    streaks = float(rng.uniform(0.5, 1.6)) if dense and rng.random() < 0.35 else 0.0
     metal = tuple(name for name, chance in (("lead", 0.015), ("wires", 0.02), ("valve", 0.007)) if rng.random() < chance)
     if metal:
         streaks = max(streaks, float(rng.uniform(0.4, 1.4)))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from models.phantom.physics import calcium_factor
 from models.phantom.types import Scan
 
-#: HU, texture amplitude (HU), texture frequency (voxels per mm).
+#: HU, texture amplitude (HU), texture frequency (voxels per mm; negative: of the smooth block).
 Tissue = tuple[float, float, float]
+#: Frequency of the smooth block in blood and muscle: clouds of about 6 mm.
+MIXED = -1.5
 
 
 def tissue_table(scan: Scan) -> dict[str, Tissue]:
-    """Attenuation (HU), texture amplitude (HU) and texture frequency (voxels per mm) of each channel."""
+    """Attenuation (HU), texture amplitude (HU) and texture frequency (see `Tissue`) of each channel."""
     bone = calcium_factor(scan.kvp)
     return {
         "body": (scan.fat_hu - 5.0, 9.0, 0.8),
@@ -31,20 +33,20 @@ def _enhanced(scan: Scan) -> dict[str, Tissue]:
     return {
         "liver": (75.0 + 0.08 * v, 6.0, 0.6),
         "wall": (62.0, 12.0, 0.8),
-        "myocardium": (scan.myocardium_hu, 7.0, 0.5),
-        "ivc": (min(0.5 * right + 45.0, 150.0), 10.0, 0.2),
-        "svc": (min(1.5 * right, 1000.0), 0.10 * right, 0.25),
-        "pa": (0.92 * right + 0.06 * v, 5.0, 0.3),
-        "ra": (right, 4.0 + 0.13 * right, 0.25),
-        "rv": (0.9 * right + 0.05 * v, 12.0, 0.2),
-        "la": (0.98 * v, 5.0, 0.3),
-        "lv": (0.96 * v, 6.0, 0.3),
-        "ao": (v, 4.0, 0.3),
+        "myocardium": (scan.myocardium_hu, 6.0, MIXED),
+        "ivc": (min(0.5 * right + 45.0, 150.0), 10.0, MIXED),
+        "svc": (min(1.5 * right, 1000.0), 0.10 * right, MIXED),
+        "pa": (0.92 * right + 0.06 * v, 5.0, MIXED),
+        "ra": (right, 4.0 + 0.16 * right, MIXED),
+        "rv": (0.9 * right + 0.05 * v, 6.0 + 0.03 * right, MIXED),
+        "la": (0.98 * v, 5.0, MIXED),
+        "lv": (0.96 * v, 6.0, MIXED),
+        "ao": (v, 4.0, MIXED),
     }
 
 
 def _plain(scan: Scan) -> dict[str, Tissue]:
     """Blood and organs without contrast medium."""
-    blood = (scan.vessel_hu, 2.0, 0.3)
-    plain = {"liver": (58.0, 6.0, 0.6), "wall": (46.0, 8.0, 0.8), "myocardium": (scan.myocardium_hu, 5.0, 0.5)}
+    blood = (scan.vessel_hu, 2.0, MIXED)
+    plain = {"liver": (58.0, 6.0, 0.6), "wall": (46.0, 8.0, 0.8), "myocardium": (scan.myocardium_hu, 5.0, MIXED)}
     return plain | dict.fromkeys(("ivc", "svc", "pa", "ra", "rv", "la", "lv", "ao"), blood)

@@ -11,7 +11,7 @@ import pytest
 from models.phantom import Patient, draw_patient, draw_scan, render
 from models.phantom.noise import noise_block
 from models.phantom.scan import undisturbed
-from models.phantom.types import Scan
+from models.phantom.types import Branch, Scan
 
 SEEDS = (5, 17)
 
@@ -44,40 +44,29 @@ def test_a_patch_equals_the_same_region_of_a_larger_volume(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_lumen_volume_equals_the_truth(seed: int) -> None:
-    """Volume of a healthy stretch counted in voxels against the sum of its cross-sections."""
+    """Volume of stretches without side branches counted in voxels against the sum of their cross-sections."""
     patient, scan = patient_of(seed), good(seed)
-    rca = next(b for b in patient.branches if b.name == "RCA")
-    lo, hi = rca.points_mm.min(0) - 6.0, rca.points_mm.max(0) + 6.0
+
+    def places(b: Branch) -> list[int]:
+        joints = [x.parent_index or 0 for x in patient.branches if x.parent == b.id]
+        return [a for a in range(30, len(b.points_mm) - 10, 8) if all(abs(j - a) >= 30 for j in joints)]
+
+    vessel = max(patient.branches, key=lambda b: len(places(b)))
+    lo, hi = vessel.points_mm.min(0) - 6.0, vessel.points_mm.max(0) + 6.0
     shape = tuple(int(n) for n in np.ceil((hi - lo) / 0.3)[::-1])
     labels = render(patient, scan, origin=(lo[0], lo[1], lo[2]), spacing=(0.3, 0.3, 0.3), shape=shape, noise=False).vessels
     k, j, i = np.nonzero(labels == 1)
     points = np.column_stack([i, j, k]) * 0.3 + lo
     counted = expected = 0.0
-    for a in range(30, len(rca.points_mm) - 10, 8):
-        p, q = rca.points_mm[a], rca.points_mm[a + 4]
-        if any(b.parent == rca.id and abs((b.parent_index or 0) - a) < 40 for b in patient.branches):
-            continue
+    for a in places(vessel):
+        p, q = vessel.points_mm[a], vessel.points_mm[a + 4]
         length = float(np.linalg.norm(q - p))
         along = (points - p) @ ((q - p) / length)
-        near = np.linalg.norm(points - 0.5 * (p + q), axis=1) < 2.0 * rca.healthy_radius_mm[a] + 1.0
+        near = np.linalg.norm(points - 0.5 * (p + q), axis=1) < 2.0 * vessel.healthy_radius_mm[a] + 1.0
         counted += float(((along >= 0) & (along < length) & near).sum()) * 0.3**3
-        expected += length * np.pi * float((rca.lumen_radius_mm[a : a + 5] ** 2).mean())
-    assert expected > 0.0
+        expected += length * np.pi * float((vessel.lumen_radius_mm[a : a + 5] ** 2).mean())
+    assert expected > 5.0
     assert counted == pytest.approx(expected, rel=0.08)
-
-
-def test_plaque_volumes_equal_rendered_ones() -> None:
-    patient = next(p for p in map(patient_of, (5, 17, 4, 12)) if any(x.volume_mm3["calcified"] > 3.0 for x in p.lesions))
-    scan = good(1)
-    lesion = max(patient.lesions, key=lambda x: x.volume_mm3["calcified"])
-    p = patient.branches[lesion.branch].points_mm[lesion.start : lesion.end + 1]
-    lo, hi = p.min(0) - 5.0, p.max(0) + 5.0
-    shape = tuple(int(n) for n in np.ceil((hi - lo) / 0.35)[::-1])
-    labels = render(patient, scan, origin=(lo[0], lo[1], lo[2]), spacing=(0.35, 0.35, 0.35), shape=shape, noise=False).vessels
-    others = [x for x in patient.lesions if x is not lesion and x.branch == lesion.branch]
-    rendered = float((labels == 3).sum()) * 0.35**3
-    assert rendered <= lesion.volume_mm3["calcified"] * 1.12 + sum(x.volume_mm3["calcified"] for x in others)
-    assert rendered >= lesion.volume_mm3["calcified"] * 0.88
 
 
 def test_blood_has_the_attenuation_that_the_scan_says() -> None:
@@ -111,12 +100,15 @@ def test_noise_block_is_normalised() -> None:
 
 def test_occlusion_has_no_lumen() -> None:
     patient = patient_of(5)
-    b = patient.branches[3]
+    b = next(x for x in patient.branches if x.name == "RCA")
+    children = [x.parent_index or 0 for x in patient.branches if x.parent == b.id]
+    middle = next(i for i in range(30, len(b.points_mm) - 15) if all(abs(i - c) > 25 for c in children))
     lumen = b.lumen_radius_mm.copy()
-    lumen[80:100] = 0.0
+    lumen[middle - 10 : middle + 10] = 0.0
     closed = replace(b, lumen_radius_mm=lumen)
     branches = tuple(closed if x.id == b.id else x for x in patient.branches)
     blocked = replace(patient, branches=branches, cache={})
-    r = render(blocked, good(5), origin=around(b.points_mm[90], 4.0), spacing=(0.4, 0.4, 0.4), shape=(21, 21, 21), noise=False)
-    index = np.round((b.points_mm[85:95] - np.asarray(around(b.points_mm[90], 4.0))) / 0.4).astype(int)
+    corner = around(b.points_mm[middle], 4.0)
+    r = render(blocked, good(5), origin=corner, spacing=(0.4, 0.4, 0.4), shape=(21, 21, 21), noise=False)
+    index = np.round((b.points_mm[middle - 5 : middle + 5] - np.asarray(corner)) / 0.4).astype(int)
     assert (r.vessels[index[:, 2], index[:, 1], index[:, 0]] >= 2).all()
