@@ -14,7 +14,7 @@ from models.training.context import limit_to_heart
 from models.training.patients import training_patient
 from models.training.samples import Sample
 
-SHAPE = (48, 72, 72)
+SHAPE = (64, 88, 88)
 SCANS_PER_PATIENT = 10
 PADDING_HU = -1000
 """What stands where the scan holds no image, in training and wherever the network is used."""
@@ -32,7 +32,7 @@ def heart_volumes(seed: int) -> Iterator[Sample]:
 def draw_volume(patient: Patient, rng: np.random.Generator) -> Sample:
     """Render one coarse scan: size of the patient, place of the heart, field of view and smoothing vary."""
     spacing = SPACING_MM * rng.uniform(0.88, 1.15)
-    centre = np.mean(patient.heart_box, axis=0) + rng.normal(0.0, 15.0, 3)
+    centre = np.mean(patient.heart_box, axis=0) + rng.normal(0.0, 20.0, 3)
     origin = centre - 0.5 * spacing * np.array(SHAPE[::-1])
     rendered = render(
         patient,
@@ -62,6 +62,6 @@ def crop_field_of_view(hu: npt.NDArray[np.float32], structures: npt.NDArray[np.u
 def _interval(size: int, rng: np.random.Generator) -> slice:
     if rng.random() < 0.3:
         return slice(0, size)
-    kept = int(rng.uniform(0.75, 1.0) * size)
+    kept = int(rng.uniform(0.6, 1.0) * size)
     start = int(rng.integers(0, size - kept + 1))
     return slice(start, start + kept)

@@ -21,6 +21,10 @@ from models.training.families import load_families
 STORE = Path("build/patients")
 KEPT = 300
 """Patients of the train family that the store grows to (about 50 MB each)."""
+FEW = 24
+FILLING_SHARE = 0.4
+"""How often a new patient is drawn while the store fills, once it holds a few: several trainings fill it together."""
+_OF_SCANS = ("artefacts", "compose", "device", "motion", "noise", "physics", "render", "scan", "series", "sinogram", "tissue", "truth")
 NEW_SHARE = 0.05
 """How often a training process draws a patient that the full store does not hold, and puts it in the place of another."""
 
@@ -43,21 +47,23 @@ def virtual_patient(seed: int, *, store: Path = STORE) -> Patient:
 
 
 def training_patient(rng: np.random.Generator, *, store: Path = STORE) -> Patient:
-    """A patient of the train family: from the store once it is full, now and then a new one in the place of an old one."""
+    """A patient of the train family: a stored one or a new one; once the store is full a new one takes the place of an old one."""
     family = load_families()["train"]
     folder = store / generator_digest()
     stored = sorted(int(p.stem) for p in folder.glob("*.pickle") if family.first <= int(p.stem) <= family.last)
-    if len(stored) >= KEPT and rng.random() > NEW_SHARE:
+    full = len(stored) >= KEPT
+    if len(stored) >= FEW and rng.random() > (NEW_SHARE if full else FILLING_SHARE):
         return virtual_patient(int(rng.choice(stored)), store=store)
-    if len(stored) >= KEPT:
+    if full:
         (folder / f"{int(rng.choice(stored))}.pickle").unlink(missing_ok=True)
     return virtual_patient(int(rng.integers(family.first, family.last + 1)), store=store)
 
 
 @lru_cache(maxsize=1)
 def generator_digest() -> str:
-    """Twelve hex digits that change with the generator's sources."""
+    """Twelve hex digits that change with the sources that patients are drawn by; how they are scanned is not kept in the store."""
     digest = hashlib.sha256()
     for path in sorted(Path(phantom.__path__[0]).glob("*.py")):
-        digest.update(path.read_bytes())
+        if path.stem not in _OF_SCANS:
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

@@ -36,6 +36,7 @@ def test_a_full_store_gives_what_it_holds_and_replaces_one_now_and_then(
     tmp_path: Path, drawn: Patient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(patients, "KEPT", 4)
+    monkeypatch.setattr(patients, "FEW", 4)
     monkeypatch.setattr(patients, "draw_patient", lambda seed: replace(drawn, seed=seed))
     rng = np.random.default_rng(1)
     folder = tmp_path / generator_digest()
