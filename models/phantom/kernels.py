@@ -18,22 +18,26 @@ def capsule_field(points: FloatArray, segments: FloatArray, cap: float) -> Float
 
     `segments` has one row per capsule: start xyz, end xyz, start radius, end radius.
     """
-    n = points.shape[0]
+    n, m = points.shape[0], segments.shape[0]
     out = np.empty(n, np.float32)
+    inverse = np.zeros(m, np.float32)
+    for s in range(m):
+        length2 = (segments[s, 3:6] - segments[s, 0:3]) ** 2
+        inverse[s] = 1.0 / max(length2.sum(), 1e-9)
     for i in nb.prange(n):
         x, y, z = points[i, 0], points[i, 1], points[i, 2]
         best = np.float32(cap)
-        for s in range(segments.shape[0]):
+        for s in range(m):
             ax, ay, az = segments[s, 0], segments[s, 1], segments[s, 2]
             ux, uy, uz = segments[s, 3] - ax, segments[s, 4] - ay, segments[s, 5] - az
             px, py, pz = x - ax, y - ay, z - az
-            length2 = ux * ux + uy * uy + uz * uz
-            t = (px * ux + py * uy + pz * uz) / length2 if length2 > 0.0 else 0.0
-            t = min(1.0, max(0.0, t))
+            t = (px * ux + py * uy + pz * uz) * inverse[s]
+            t = min(np.float32(1.0), max(np.float32(0.0), t))
             dx, dy, dz = px - t * ux, py - t * uy, pz - t * uz
-            d = math.sqrt(dx * dx + dy * dy + dz * dz) - (segments[s, 6] + t * (segments[s, 7] - segments[s, 6]))
-            if d < best:
-                best = np.float32(d)
+            reach = best + segments[s, 6] + t * (segments[s, 7] - segments[s, 6])
+            square = dx * dx + dy * dy + dz * dz
+            if reach > 0.0 and square < reach * reach:
+                best = np.float32(math.sqrt(square) - reach + best)
         out[i] = best
     return out
 
