@@ -54,6 +54,7 @@ _LEAST_TAIL_MM = 8.0
 _SNAP_MM = 6.0
 _RAMUS_REACH_MM = 3.0
 _LONGEST_MAIN_STEM_MM = 30.0
+_STEM_MM = 4.0
 _SKIPPED_MM = 3.0
 """A branch's first stretch lies in its parent and is not asked."""
 _TYPICAL_MM = 30.0
@@ -191,10 +192,10 @@ def _label_the_rest(draft: Draft, asked: _Asked) -> dict[int, tuple[Label, float
         elif draft.names.get(number) == "LM":
             found[number] = ("LM", draft.confidence[number])
         else:
-            parent = draft.runs[number].parent
+            parent, _ = _origin(draft, number, found)
             above = found[parent][0] if parent is not None else None
             found[number] = allowed_label(
-                {name: asked.mean(draft.runs[number], (name,)) for name in LABELS}, above, at_main_end=_at_main_end(draft, number)
+                {name: asked.mean(draft.runs[number], (name,)) for name in LABELS}, above, at_main_end=_at_main_end(draft, number, found)
             )
     return found
 
@@ -222,16 +223,31 @@ def allowed_label(share: Mapping[Label, float], parent: Label | None, *, at_main
     return best, found[best]
 
 
-def _at_main_end(draft: Draft, number: int) -> bool:
+def _origin(draft: Draft, number: int, found: Mapping[int, tuple[Label, float]]) -> tuple[int | None, int]:
+    """The run that a run truly leaves, and where: what is no coronary, and the first millimetres of a side branch, are passed over.
+
+    Where two branches leave a vessel at one place, the extraction hangs the one on the first points of the other.
+    """
     run = draft.runs[number]
-    if run.parent is None or run.parent_index is None:
+    parent, at = run.parent, run.parent_index or 0
+    while parent is not None and parent not in (draft.lad, draft.lcx, draft.rca) and draft.names.get(parent) != "LM":
+        if found[parent][0] != "none" and float(draft.courses[parent].along[at]) > _STEM_MM:
+            break
+        above = draft.runs[parent]
+        parent, at = above.parent, above.parent_index or 0
+    return parent, at
+
+
+def _at_main_end(draft: Draft, number: int, found: Mapping[int, tuple[Label, float]]) -> bool:
+    parent, at = _origin(draft, number, found)
+    if parent is None:
         return False
-    along = draft.courses[run.parent].along
-    if draft.names.get(run.parent) == "LM":
-        return float(along[-1] - along[run.parent_index]) <= _RAMUS_REACH_MM
-    above = draft.runs[run.parent].parent
+    along = draft.courses[parent].along
+    if draft.names.get(parent) == "LM":
+        return float(along[-1] - along[at]) <= _RAMUS_REACH_MM
+    above = draft.runs[parent].parent
     after_main = above is not None and draft.names.get(above) == "LM"
-    return after_main and run.parent in (draft.lad, draft.lcx) and float(along[run.parent_index]) <= _RAMUS_REACH_MM
+    return after_main and parent in (draft.lad, draft.lcx) and float(along[at]) <= _RAMUS_REACH_MM
 
 
 def _name_by_labels(draft: Draft, found: Mapping[int, tuple[Label, float]]) -> None:
@@ -243,8 +259,9 @@ def _name_by_labels(draft: Draft, found: Mapping[int, tuple[Label, float]]) -> N
     )
     for parent, label, vessel, names in numbered:
         if parent is not None:
-            family = [i for i in draft.children(parent) if i in long_enough and found[i][0] == label]
-            for name, i in zip(names, family, strict=False):
+            leaving = {i: _origin(draft, i, found) for i in long_enough if found[i][0] == label}
+            family = sorted((at, i) for i, (above, at) in leaving.items() if above == parent)
+            for name, (_, i) in zip(names, family, strict=False):
                 draft.name(i, name, vessel, found[i][1])
     _name_one(draft, found, [i for i in long_enough if found[i][0] == "RI"], "RI", "RI")
     for main, vessel, descending, lateral in (
