@@ -66,13 +66,39 @@ class SeriesInfo(Record, frozen=True, kw_only=True):
     kvp_reason: str | None = None
 
 
+class VesselQuality(Record, frozen=True, kw_only=True):
+    """How well one coronary artery is shown: measured by the network for image quality before the vessel is segmented.
+
+    Attributes:
+        vessel: a main artery with its side branches.
+        grade: 4 excellent, 3 good, 2 moderate, 1 non-diagnostic.
+        motion_mm: extent of the motion blur.
+        contrast_hu: blood in the vessel less the fat around it.
+        noise_hu: standard deviation beside the vessel.
+        better_series_uid, better_phase_percent: another phase of the study that shows this vessel better by a grade or more.
+    """
+
+    vessel: Literal["LAD", "LCX", "RCA"]
+    grade: int
+    motion_mm: float | None
+    contrast_hu: float | None
+    noise_hu: float | None
+    motion_mm_reason: str | None = None
+    contrast_hu_reason: str | None = None
+    noise_hu_reason: str | None = None
+    better_series_uid: str | None = None
+    better_phase_percent: float | None = None
+
+
 class OtherSeries(Record, frozen=True, kw_only=True):
-    """A further series of the study and the part it plays."""
+    """A further series of the study and the part it plays; ``vessels`` is how well a further phase shows them."""
 
     series_uid: str
     role: Literal["phase", "calcium"]
     phase_percent: float | None
     phase_percent_reason: str | None = None
+    vessels: tuple[VesselQuality, ...] = ()
+    vessels_reason: str | None = None
 
 
 class NotAssessable(Record, frozen=True, kw_only=True):
@@ -83,7 +109,15 @@ class NotAssessable(Record, frozen=True, kw_only=True):
 
 
 class Quality(Record, frozen=True, kw_only=True):
-    """Image quality: score 1 (unacceptable) to 5 (excellent); motion 0 (none) to 1."""
+    """Image quality: score 1 (unacceptable) to 5 (excellent); motion 0 (none) to 1.
+
+    Attributes:
+        vessels: how well each coronary artery is shown; empty where no network looked.
+        psf_sigma_mm: width (Gaussian sigma) of the point spread in the slice.
+        steps, streaks: share of the places looked at, 0..1, that lie on a step between slabs, or in a streak.
+        warnings: what is unusual about the scan, in words.
+        phase_choice: why this phase was analysed: ``only`` there is no other; by the ``network`` for image quality; by the ``header``.
+    """
 
     score: int
     aorta_mean_hu: float | None
@@ -96,6 +130,12 @@ class Quality(Record, frozen=True, kw_only=True):
     aorta_noise_hu_reason: str | None = None
     cnr_reason: str | None = None
     motion_reason: str | None = None
+    vessels: tuple[VesselQuality, ...] = ()
+    psf_sigma_mm: float | None = None
+    steps: float | None = None
+    streaks: float | None = None
+    warnings: tuple[Reason, ...] = ()
+    phase_choice: Literal["only", "network", "header"] | None = None
 
 
 class Branch(Record, frozen=True, kw_only=True):

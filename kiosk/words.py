@@ -155,6 +155,7 @@ STATE: dict[StudyState, Words] = {
 STAGE = {
     "read": Words("读取图像", "Reading images"),
     "quality": Words("评价质量", "Judging quality"),
+    "phases": Words("选择期相", "Choosing the phase"),
     "locate": Words("定位心脏", "Locating the heart"),
     "segment": Words("分割冠状动脉", "Segmenting coronaries"),
     "centrelines": Words("提取中心线", "Tracing centrelines"),

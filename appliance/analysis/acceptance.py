@@ -11,7 +11,8 @@ incomplete or plainly something else is declined; merely unusual is warned of. C
     DEC-006  no contrast agent                 DEC-012  no images
     DEC-013  images that do not say which study, series or instance they are
 
-Warnings: DEC-051 thickness, DEC-052 increment, DEC-053 field of view, DEC-054 sharp kernel, DEC-055 derived image, DEC-056 body part.
+Warnings: DEC-051 thickness, DEC-052 increment, DEC-053 field of view, DEC-054 sharp kernel, DEC-055 derived image, DEC-056 body part,
+DEC-057 pixel size, DEC-058 voxels without a value.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 
 from appliance.analysis.kernels import sharpness
 from appliance.analysis.slices import SliceHeader
-from appliance.analysis.stack import Stack, main_phase, split_phases, stack_slices
+from appliance.analysis.stack import main_phase, split_phases, stack_slices
 from appliance.errors import Reason, VolumeError
 from appliance.volume import Geometry
 
@@ -36,7 +37,9 @@ USUAL_FIELD_MM = (160.0, 260.0)
 TOLERANCE_MM = 0.005
 """Headers round: a 0.8 mm increment may come as 0.8001."""
 AXIAL = 0.9
-"""Cosine between slice normal and body axis: up to 25 degrees off still counts as axial."""
+"""Cosine between slice normal and body axis: up to 25 degrees off still counts as axial; the same for the rows in the slice."""
+COARSE_MM = 0.6
+"""Pixels of a field of 300 mm; the coronary arteries are two to four millimetres wide."""
 
 CT_CLASSES = frozenset({"1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"})
 REFORMATTED = frozenset({
@@ -91,7 +94,12 @@ def warn(headers: Sequence[SliceHeader]) -> tuple[Reason, ...]:
     """What is unusual about a series that is accepted; shown beside the result."""
     phase = main_phase([header for header in headers if header.rows > 0])
     stack = stack_slices(phase)
-    return tuple(filter(None, (_thick(phase), _far(stack), _field(stack), _sharp(phase), _derived(phase), _odd_part(phase))))
+    return tuple(filter(None, (_thick(phase), *warn_geometry(stack.geometry), _sharp(phase), _derived(phase), _odd_part(phase))))
+
+
+def warn_geometry(geometry: Geometry) -> tuple[Reason, ...]:
+    """What is unusual about a volume by its grid alone."""
+    return tuple(filter(None, (_far(geometry), _field(geometry), _coarse(geometry))))
 
 
 def is_complete(headers: Sequence[SliceHeader]) -> bool:
@@ -221,9 +229,20 @@ def _too_thick(images: Sequence[SliceHeader]) -> Reason | None:
 
 
 def _not_axial(geometry: Geometry) -> Reason | None:
-    if abs(float(geometry.direction[2, 2])) >= AXIAL:
-        return None
-    return _declined("DEC-011", "不是横断面影像", "the slices are not axial")
+    """Rows may run along any body axis (the volume is turned when it is read), but not askew: the networks know no askew hearts."""
+    if abs(float(geometry.direction[2, 2])) < AXIAL:
+        return _declined("DEC-011", "不是横断面影像", "the slices are not axial")
+    if float(np.abs(geometry.direction[0, :2]).max()) < AXIAL:
+        return _declined("DEC-011", "影像在层面内旋转,无法使用", "the images are turned askew within the slice")
+    return None
+
+
+def warn_valueless(share: float) -> tuple[Reason, ...]:
+    """Warning of voxels that hold no number (NaN) and stand as air; ``share`` of the whole, 0 to 1."""
+    if share <= 0.0:
+        return ()
+    percent = f"{100 * share:.1f} %"
+    return (Reason("DEC-058", zh=f"{percent} 的体素没有数值,按空气处理", en=f"{percent} of the voxels hold no value and stand as air"),)
 
 
 def _too_far_apart(geometry: Geometry) -> Reason | None:
@@ -258,17 +277,25 @@ def _thick(images: Sequence[SliceHeader]) -> Reason | None:
     return Reason("DEC-051", zh=f"层厚 {thickness:.2f} mm,偏厚", en=f"slices of {thickness:.2f} mm are on the thick side")
 
 
-def _far(stack: Stack) -> Reason | None:
-    if stack.step_mm <= FAR_MM + TOLERANCE_MM:
+def _far(geometry: Geometry) -> Reason | None:
+    step = geometry.spacing[2]
+    if step <= FAR_MM + TOLERANCE_MM:
         return None
-    return Reason("DEC-052", zh=f"层间距 {stack.step_mm:.2f} mm,偏大", en=f"slices {stack.step_mm:.2f} mm apart are on the wide side")
+    return Reason("DEC-052", zh=f"层间距 {step:.2f} mm,偏大", en=f"slices {step:.2f} mm apart are on the wide side")
 
 
-def _field(stack: Stack) -> Reason | None:
-    field = float(np.mean(stack.geometry.extent_mm[:2]))
+def _field(geometry: Geometry) -> Reason | None:
+    field = float(np.mean(geometry.extent_mm[:2]))
     if USUAL_FIELD_MM[0] <= field <= USUAL_FIELD_MM[1]:
         return None
     return Reason("DEC-053", zh=f"视野 {field:.0f} mm,不是常用的心脏视野", en=f"a field of view of {field:.0f} mm is unusual for the heart")
+
+
+def _coarse(geometry: Geometry) -> Reason | None:
+    pixel = max(geometry.spacing[:2])
+    if pixel <= COARSE_MM + TOLERANCE_MM:
+        return None
+    return Reason("DEC-057", zh=f"像素 {pixel:.2f} mm,过大,小血管显示受限", en=f"pixels of {pixel:.2f} mm are too large for small vessels")
 
 
 def _sharp(images: Sequence[SliceHeader]) -> Reason | None:

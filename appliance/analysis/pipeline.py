@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +11,14 @@ from pathlib import Path
 from appliance.analysis.cadrads import Bands
 from appliance.analysis.locate import Located, locate
 from appliance.analysis.measure import measure
-from appliance.analysis.quality import assess
+from appliance.analysis.phase_choice import Chosen, choose_phase, look_at
+from appliance.analysis.phases import Phase
 from appliance.analysis.reading import SeriesImages, StudyInput
 from appliance.analysis.segment import segment
 from appliance.analysis.stages import Heart, Measured, Segmentation
 from appliance.build import software
 from appliance.errors import DeclinedError, Reason
-from appliance.findings import SCHEMA, EngineInfo, Findings, ModelInfo, OtherSeries, Quality, SeriesInfo, Status
+from appliance.findings import SCHEMA, EngineInfo, Findings, ModelInfo, OtherSeries, SeriesInfo, Status
 from appliance.inference.catalog import ModelCatalog, installed_catalog
 from appliance.inference.choose import Wanted, best_engine
 from appliance.inference.engine import Engine, Session
@@ -30,7 +31,8 @@ NEEDED = ("heart-loc", "cor-seg")
 
 SHARES: dict[str, tuple[float, float]] = {
     "locate": (0.00, 0.06),
-    "quality": (0.06, 0.08),
+    "quality": (0.06, 0.07),
+    "phases": (0.07, 0.08),
     "segment": (0.08, 0.70),
     "measure": (0.70, 1.00),
 }
@@ -81,9 +83,13 @@ class Models:
 
 @dataclass(frozen=True)
 class Analysis:
-    """The findings, and what the pictures need beside them; ``heart`` is None where the study was declined before it was found."""
+    """The findings, and what the pictures need beside them; ``heart`` is None where the study was declined before it was found.
+
+    ``study`` has the phase that was analysed as its main volume.
+    """
 
     findings: Findings
+    study: StudyInput
     heart: Heart | None = None
     segmentation: Segmentation | None = None
 
@@ -116,11 +122,15 @@ def analyze(
     try:
         with clock.stage("locate") as report:
             located = locate(study.main.volume, session=models.heart, progress=report)
+        session = models.sessions.get("quality")
         with clock.stage("quality"):
-            quality = assess(study.main.volume, located.heart)
+            look = look_at(study.main.volume, located, session)
     except DeclinedError as declined:
         findings = not_analysed("declined", declined.reason, study=study, models=models, timing=clock.total())
-        return Analysis(findings=findings, heart=located.heart if located else None)
+        return Analysis(findings=findings, study=study, heart=located.heart if located else None)
+    with clock.stage("phases") as report:
+        chosen = choose_phase(study, look, heart=models.heart, quality=session, progress=report)
+    study, located = chosen.study, chosen.located
     with clock.stage("segment") as report:
         segmentation = segment(study.main.volume, located, session=models.coronary, progress=report)
     with clock.stage("measure") as report:
@@ -134,8 +144,8 @@ def analyze(
         )
     clock.seconds.pop("measure")
     clock.seconds.update(measured.timing_s)
-    findings = _findings(study, quality, measured, models, clock.total())
-    return Analysis(findings=findings, heart=located.heart, segmentation=segmentation)
+    findings = _findings(chosen, measured, models, clock.total())
+    return Analysis(findings=findings, study=study, heart=located.heart, segmentation=segmentation)
 
 
 def not_analysed(
@@ -181,7 +191,8 @@ def not_analysed(
     )
 
 
-def _findings(study: StudyInput, quality: Quality, measured: Measured, models: Models, timing: dict[str, float]) -> Findings:
+def _findings(chosen: Chosen, measured: Measured, models: Models, timing: dict[str, float]) -> Findings:
+    study = chosen.study
     return Findings(
         schema=SCHEMA,
         status="analysed",
@@ -190,8 +201,8 @@ def _findings(study: StudyInput, quality: Quality, measured: Measured, models: M
         engine=models.engine_info,
         models=models.model_infos,
         series=_series_info(study.main),
-        other_series=tuple(_other_series(study)),
-        quality=quality,
+        other_series=tuple(_other_series(study, chosen.others)),
+        quality=chosen.quality,
         dominance=measured.dominance,
         dominance_reason="not_determined" if measured.dominance is None else None,
         branches=measured.branches,
@@ -222,14 +233,15 @@ def _series_info(images: SeriesImages) -> SeriesInfo:
     )
 
 
-def _other_series(study: StudyInput) -> Iterator[OtherSeries]:
-    for images in study.phases:
-        phase = images.header.phase_percent
+def _other_series(study: StudyInput, phases: Sequence[Phase]) -> Iterator[OtherSeries]:
+    for phase in phases:
         yield OtherSeries(
-            series_uid=images.header.series_uid,
+            series_uid=phase.series_uid,
             role="phase",
-            phase_percent=phase,
-            phase_percent_reason="not_in_header" if phase is None else None,
+            phase_percent=phase.percent,
+            phase_percent_reason="not_in_header" if phase.percent is None else None,
+            vessels=phase.rated.vessels if phase.rated else (),
+            vessels_reason=None if phase.rated else "not_rated",
         )
     if study.calcium is not None:
         yield OtherSeries(

@@ -2,6 +2,7 @@
 
 VOL-014  the source does not exist, or holds nothing that can be read    VOL-016  the zip archive cannot be unpacked
 VOL-015  the NIfTI file cannot be read as one volume                     VOL-017  the series is too large
+                                                                         VOL-018  too many voxels hold no value (NaN)
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
-from appliance.analysis.acceptance import is_calcium_scan, judge, judge_geometry
+from appliance.analysis.acceptance import is_calcium_scan, judge, judge_geometry, warn, warn_geometry, warn_valueless
+from appliance.analysis.nifti import without_value
 from appliance.analysis.pixels import HIGHEST_HU, LOWEST_HU, read_hu
 from appliance.analysis.slices import SliceHeader, lenient, read_headers
 from appliance.analysis.stack import Stack, distance_to_diastole, main_phase, split_phases, stack_slices
@@ -33,6 +35,8 @@ READERS = 4
 """Threads that decode; the waiting is for the disk and for decoders that let others run."""
 MOST_VOXELS = 1 << 30
 """2 GiB; a CCTA has a tenth of that. A header that claims more is wrong, or worse."""
+MOST_VALUELESS = 0.4
+"""Outside a round field of view a NIfTI file may hold NaN: a fifth of the volume; more than twice that is no whole scan."""
 MOST_FILES = 20_000
 MOST_BYTES = 16 << 30
 """Of a zip archive when unpacked."""
@@ -46,11 +50,13 @@ class SeriesImages:
         volume: HU, z from feet to head.
         header: identification.
         sop_instances: (SOP class UID, SOP instance UID) of the slices, in the order of z; empty for NIfTI.
+        warnings: what is unusual about the series.
     """
 
     volume: Volume
     header: StudyHeader
     sop_instances: tuple[tuple[str, str], ...]
+    warnings: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,11 +84,24 @@ class SeriesSource:
 
 @dataclass(frozen=True)
 class StudyInput:
-    """What the analysis looks at: the main CCTA volume, further phases, and a calcium scan where there is one."""
+    """What the analysis looks at: the main CCTA volume, further phases, and a calcium scan where there is one.
+
+    ``main_source`` is where the main volume was read from, so that another phase can take its place; None where there is no other.
+    """
 
     main: SeriesImages
     phases: tuple[SeriesSource, ...] = ()
     calcium: SeriesSource | None = None
+    main_source: SeriesSource | None = None
+
+    def holding(self, sop_instances: Sequence[tuple[str, str]]) -> SeriesImages:
+        """Of the main volume and the phases, the one made of these instances; the main volume where none is."""
+        wanted = {instance for _, instance in sop_instances}
+        if wanted == {instance for _, instance in self.main.sop_instances}:
+            return self.main
+        same = (phase for phase in self.phases if {each.sop_instance_uid for each in phase.slices} == wanted)
+        source = next(same, None)
+        return self.main if source is None else source.read()
 
 
 def read_series(paths: Sequence[Path]) -> SeriesImages:
@@ -98,6 +117,26 @@ def read_series(paths: Sequence[Path]) -> SeriesImages:
     if not headers:
         raise VolumeError("VOL-014", zh="没有可读取的影像", en="there are no images to read")
     return _read_stack(stack_slices(main_phase(headers)))
+
+
+def read_phases(paths: Sequence[Path]) -> StudyInput:
+    """Read the files of one series: the phase that its header recommends as main volume, others where it holds several.
+
+    Raises:
+        VolumeError: as ``read_series``.
+    """
+    headers = [header for header in read_headers(paths) if header.rows > 0]
+    if not headers:
+        raise VolumeError("VOL-014", zh="没有可读取的影像", en="there are no images to read")
+    main = main_phase(headers)
+    others = [part for part in split_phases(headers) if part != main]
+    if not others:
+        return StudyInput(main=_read_stack(stack_slices(main)))
+    return StudyInput(
+        main=_read_stack(stack_slices(main)),
+        phases=tuple(SeriesSource(part[0].study, tuple(part)) for part in others),
+        main_source=SeriesSource(main[0].study, tuple(main)),
+    )
 
 
 def read_source(path: Path) -> StudyInput:
@@ -135,7 +174,7 @@ def _read_study(paths: Sequence[Path], *, keep: object = None) -> StudyInput:
         raise _declined(max(((len(source.slices), reason) for source, reason in judged if reason is not None), key=lambda each: each[0])[1])
     accepted.sort(key=lambda source: (-len(source.slices), distance_to_diastole(source.header.phase_percent)))
     calcium = max((source for source in sources if is_calcium_scan(source.slices)), key=lambda source: len(source.slices), default=None)
-    return StudyInput(main=accepted[0].read(), phases=tuple(accepted[1:]), calcium=calcium)
+    return StudyInput(main=accepted[0].read(), phases=tuple(accepted[1:]), calcium=calcium, main_source=accepted[0])
 
 
 def _declined(reason: Reason) -> DeclinedError:
@@ -186,9 +225,8 @@ def _read_stack(stack: Stack) -> SeriesImages:
     volume = _feet_to_head(Volume(voxels, stack.geometry))
     upward = volume.geometry.direction[2, 2] * stack.geometry.direction[2, 2] > 0
     slices = stack.slices if upward else stack.slices[::-1]
-    return SeriesImages(
-        volume, slices[len(slices) // 2].study, tuple(dict.fromkeys((each.sop_class_uid, each.sop_instance_uid) for each in slices))
-    )
+    instances = tuple(dict.fromkeys((each.sop_class_uid, each.sop_instance_uid) for each in slices))
+    return SeriesImages(volume, slices[len(slices) // 2].study, instances, warn(stack.slices))
 
 
 def _checked(decoded: NDArray[np.int16], voxels: NDArray[np.int16], path: Path) -> NDArray[np.int16]:
@@ -202,7 +240,8 @@ def _frames_of(path: Path) -> int:
 
 
 def _feet_to_head(volume: Volume) -> Volume:
-    """Axes flipped so that x, y and z increase towards the patient's left, back and head; the axial order of axes is kept."""
+    """Axes turned and flipped so that x, y and z increase towards the patient's left, back and head; the axial order of axes is kept."""
+    volume = _rows_across(volume)
     geometry, voxels = volume.geometry, volume.voxels
     signs = np.where(np.diag(geometry.direction) < 0, -1, 1)
     if (signs == 1).all():
@@ -219,11 +258,21 @@ def _feet_to_head(volume: Volume) -> Volume:
     return Volume(flipped, turned)
 
 
+def _rows_across(volume: Volume) -> Volume:
+    """Rows and columns exchanged where the rows run from front to back."""
+    geometry, direction = volume.geometry, volume.geometry.direction
+    if abs(direction[0, 0]) >= abs(direction[0, 1]):
+        return volume
+    (nz, ny, nx), (x, y, z) = geometry.shape, geometry.spacing
+    turned = Geometry((nz, nx, ny), (y, x, z), geometry.origin, direction[:, [1, 0, 2]])
+    return Volume(np.ascontiguousarray(volume.voxels.transpose(0, 2, 1)), turned)
+
+
 def read_nifti(path: Path) -> SeriesImages:
     """Read a NIfTI file of HU; its axes are turned to LPS. The UIDs come from its content, so that the same file is the same study.
 
     Raises:
-        VolumeError: VOL-015.
+        VolumeError: VOL-015, VOL-018.
     """
     itk: Any = SimpleITK
     try:
@@ -232,13 +281,24 @@ def read_nifti(path: Path) -> SeriesImages:
             raise VolumeError(
                 "VOL-015", zh="NIfTI 文件不是单个三维容积", en="the NIfTI file is not one three-dimensional volume", file=path.name
             )
+        bad = without_value(path)
+        if bad is not None:
+            mask = itk.GetImageFromArray(bad.astype(np.uint8))
+            mask.CopyInformation(image)
+            bad = itk.GetArrayFromImage(itk.DICOMOrient(mask, "LPS")) > 0
         image = itk.DICOMOrient(image, "LPS")
         values = itk.GetArrayFromImage(image)
         digest = hashlib.sha256(path.read_bytes()).digest()
     except (RuntimeError, OSError) as error:
         raise VolumeError("VOL-015", zh="NIfTI 文件无法读取", en="the NIfTI file cannot be read", file=path.name) from error
+    valueless = 0.0 if bad is None else float(bad.mean())
+    if valueless > MOST_VALUELESS:
+        percent = f"{100 * valueless:.0f}"
+        raise VolumeError("VOL-018", zh=f"{percent}% 的体素没有数值", en=f"{percent} % of the voxels hold no value", file=path.name)
+    if bad is not None:
+        values[bad] = LOWEST_HU
     if values.dtype.kind == "f":
-        values = np.rint(np.nan_to_num(values, nan=LOWEST_HU))
+        values = np.rint(values)
     nx, ny, nz = image.GetSize()
     sx, sy, sz = image.GetSpacing()
     ox, oy, oz = image.GetOrigin()
@@ -246,7 +306,8 @@ def read_nifti(path: Path) -> SeriesImages:
     geometry = Geometry(shape=(nz, ny, nx), spacing=(sx, sy, sz), origin=(ox, oy, oz), direction=direction)
     uids = [f"2.25.{int.from_bytes(digest[at : at + 15], 'big')}" for at in (0, 15)]
     voxels = np.ascontiguousarray(np.clip(values, LOWEST_HU, HIGHEST_HU).astype(np.int16))
-    return SeriesImages(Volume(voxels, geometry), StudyHeader(study_uid=uids[0], series_uid=uids[1]), ())
+    warnings = (*warn_geometry(geometry), *warn_valueless(valueless))
+    return SeriesImages(Volume(voxels, geometry), StudyHeader(study_uid=uids[0], series_uid=uids[1]), (), warnings)
 
 
 def _unpack(path: Path, folder: Path) -> list[Path]:

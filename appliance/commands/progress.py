@@ -10,6 +10,7 @@ STAGES_ZH = {
     "read": "读取图像",
     "locate": "定位心脏",
     "quality": "图像质量",
+    "phases": "选择期相",
     "segment": "分割冠状动脉",
     "measure": "测量与分析",
     "key_views": "生成关键图像",

@@ -98,6 +98,38 @@ def image_quality(quality: Quality) -> list[Phrase]:
     return sentences
 
 
+VESSEL_NAMES = {"LAD": Phrase("前降支", "LAD"), "LCX": Phrase("回旋支", "LCx"), "RCA": Phrase("右冠状动脉", "RCA")}
+VESSEL_GRADES = {
+    4: Phrase("优", "excellent"),
+    3: Phrase("良", "good"),
+    2: Phrase("可", "moderate"),
+    1: Phrase("不能诊断", "non-diagnostic"),
+}
+
+
+def vessel_quality(quality: Quality) -> list[Phrase]:
+    """How well each artery is shown, where that was measured; and why this phase was taken."""
+    sentences = []
+    if quality.phase_choice == "network":
+        sentences.append(Phrase("期相由图像质量分析自动选择。", "The phase was chosen automatically by image quality."))
+    elif quality.phase_choice == "header":
+        sentences.append(Phrase("期相按影像标注选择。", "The phase was chosen by what the headers say."))
+    if quality.vessels:
+        zh = [f"{VESSEL_NAMES[each.vessel].zh}{VESSEL_GRADES[each.grade].zh}" for each in quality.vessels]
+        en = [f"{VESSEL_NAMES[each.vessel].en} {VESSEL_GRADES[each.grade].en}" for each in quality.vessels]
+        sentences.append(Phrase(f"各支显示质量:{'、'.join(zh)}。", f"Quality of each artery: {', '.join(en)}."))
+    return sentences
+
+
+def quality_warnings(quality: Quality) -> list[Phrase]:
+    """One sentence with all warnings; none without any."""
+    if not quality.warnings:
+        return []
+    zh = ";".join(warning.zh for warning in quality.warnings)
+    en = "; ".join(warning.en for warning in quality.warnings)
+    return [Phrase(f"注意:{zh}。", f"Note: {en}.")]
+
+
 def not_assessable(quality: Quality, region: Region | None = None) -> list[Phrase]:
     """One sentence per reason, for the whole heart or one section."""
     sentences = []

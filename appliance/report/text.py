@@ -44,9 +44,11 @@ from appliance.report.sentences import (
     image_quality,
     lesion_sentence,
     not_assessable,
+    quality_warnings,
     stent_sentence,
     stents_of,
     technique,
+    vessel_quality,
 )
 from appliance.study import Approval, ReportSection, ReportText, StudyHeader, notices
 
@@ -114,7 +116,8 @@ def _technique_and_quality(header: StudyHeader, findings: Findings) -> list[Phra
     sentences = [] if made is None else [made]
     if findings.quality is None:
         return [*sentences, Phrase("图像质量未能评定。", "Image quality could not be rated.")]
-    return [*sentences, *image_quality(findings.quality), *not_assessable(findings.quality)]
+    quality = findings.quality
+    return [*sentences, *image_quality(quality), *vessel_quality(quality), *quality_warnings(quality), *not_assessable(quality)]
 
 
 def _origin(findings: Findings) -> list[Phrase]:

@@ -19,7 +19,7 @@ from pydicom.uid import generate_uid
 from appliance.analysis.cadrads import apply_corrections
 from appliance.analysis.golden import check_models
 from appliance.analysis.pipeline import Models, Progress, analyze
-from appliance.analysis.reading import StudyInput, read_series
+from appliance.analysis.reading import StudyInput, read_phases
 from appliance.film.pages import make_film_pages
 from appliance.findings import Findings, Grade
 from appliance.imaging.keyviews import make_key_views
@@ -68,9 +68,9 @@ def make_draft(
         if progress is not None:
             progress("key_views", ANALYSIS_SHARE + (1 - ANALYSIS_SHARE) * part)
 
-    header = study.main.header
     analysis = analyze(study, models=models, bands=settings.policy.stenosis_bands, progress=analysing, timing=timing)
-    findings, views = analysis.findings, list[KeyView]()
+    study, findings, views = analysis.study, analysis.findings, list[KeyView]()
+    header = study.main.header
     seconds = {name: value for name, value in findings.timing_s.items() if name != "total"}
     with whole_folder(folder) as part:
         if findings.status == "analysed" and analysis.heart is not None:
@@ -168,16 +168,12 @@ def preview_release(draft: Draft, folder: Path, *, printer: PrinterSettings | No
         _write_pages(folder, draft, views, printer, approval=None, institution=institution)
 
 
-def _one_series(images: Sequence[Path]) -> StudyInput:
-    return StudyInput(main=read_series(images), phases=(), calcium=None)
-
-
 def _current_views(draft: Draft, study: Callable[[], StudyInput], progress: Progress | None) -> list[KeyView]:
     """The draft's key views; drawn again where a corrected grade is written in them."""
     if all(lesion.grade_source == "measured" for lesion in draft.findings.lesions):
         return list(draft.key_views)
     structures = read_structures(draft.folder)
-    volume = study().main.volume
+    volume = study().holding(draft.source).volume
     drawing = None if progress is None else lambda _, part: progress("key_views", part)
     return make_key_views(volume, draft.findings, structures=structures, progress=drawing)
 
@@ -277,11 +273,11 @@ class StudyDrafts:
         assert models is not None  # noqa: S101 - set by the self-test
         start = time.perf_counter()
         progress("read", 0.0)
-        study = _one_series(images)
+        study = read_phases(images)
         seconds = round(time.perf_counter() - start, 3)
         return make_draft(study, folder, models=models, settings=self._settings, progress=progress, timing={"read": seconds})
 
     def release(self, images: Sequence[Path], folder: Path, released: Path, *, approval: Approval, progress: Progress) -> Released:
         """Make films and objects of an approved draft."""
         settings = self._settings
-        return make_release(folder, released, approval=approval, study=lambda: _one_series(images), settings=settings, progress=progress)
+        return make_release(folder, released, approval=approval, study=lambda: read_phases(images), settings=settings, progress=progress)

@@ -22,11 +22,14 @@ DATA = Path(__file__).parents[2] / "data"
 def series(folder: Path, *, count: int = 200, leave_out: tuple[int, ...] = (), increment: float = 0.5, **changes: Any) -> list[SliceHeader]:
     """Headers of a CCTA as it should be - 200 slices of 0.5 mm, 0.4 mm pixels, 205 mm field of view - with changes.
 
-    One slice is written and read; the others are that header at their own places.
+    One small slice is written and read; the others are that header at their own places, with a full matrix.
     """
     folder.mkdir(exist_ok=True, parents=True)
     base = {"pixels": np.zeros((32, 32), np.int16), "PixelSpacing": [6.4, 6.4]}
     first = read_headers([save(ct_slice(**{**base, **changes}), folder / "first.dcm")])[0]
+    if first.pixel_spacing is not None:
+        fine = (first.pixel_spacing[0] / 16, first.pixel_spacing[1] / 16)
+        first = replace(first, rows=16 * first.rows, columns=16 * first.columns, pixel_spacing=fine)
     x, y, z = first.position or (0.0, 0.0, 0.0)
     uid = first.sop_instance_uid
     return [
@@ -107,7 +110,7 @@ def test_a_coronal_series_is_declined(tmp_path: Path) -> None:
     [
         ({"SliceThickness": "0.9"}, "DEC-051"),
         ({"increment": 0.6}, "DEC-052"),
-        ({"PixelSpacing": [10.0, 10.0]}, "DEC-053"),
+        ({"PixelSpacing": [9.0, 9.0]}, "DEC-053"),
         ({"Manufacturer": "SIEMENS", "ConvolutionKernel": "Bv56d"}, "DEC-054"),
         ({"ImageType": ["DERIVED", "PRIMARY", "AXIAL"]}, "DEC-055"),
         ({"BodyPartExamined": "HEAD"}, "DEC-056"),

@@ -26,8 +26,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from appliance.analysis.pixels import read_hu
-from appliance.analysis.reading import read_headers, read_nifti, read_series, read_source
+from appliance.analysis.acceptance import judge
+from appliance.analysis.pixels import LOWEST_HU, read_hu
+from appliance.analysis.reading import read_headers, read_nifti, read_phases, read_series, read_source
 from appliance.analysis.slices import phase_in_text
 from appliance.errors import DeclinedError, VolumeError
 from tests.peers.datasets import ROOT, ct_slice, save, write_series
@@ -498,6 +499,23 @@ def test_an_odd_value_is_read_without_a_warning_that_quotes_it(tmp_path: Path, c
     assert "Name" not in caplog.text
 
 
+def test_rows_that_run_from_front_to_back_are_turned(tmp_path: Path) -> None:
+    """Rows along y: the plain axial order of axes comes back, and every voxel stays where it lay."""
+    paths = write_ramps(tmp_path, 4, ImageOrientationPatient=[0, 1, 0, -1, 0, 0])
+    volume = read_series(paths).volume
+    assert np.allclose(volume.geometry.direction, np.eye(3))
+    place = np.array([-10.0, -12.0, -100.0 + 0.5 * 2]) + 0.4 * 50 * np.array([0, 1, 0]) + 0.4 * 10 * np.array([-1, 0, 0])
+    z, y, x = np.rint(volume.geometry.to_index(place)).astype(int)
+    assert volume.voxels[z, y, x] == ramp(2)[10, 50]
+
+
+def test_images_askew_in_the_slice_are_declined(tmp_path: Path) -> None:
+    half = float(np.sqrt(0.5))
+    reason = judge(read_headers(ccta(tmp_path / "a", ImageOrientationPatient=[half, half, 0, -half, half, 0])))
+    assert reason is not None
+    assert reason.code == "DEC-011"
+
+
 # -- sources
 
 
@@ -620,6 +638,56 @@ def test_a_nifti_passes_the_same_gate_as_far_as_it_tells(tmp_path: Path, step: f
     with pytest.raises(DeclinedError) as caught:
         read_source(tmp_path / "a.nii.gz")
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.nii", np.float32), ("a.nii.gz", np.float64)])
+def test_voxels_without_a_value_are_air_and_warned_of(tmp_path: Path, name: str, kind: Any) -> None:
+    """The axes of the file are mirrored, so that a mask left in the file's order would show."""
+    values = np.full((4, 10, 10), 40.0, kind)
+    values[0, :5, :2] = np.nan
+    values[1, 0, :2] = np.inf
+    image: Any = SimpleITK.GetImageFromArray(values)
+    image.SetDirection((-1, 0, 0, 0, 1, 0, 0, 0, -1))
+    SimpleITK.WriteImage(image, str(tmp_path / name))
+    images = read_nifti(tmp_path / name)
+    np.testing.assert_array_equal(images.volume.voxels, np.where(np.isfinite(values), 40, LOWEST_HU)[::-1, :, ::-1])
+    assert [(reason.code, "3.0 %" in reason.en) for reason in images.warnings if reason.code == "DEC-058"] == [("DEC-058", True)]
+    values[:2] = np.nan
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(values), str(tmp_path / "b.nii"))
+    with pytest.raises(VolumeError) as caught:
+        read_nifti(tmp_path / "b.nii")
+    assert caught.value.code == "VOL-018"
+
+
+def test_an_oblique_nifti_keeps_its_direction_up_to_a_limit(tmp_path: Path) -> None:
+    """Tilted by 15 degrees about x it is read, and points stay where they were; by 40 degrees it is declined."""
+    for degrees in (15, 40):
+        angle = np.radians(degrees)
+        image: Any = SimpleITK.GetImageFromArray(np.random.default_rng(2).integers(-900, 900, (190, 40, 40)).astype(np.int16))
+        image.SetSpacing((4.0, 4.2, 0.6))
+        image.SetDirection((1, 0, 0, 0, np.cos(angle), -np.sin(angle), 0, np.sin(angle), np.cos(angle)))
+        SimpleITK.WriteImage(image, str(tmp_path / f"{degrees}.nii.gz"))
+    images = read_source(tmp_path / "15.nii.gz").main
+    tilted: Any = SimpleITK.ReadImage(str(tmp_path / "15.nii.gz"))
+    point = tilted.TransformIndexToPhysicalPoint((3, 30, 100))
+    index = np.rint(images.volume.geometry.to_index(point)).astype(int)
+    assert images.volume.voxels[tuple(index)] == tilted.GetPixel(3, 30, 100)
+    assert {"DEC-052", "DEC-057"} <= {reason.code for reason in images.warnings}
+    with pytest.raises(DeclinedError) as caught:
+        read_source(tmp_path / "40.nii.gz")
+    assert caught.value.code == "DEC-011"
+
+
+def test_a_study_finds_the_phase_that_was_used_again(tmp_path: Path) -> None:
+    for phase in (45, 75):
+        ccta(tmp_path / f"{phase}", SeriesDescription="CTA", NominalPercentageOfCardiacPhase=float(phase), SeriesInstanceUID=ROOT + "7")
+    study = read_phases(sorted(tmp_path.rglob("*.dcm")))
+    assert study.main.header.phase_percent == 75
+    assert study.main_source is not None
+    other = study.phases[0].read()
+    assert study.holding(other.sop_instances).header.phase_percent == 45
+    assert study.holding(study.main.sop_instances) is study.main
+    assert study.holding(()) is study.main
 
 
 def test_headers_that_claim_a_huge_matrix(tmp_path: Path) -> None:
