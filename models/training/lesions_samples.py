@@ -28,7 +28,8 @@ Float = npt.NDArray[np.float64]
 LENGTH = 96
 """Positions in a sample, 48 mm."""
 WINDOWS_PER_SCAN = 8
-WINDOWS_PER_LESION = 5
+LESIONS_PER_PATIENT = 5
+WINDOWS_PER_LESION = 3
 WINDOWS_PER_STENT = 3
 LINES_PER_BOX = 2
 _SHOULDER_MM = 1.0
@@ -101,7 +102,7 @@ def draw_places(patient: Patient, rng: np.random.Generator) -> list[tuple[Path, 
     labels = [true_labels(patient, number) for number in range(len(patient.branches))]
     paths = [true_path(patient, labels, number) for number in range(len(patient.branches))]
     places: list[tuple[Path, int]] = []
-    for lesion in patient.lesions:
+    for lesion in (patient.lesions[i] for i in rng.permutation(len(patient.lesions))[:LESIONS_PER_PATIENT]):
         path = paths[lesion.branch]
         places += [(path, path.upstream + int(rng.integers(lesion.start, lesion.end + 1))) for _ in range(WINDOWS_PER_LESION)]
     for stent in patient.stents:
