@@ -108,9 +108,9 @@ def repair(lines: Centrelines, segmentation: Segmentation, *, rules: RepairRules
     waiting: list[Orphan] = []
     blood = _blood(lines, segmentation)
     for orphan in lines.tree.orphans:
-        refusal = _refuse(orphan, segmentation, lines.surroundings, blood, rules)
-        if refusal:
-            dropped.append(dropped_at(segmentation.geometry.to_points(orphan.voxels), orphan.length_mm, refusal))
+        refused = refusal(orphan, segmentation, lines.surroundings, blood, rules)
+        if refused:
+            dropped.append(dropped_at(segmentation.geometry.to_points(orphan.voxels), orphan.length_mm, refused))
         else:
             waiting.append(orphan)
     bridges: list[Bridge] = []
@@ -143,7 +143,7 @@ def _blood(lines: Centrelines, segmentation: Segmentation) -> float:
     return float(np.median(values)) if values.size > 50 else 0.0
 
 
-def _refuse(orphan: Orphan, segmentation: Segmentation, surroundings: Surroundings, blood: float, rules: RepairRules) -> str | None:
+def refusal(orphan: Orphan, segmentation: Segmentation, surroundings: Surroundings, blood: float, rules: RepairRules) -> str | None:
     """The rule that refuses an orphan by itself, None if it may be joined."""
     if orphan.length_mm < rules.shortest_mm:
         return "too_short"

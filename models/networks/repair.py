@@ -16,6 +16,8 @@ MULTIPLE = 8
 
 _LAST_BYTE = 255.0
 _FIRST_SHARE = 0.01
+_PER_COURSE = 0.08
+"""A course of usual length counts about 1 in the answer (its voxels, at half the resolution)."""
 
 
 class Repair(nn.Module):
@@ -23,7 +25,7 @@ class Repair(nn.Module):
 
     Input (n, 4, z, y, x), each axis a multiple of 8: attenuation scaled to [-1, 1]; in [0, 1] what cor-seg takes for coronary, and a
     Gaussian on either end of the gap. Output: logits of the course (n, 1, z, y, x), and of 'this gap is a vessel' (n, 1). That answer
-    is drawn from the features along the course that the network itself proposes and from those of the whole cube.
+    is drawn from the course that the network itself proposes: how much of it there is, the features along it and those at the ends.
     """
 
     def __init__(self, widths: tuple[int, ...] = (16, 32, 64)) -> None:
@@ -33,8 +35,7 @@ class Repair(nn.Module):
         self.body = ResidualUNet(widths)
         self.mix = nn.Conv3d(widths[0], 2 * widths[0], 1)
         self.head = nn.ConvTranspose3d(2 * widths[0], 1, 2, stride=2)
-        self.coarse = nn.Conv3d(2 * widths[0], 1, 1)
-        self.first = nn.Linear(4 * widths[0], 2 * widths[0])
+        self.first = nn.Linear(4 * widths[0] + 1, 2 * widths[0])
         self.last = nn.Linear(2 * widths[0], len(ANSWERS))
         with torch.no_grad():
             assert self.head.bias is not None  # noqa: S101 - for the type checker
@@ -44,13 +45,18 @@ class Repair(nn.Module):
     def forward(self, channels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """See the class for shapes."""
         features = torch.relu(self.mix(self.body(torch.relu(self.stem_norm(self.stem(channels))))))
-        # the ends are known to lie on vessel: with them the sum of the weights is never near 0
+        course = self.head(features)
         ends = nn.functional.avg_pool3d(channels[:, 2:].sum(dim=1, keepdim=True), 2)
-        weight = torch.sigmoid(self.coarse(features)) + ends
-        along = (features * weight).sum(dim=(2, 3, 4)) / (weight.sum(dim=(2, 3, 4)) + 1e-3)
-        around = features.mean(dim=(2, 3, 4))
-        answer = self.last(torch.relu(self.first(torch.cat([along, around], dim=1))))
-        return self.head(features), answer
+        share = nn.functional.avg_pool3d(torch.sigmoid(course), 2)
+        length = share.sum(dim=(2, 3, 4)) * _PER_COURSE
+        drawn = [length, self._mean(features, share + 0.01 * ends), self._mean(features, ends)]
+        answer = self.last(torch.relu(self.first(torch.cat(drawn, dim=1))))
+        return course, answer
+
+    @staticmethod
+    def _mean(features: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """Weighted mean over the cube: (n, c, z, y, x), (n, 1, z, y, x) -> (n, c)."""
+        return (features * weight).sum(dim=(2, 3, 4)) / (weight.sum(dim=(2, 3, 4)) + 1e-3)
 
 
 class DeployedRepair(nn.Module):
