@@ -1,6 +1,7 @@
 """How well trees are named, apart from everything before: true trees of virtual patients, whole and damaged, named in three ways.
 
 python -m models.evaluation.naming --cases 20 --damage 1.0
+python -m models.evaluation.naming --cases 4 --extracted
 
 ``rules``: by the written rules alone. ``network``: the likeliest label of each piece, with borders at fixed parts of the vessels and
 numbers in the order of origin. ``both``: as the product does it. Only development patients.
@@ -11,8 +12,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -27,11 +29,13 @@ from appliance.geometry import arc_length
 from appliance.inference.catalog import ModelCatalog, installed_catalog
 from appliance.inference.choose import best_engine
 from appliance.inference.engine import Session
+from models.evaluation.extracted import extracted_tree
 from models.evaluation.lines import ResultLine, named_length, result_lines, vessel_length
 from models.evaluation.measures import Share, TrueBranch
 from models.training.families import load_families
 from models.training.naming_cases import NamingCase, virtual_case
 from models.training.naming_trees import Damage, draw_tree, heart_of
+from models.training.patients import virtual_patient
 
 FIXED_BORDERS: Mapping[str, tuple[tuple[float, str], ...]] = {
     "LAD": ((0.25, "pLAD"), (0.6, "mLAD"), (1.1, "dLAD")),
@@ -40,6 +44,7 @@ FIXED_BORDERS: Mapping[str, tuple[tuple[float, str], ...]] = {
 }
 """Where a vessel's segments end, as parts of its length: what one would take without any rule."""
 WAYS = ("rules", "network", "both")
+MakeTree = Callable[[NamingCase], tuple[Tree | None, Heart]]
 
 
 @dataclass
@@ -154,17 +159,23 @@ def name_in_ways(tree: Tree, heart: Heart, session: Session | None) -> dict[str,
     return found
 
 
-def evaluate(cases: Iterable[NamingCase], *, session: Session | None, damage: float) -> dict[str, Tally]:
+def damaged_tree(case: NamingCase, damage: float) -> tuple[Tree | None, Heart]:
+    """The one damaged tree of a case that is evaluated, and the heart as it is seen then."""
+    rng = np.random.default_rng((case.seed, 7))
+    heart = heart_of(case, rng if damage else None)
+    drawn = draw_tree(case, heart, rng, Damage(damage))
+    return drawn.tree if drawn else None, heart
+
+
+def evaluate(cases: Iterable[NamingCase], trees: MakeTree, *, session: Session | None) -> dict[str, Tally]:
     """Name one tree of each case in each way."""
     tallies: dict[str, Tally] = {}
     for case in cases:
-        rng = np.random.default_rng((case.seed, 7))
-        heart = heart_of(case, rng if damage else None)
-        drawn = draw_tree(case, heart, rng, Damage(damage))
-        if drawn is None:
+        tree, heart = trees(case)
+        if tree is None:
             continue
         truth = true_branches(case)
-        ways = name_in_ways(drawn.tree, heart, session)
+        ways = name_in_ways(tree, heart, session)
         shares = {way: tallies.setdefault(way, Tally()).add(case, truth, lines) for way, lines in ways.items()}
         _say(f"{case.seed} {' '.join(f'{way} {share:.3f}' for way, share in shares.items())} {' '.join(case.variants)}")
     return tallies
@@ -176,11 +187,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="development patients to skip")
     parser.add_argument("--cases", type=int, default=20)
     parser.add_argument("--damage", type=float, default=1.0, help="0: the true trees; 1: as bad as an extraction may be")
+    parser.add_argument("--extracted", action="store_true", help="trees as the product extracts them from the true label maps")
     options = parser.parse_args(arguments)
     catalog = ModelCatalog.load(installed_catalog())
     session = best_engine().load(catalog["naming"]) if "naming" in catalog else None
     seeds = load_families()["development"].seeds(options.first + options.cases)[options.first :]
-    for way, tally in evaluate(map(virtual_case, seeds), session=session, damage=options.damage).items():
+    trees: MakeTree = _extracted if options.extracted else partial(damaged_tree, damage=options.damage)
+    for way, tally in evaluate(map(virtual_case, seeds), trees, session=session).items():
         values = [share.value or 0.0 for share in tally.segments]
         _say(
             f"{way}: segments {pooled(tally.segments):.4f} (median {np.median(values):.4f}, worst {min(values):.4f}), "
@@ -189,6 +202,11 @@ def main(arguments: list[str] | None = None) -> int:
         _say("   confused, mm: " + ", ".join(f"{a} as {b} {length:.0f}" for (a, b), length in tally.confused.most_common(12)))
         _say("   by variant: " + ", ".join(f"{name} {pooled(s):.3f} ({len(s)})" for name, s in sorted(tally.by_variant.items())))
     return 0
+
+
+def _extracted(case: NamingCase) -> tuple[Tree | None, Heart]:
+    heart = heart_of(case)
+    return extracted_tree(virtual_patient(case.seed), heart), heart
 
 
 def _say(line: str) -> None:
