@@ -207,7 +207,8 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         "<!-- figures -->",
         f"Measured on {result['patients']} virtual patients of the development families (not trained on, made by the same generator),",
-        f"two phases each, {result['patches']} patches, with `python -m models.evaluation.quality --patients {result['patients']} --record`.",
+        f"two phases each, {result['patches']} patches, with",
+        f"`python -m models.evaluation.quality --patients {result['patients']} --record`.",
         "Synthetic figures: they say nothing about how well it reads patients.",
         "",
         "| measured at a place | n | mean error | 95 % of errors below | rank correlation |",
