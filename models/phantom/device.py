@@ -193,7 +193,7 @@ def _points(start: FloatArray, step: FloatArray, size: tuple[int, int, int], dev
     return torch.stack([xx.ravel(), yy.ravel(), zz.ravel()], dim=1)
 
 
-def _sampled(field: Tensor, index: Tensor) -> Tensor:
+def sampled(field: Tensor, index: Tensor) -> Tensor:
     """Trilinear values (c, n) of a field (c, z, y, x) at fractional indices (n, 3: x, y, z), clamped at the edges; float32."""
     sizes = torch.tensor(field.shape[:0:-1], device=field.device, dtype=index.dtype)
     at = torch.minimum(index.clamp(min=0.0), sizes - 1.001)
@@ -215,7 +215,7 @@ def _organs(on_device: DevicePatient, prepared: DeviceScan, points: Tensor, h: f
     """HU, structure class, and distance to the aorta's lumen (mm) at each point: surfaces painted back to front."""
     grid = on_device.patient.grid
     origin = torch.tensor(grid.origin, dtype=points.dtype, device=points.device)
-    distance = 0.01 * _sampled(on_device.field, (points - origin) / grid.spacing)
+    distance = 0.01 * sampled(on_device.field, (points - origin) / grid.spacing)
     alpha = (0.5 - distance / (h + prepared.border[:, None])).clamp(0.0, 1.0)
     value = prepared.tissue[:, :1] + _texture(prepared, points, present=(alpha > 0.0).any(dim=1).tolist())
     # what lies in front lets this share through
@@ -430,7 +430,7 @@ def _artefacts_and_noise(
     y = first[:, 1, None] + pitch[1] * torch.arange(shape[1], device=device)
     whole = (shape[0], shape[1], shape[2])
     index = torch.stack([x[:, None, :].expand(whole), y[:, :, None].expand(whole), first[:, 2, None, None].expand(whole)], dim=-1)
-    both = _sampled(torch.stack([prepared.added_hu, prepared.noise_gain]), index.reshape(-1, 3)).reshape(2, *whole)
+    both = sampled(torch.stack([prepared.added_hu, prepared.noise_gain]), index.reshape(-1, 3)).reshape(2, *whole)
     if not noise or scan.noise_hu <= 0.0:
         return both[0]
     block = torch.from_numpy(block_of(scan, (float(spacing[0]), float(spacing[1]), float(spacing[2])))).to(device)

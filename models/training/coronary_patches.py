@@ -22,7 +22,7 @@ PATCHES_PER_PATIENT = 36
 PATIENTS_AT_A_TIME = 3
 PATCHES_PER_SCAN = 9
 
-_RESAMPLED = 0.6
+RESAMPLED = 0.6
 """Share of the patches that are interpolated from the scan's own grid, which smooths noise and edges; the others are rendered at 0.5 mm."""
 _PIXELS = 512
 _USUAL_FOV_MM = 190.0
@@ -78,7 +78,7 @@ def draw_patch(patient: Patient, sites: Sites, scan: Scan, rng: np.random.Genera
     centre = draw_centre(sites, rng, spread_mm=0.6 * half_mm)
     origin = centre - half_mm
     seed = int(rng.integers(2**31))
-    on_own_grid = rng.random() < _RESAMPLED
+    on_own_grid = rng.random() < RESAMPLED
     rendered = render(
         patient, scan, origin=_triple(origin), spacing=(SPACING_MM,) * 3, shape=(size, size, size), seed=seed, noise=not on_own_grid
     )
@@ -92,14 +92,21 @@ def draw_patch(patient: Patient, sites: Sites, scan: Scan, rng: np.random.Genera
 
 def scanned_patch(patient: Patient, scan: Scan, *, origin: npt.NDArray[np.float64], size: int, seed: int) -> npt.NDArray[np.int16]:
     """Attenuation of a patch as the appliance gets it: scanned on the scan's own pixels and slices, then interpolated to 0.5 mm."""
-    pixel = (scan.fov_mm or _USUAL_FOV_MM) / _PIXELS
-    spacing = np.array([pixel, pixel, scan.increment_mm])
-    low = origin - spacing
-    nx, ny, nz = (int(n) for n in np.ceil((size - 1) * SPACING_MM / spacing) + 3)
-    rendered = render(patient, scan, origin=_triple(low), spacing=(pixel, pixel, scan.increment_mm), shape=(nz, ny, nx), seed=seed)
-    own = Geometry((nz, ny, nx), (pixel, pixel, scan.increment_mm), _triple(low))
+    low, spacing, shape = own_grid(scan, origin, size)
+    rendered = render(patient, scan, origin=_triple(low), spacing=spacing, shape=shape, seed=seed)
+    own = Geometry(shape, spacing, _triple(low))
     fine = Geometry((size, size, size), (SPACING_MM,) * 3, _triple(origin))
     return interpolate_to(rendered.hu, own, fine)
+
+
+def own_grid(
+    scan: Scan, origin: npt.NDArray[np.float64], size: int
+) -> tuple[npt.NDArray[np.float64], tuple[float, float, float], tuple[int, int, int]]:
+    """Origin, spacing (x, y, z) and shape (z, y, x) of the scan's own grid over a patch, with a voxel to spare on each side."""
+    pixel = (scan.fov_mm or _USUAL_FOV_MM) / _PIXELS
+    spacing = (pixel, pixel, scan.increment_mm)
+    nx, ny, nz = (int(n) for n in np.ceil((size - 1) * SPACING_MM / np.array(spacing)) + 3)
+    return origin - np.array(spacing), spacing, (nz, ny, nx)
 
 
 def draw_centre(sites: Sites, rng: np.random.Generator, *, spread_mm: float) -> npt.NDArray[np.float64]:

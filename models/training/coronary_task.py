@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
+import torch
 
 from models.networks import cor_seg
 from models.networks.cor_seg import CorSeg
@@ -12,17 +14,21 @@ from models.networks.deployed import DeployedCorSeg
 from models.phantom import draw_scan, render
 from models.training.context import coarse_map, noisy_context
 from models.training.coronary_patches import coronary_patches, skeleton_mask
+from models.training.device_patches import DevicePatches
 from models.training.losses import LossWeights
 from models.training.patients import virtual_patient
 from models.training.samples import Sample, Variation
 from models.training.segmentation import blobs, segmentation_task
-from models.training.task import Deployment, Task
+from models.training.task import Deployment, Task, Tensors
 
 _REGION = (128, 176, 176)
 """Voxels of 0.5 mm round the heart's middle that a development patient is scored on."""
 
 
 CORONARY_WEIGHTS = LossWeights(classes=(1.0, 2.0, 2.0, 20.0, 2.0), vessel_classes=(1, 2, 3))
+
+
+VARIATION = Variation(flips=True, drop_context=0.15)
 
 
 def coronary_task() -> Task:
@@ -35,7 +41,7 @@ def coronary_task() -> Task:
         classes=cor_seg.CLASSES,
         hu_range=cor_seg.HU_RANGE,
         weights=CORONARY_WEIGHTS,
-        variation=Variation(flips=True, drop_context=0.15),
+        variation=VARIATION,
         development=_development_sample,
         deployment=Deployment(
             graph=DeployedCorSeg,
@@ -62,7 +68,12 @@ def coronary_task() -> Task:
         pool=600,
         reuse=3.0,
         share=0.5,
+        on_device=_patches_on,
     )
+
+
+def _patches_on(device: torch.device, seed: int, batch: int) -> Iterator[Tensors]:
+    return iter(DevicePatches(device, seed=seed, batch=batch, variation=VARIATION))
 
 
 def _development_sample(seed: int) -> Sample:

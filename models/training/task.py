@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ class Task:
         batch, learning_rate: of all workers together.
         pool: samples kept; reuse: how often a sample is drawn on average before it leaves the pool.
         share: of the minutes of ``python -m models.training all``.
+        on_device: given device, seed and batch, an endless stream of batches made on a GPU; None where the CPU makes them there too.
     """
 
     name: str
@@ -69,3 +70,4 @@ class Task:
     pool: int
     reuse: float
     share: float
+    on_device: Callable[[torch.device, int, int], Iterator[Tensors]] | None = None

@@ -15,15 +15,13 @@ from torch import nn
 from models.training.averaging import Average
 from models.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from models.training.curves import Curve
-from models.training.feeder import Feeder
-from models.training.samples import SamplePool
-from models.training.task import Arrays, Score, Task
+from models.training.supply import Supply, supply_for
+from models.training.task import Score, Task, Tensors
 from models.training.workers import Team
 
 _VOLUME_AXES = 5
 _WARM_UP = 0.02
 _FINAL_RATE = 0.02
-_FIRST_SAMPLE_TIMEOUT_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -78,19 +76,10 @@ class Trainer:
         """One sitting: train for the given minutes, then score and save."""
         self.progress.sittings += 1
         seed = self._seed + 1000 * self.progress.sittings + self._team.rank
-        rng = np.random.default_rng(seed)
-        pool = SamplePool(capacity=self._task.pool, reuse=self._task.reuse, rng=rng)
-        with Feeder(self._task.source, seed=seed) as feeder:
-            self._fill(pool, feeder)
-            self._train(schedule, pool, feeder, rng)
+        with supply_for(self._task, device=self._device, seed=seed) as supply:
+            self._train(schedule, supply)
 
-    def _fill(self, pool: SamplePool, feeder: Feeder) -> None:
-        while len(pool) < 4 * self._task.batch:
-            sample = feeder.take(timeout_s=_FIRST_SAMPLE_TIMEOUT_S)
-            assert sample is not None  # noqa: S101 - take raises where a timeout is given
-            pool.add(sample)
-
-    def _train(self, schedule: Schedule, pool: SamplePool, feeder: Feeder, rng: np.random.Generator) -> None:
+    def _train(self, schedule: Schedule, supply: Supply) -> None:
         start = time.monotonic()
         before = Progress(**vars(self.progress))
         logged = scored = saved = 0.0
@@ -99,14 +88,13 @@ class Trainer:
         over = False
         while not over:
             minutes = (time.monotonic() - start) / 60.0
-            self._take_fresh(pool, feeder)
             share = max(minutes / schedule.minutes, (self.progress.steps - before.steps + 1) / schedule.steps if schedule.steps else 0.0)
             rate = self._set_rate(min(1.0, share))
-            step_terms, over = self._step(self._draw(pool, rng), over=share >= 1.0)
+            step_terms, over = self._step(supply.batch(), over=share >= 1.0)
             terms.append(step_terms)
             self.progress.steps += 1
-            self.progress.samples_drawn = before.samples_drawn + pool.drawn * self._team.size
-            self.progress.samples_rendered = before.samples_rendered + pool.added * self._team.size
+            self.progress.samples_drawn = before.samples_drawn + supply.drawn * self._team.size
+            self.progress.samples_rendered = before.samples_rendered + supply.rendered * self._team.size
             self.progress.minutes = before.minutes + minutes
             if not self._team.leads:
                 continue
@@ -124,15 +112,8 @@ class Trainer:
             self._save()
             self._develop()
 
-    def _take_fresh(self, pool: SamplePool, feeder: Feeder) -> None:
-        while pool.hungry and (sample := feeder.take()) is not None:
-            pool.add(sample)
-
-    def _draw(self, pool: SamplePool, rng: np.random.Generator) -> Arrays:
-        return self._task.make_batch(pool.draw(self._task.batch), rng)
-
-    def _step(self, arrays: Arrays, *, over: bool = False) -> tuple[dict[str, float], bool]:
-        batch = {name: None if array is None else torch.from_numpy(array).to(self._device) for name, array in arrays.items()}
+    def _step(self, tensors: Tensors, *, over: bool = False) -> tuple[dict[str, float], bool]:
+        batch = {name: None if tensor is None else tensor.to(self._device) for name, tensor in tensors.items()}
         channels = batch["channels"]
         if channels is not None and channels.ndim == _VOLUME_AXES:
             channels = channels.to(memory_format=torch.channels_last_3d)

@@ -35,6 +35,8 @@ class Team:
         """
         if self.size == 1:
             return over
+        parent = multiprocessing.parent_process()
+        over = over or (parent is not None and not parent.is_alive())  # whoever started the team was ended: save and stop
         gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
         flat = torch.cat([*(gradient.reshape(-1) for gradient in gradients), torch.tensor([float(over)])])
         distributed.all_reduce(flat)
