@@ -25,6 +25,9 @@ PATCHES_PER_SCAN = 6
 WIDE_MOTION = 0.45
 """Share of the scans whose motion is drawn evenly up to ``LARGEST_MOTION_MM``: most scans of the generator rest, and nothing is learned."""
 LARGEST_MOTION_MM = 5.0
+EVEN = 0.6
+"""Share of the scans without beam hardening and streaks and with the same noise everywhere: far quicker to render, and as good to learn
+motion, noise and sharpness from."""
 PLACED = 0.65
 """Share of the patches at the places that the product looks at, moved a little; the others lie at random on arteries."""
 NUDGE_MM = 2.5
@@ -93,8 +96,10 @@ def true_places(patient: Patient) -> tuple[Place, ...]:
 
 
 def vary(scan: Scan, rng: np.random.Generator) -> Scan:
-    """The scan, often with motion of any extent; never cut to a circle, which the product's places never meet."""
+    """The scan, often with motion of any extent, often without artefacts; never cut to a circle, which the product's places never meet."""
     scan = replace(scan, round_field=False)
+    if rng.random() < EVEN:
+        scan = replace(scan, beam_hardening=0.0, streaks=0.0, metal=(), body_mm=(0.0, 0.0), arms_down=False)
     if rng.random() >= WIDE_MOTION:
         return scan
     return with_motion(scan, {vessel: float(rng.uniform(0.0, LARGEST_MOTION_MM)) for vessel in VESSELS})
