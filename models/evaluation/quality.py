@@ -3,8 +3,8 @@
 python -m models.evaluation.quality --patients 20 [--record]
 
 Each patient is scanned once and reconstructed in mid-diastole and at end-systole, as many sites do; the patches of both phases at half
-of the places that the product looks at are rendered (and kept under ``build/evaluation/quality``, so that other weights are scored at once). The
-better phase is by definition the one in which the three main arteries move less in the mean; pairs that differ by less than
+of the places that the product looks at are rendered (and kept under ``build/evaluation/quality``, so that other weights are scored at
+once). The better phase is by definition the one in which the three main arteries move less in the mean; pairs that differ by less than
 ``TOO_CLOSE_MM`` are left out. Writes ``build/quality-evaluation.json``; ``--record`` puts the table into the model's card.
 """
 
