@@ -141,6 +141,13 @@ def test_no_centreline_runs_in_blood(patient: Patient) -> None:
             assert (distance_to(patient, field, points) > 0.2).all(), (b.name, name)
 
 
+def test_the_aorta_lies_in_no_other_blood(patient: Patient) -> None:
+    """A first prototype painted the aorta over the pulmonary trunk."""
+    aorta = patient.channel("ao") < -0.5
+    for name in ("pa", "ra", "rv", "la", "svc"):
+        assert not (aorta & (patient.channel(name) < -0.5)).any(), name
+
+
 def test_no_branch_runs_inside_another_except_at_its_root(patient: Patient) -> None:
     for b in patient.branches:
         # A graft is sewn onto the vessel that it feeds.
