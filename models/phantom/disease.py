@@ -8,7 +8,7 @@ import numpy as np
 
 from models.phantom.narrowing import narrowing, thickening
 from models.phantom.plaque import BULKY, HEAVY_CHANCE, RECIPE_CHANCE, RECIPES, Ground, fill_plaque
-from models.phantom.profiles import THINNEST_MM, Profile, close_ends, fill, healthy_profile, join, waves
+from models.phantom.profiles import THINNEST_MM, Profile, close_ends, fill, healthy_profile, join, soften_shelves, waves
 from models.phantom.stents import draw_stents
 from models.phantom.tree import STEP_MM, Draft
 from models.phantom.types import Blob, Sheet, Stent
@@ -92,6 +92,7 @@ def draw_disease(seed: int, drafts: list[Draft], *, age: int) -> Disease:
             disease.lesions.extend(_lesion(rng, drafts[p.branch], disease.profiles[p.branch], p, burden) for p in places)
     join(drafts, disease.profiles)
     close_ends(rng, disease.profiles)
+    soften_shelves(disease.profiles)
     fill(rng, drafts, disease.profiles)
     return disease
 

@@ -92,6 +92,20 @@ def join(drafts: list[Draft], profiles: list[Profile]) -> None:
         profile.lumen[head] = np.minimum(profile.lumen[head], limit)
 
 
+def soften_shelves(profiles: list[Profile]) -> None:
+    """Keep the lumen from widening so steeply that the ball drawn at a wide point reaches into a narrow one beside it.
+
+    A ball of radius R at a distance d covers sqrt(R^2 - d^2) there: R^2 <= r^2 + d^2 keeps the drawn lumen as narrow as the truth.
+    """
+    for profile in profiles:
+        square = profile.lumen**2
+        for k in range(1, 9):
+            room = (0.85 * STEP_MM * k) ** 2
+            square[k:] = np.minimum(square[k:], profile.lumen[:-k] ** 2 + room)
+            square[:-k] = np.minimum(square[:-k], profile.lumen[k:] ** 2 + room)
+        profile.lumen[:] = np.sqrt(square)
+
+
 def close_ends(rng: np.random.Generator, profiles: list[Profile]) -> None:
     """Let the lumen taper towards each occlusion, bluntly or slowly, so that no open point reaches into the closed stretch."""
     for profile in profiles:

@@ -8,12 +8,13 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from models.phantom.disease import Disease, draw_disease
 from models.phantom.lesions import LABEL_STEP_MM, count, measured, spotty
 from models.phantom.painting import BLOOD_HU
 from models.phantom.plaque import RECIPES, Ground, fill_plaque
-from models.phantom.profiles import THINNEST_MM, healthy_profile, join
+from models.phantom.profiles import THINNEST_MM, healthy_profile, join, normals
 from models.phantom.stents import VESSEL_MM
 from models.phantom.tree import Draft
 from models.phantom.types import Branch, Grid, Lesion, Patient
@@ -107,7 +108,7 @@ def test_outside_lesions_stents_and_joins_the_lumen_is_healthy() -> None:
             touched[:16] = b.parent is not None
             for x in (*patient.lesions, *patient.stents):
                 if x.branch == b.id:
-                    touched[x.start : x.end + 1] = True
+                    touched[max(x.start - 6, 0) : x.end + 7] = True
             assert np.allclose(b.lumen_radius_mm[~touched], b.healthy_radius_mm[~touched])
 
 
@@ -130,6 +131,31 @@ def test_the_drawn_lumen_has_the_area_of_the_truth_whatever_its_shape() -> None:
     assert area.mean() == pytest.approx(np.pi * 1.1**2, rel=0.005)
     second_moments = np.linalg.eigvalsh(np.cov(np.argwhere(labels[:, :, 10] == LUMEN).T))
     assert second_moments[1] / second_moments[0] > 1.5
+
+
+def test_the_drawn_lumen_at_the_minimum_is_as_wide_as_the_truth_says() -> None:
+    """In planes across the vessel where no side branch leaves."""
+    checked = 0
+    for patient, x in all_lesions():
+        if checked == 12:
+            break
+        b = patient.branches[x.branch]
+        leaving = [c.parent_index or 0 for c in patient.branches if c.parent == b.id] + [0] * (b.parent is not None)
+        radius = float(b.lumen_radius_mm[x.minimum])
+        if any(abs(at - x.minimum) < 14 for at in leaving) or radius < 0.3:
+            continue
+        centre = b.points_mm[x.minimum]
+        _, labels, _, origin = drawn(patient, centre - 4.1, centre + 4.1, 0.08)
+        _, u, v = normals(b.points_mm)
+        side = np.arange(-2.8, 2.81, 0.08)
+        plane = centre + side[:, None, None] * u[x.minimum] + side[None, :, None] * v[x.minimum]
+        index = np.rint((plane - origin) / 0.08).astype(int)
+        pieces, _ = ndimage.label(labels[index[..., 2], index[..., 1], index[..., 0]] == LUMEN)
+        middle = len(side) // 2
+        area = (pieces == pieces[middle, middle]).sum() * 0.08**2
+        assert np.sqrt(area / np.pi) == pytest.approx(radius, abs=0.04)
+        checked += 1
+    assert checked == 12
 
 
 def test_volumes_of_the_truth_are_those_of_the_drawn_voxels() -> None:
@@ -297,7 +323,9 @@ def test_stents_sit_in_wide_vessels_only() -> None:
         assert stent.hu > 3071.0
         span = slice(stent.start, stent.end + 1)
         narrowed = 100.0 * (1.0 - profile.lumen[span] / profile.healthy[span])
-        assert narrowed.max() == pytest.approx(stent.in_stent_stenosis_percent, abs=0.5)
+        # at the edges the device may be wider than the vessel that it ends in
+        assert narrowed[4:-4].max() <= stent.in_stent_stenosis_percent + 0.5
+        assert narrowed.max() >= stent.in_stent_stenosis_percent - 0.5
         middle = 0.5 * (stent.struts[:, :3] + stent.struts[:, 3:6])
         away = np.linalg.norm(middle[:, None] - points[None, span], axis=2).min(axis=1)
         assert np.abs(away - 0.5 * stent.diameter_mm).max() < 0.3
