@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,24 @@ import numpy.typing as npt
 
 from appliance.analysis.grids import interpolate_to
 from appliance.analysis.locate import CARDIAC, Located, locate
-from appliance.analysis.pipeline import Models
+from appliance.analysis.pipeline import Models, analyze
 from appliance.analysis.reading import read_nifti
 from appliance.analysis.segment import segment
 from appliance.analysis.stages import Structure
+from appliance.errors import AnalysisError
 from appliance.volume import Geometry
 from models.evaluation.cases import CORONARY, cropped_skeleton, skeleton_lines
 from models.evaluation.compare import tree_of
-from models.evaluation.measures import Mask, dice
-from models.evaluation.pictures import draw_lines
+from models.evaluation.lines import ostia_found, result_lines, result_points
+from models.evaluation.measures import Mask, dice, false_length_mm, found_length
+from models.evaluation.pictures import Marks, draw_lines, marked_lines
+from models.evaluation.real_tree import planted, read_tree
+from models.evaluation.scans import scanned_study
+from models.evaluation.truths import truth_of
+from models.phantom import draw_patient, draw_scan
+from models.phantom.types import Branch
 
+TREE_HEARTS = (100002, 100003)
 HEART = (*CARDIAC, Structure.PULMONARY_ARTERY)
 
 
@@ -41,6 +50,12 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m models.evaluation.real", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--thoracic", type=Path, metavar="FOLDER", help="folder with ct.nii.gz and crop/heart.nii.gz, crop/aorta.nii.gz")
+    parser.add_argument(
+        "--tree", type=Path, nargs=2, metavar=("LEFT", "RIGHT"), help="centrelines of the left and the right coronary (.vtp)"
+    )
+    parser.add_argument(
+        "--hearts", type=int, nargs="+", default=list(TREE_HEARTS), help="patients (development) whose hearts take the tree"
+    )
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("build/evaluation/real"))
     options = parser.parse_args(arguments)
@@ -49,6 +64,11 @@ def main(arguments: list[str] | None = None) -> int:
     result: dict[str, Any] = {}
     if options.thoracic is not None:
         result["thoracic"] = check_thoracic(options.thoracic, models=models, picture=options.out / "thoracic.png")
+    if options.tree is not None:
+        tree = read_tree(*options.tree)
+        result["tree"] = [
+            {"heart": seed, **check_tree(tree, seed, models=models, picture=options.out / f"tree-{seed}.png")} for seed in options.hearts
+        ]
     (options.out / "real.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     sys.stdout.write(json.dumps(result, indent=1) + "\n")
     return 0
@@ -81,6 +101,40 @@ def check_thoracic(folder: Path, *, models: Models, picture: Path) -> dict[str, 
         head="orange: the vessel mask's skeleton; yellow: what the product would keep",
     )
     return {**figures, "skeleton_mm": _length(raw), "tree_mm": _length(lines)}
+
+
+def check_tree(tree: Sequence[Branch], seed: int, *, models: Models, picture: Path) -> dict[str, float | str | None]:
+    """How much of a real tree the whole product finds in one virtual heart, in a scan without motion, steps or missing slices.
+
+    Returns:
+        ``found_1_5mm``, ``false_mm``, ``ostia_within_2mm`` as in the evaluation, ``length_mm`` of the vessels of 1.5 mm and more, the
+        analysis's ``status``, and the share found of each branch that has such length.
+    """
+    patient = planted(draw_patient(seed), tree)
+    scan = replace(draw_scan(seed), motion_mm={}, heart_motion_mm=0.0, steps=(), ghost=None, cut_mm=(0.0, 0.0), round_field=False)
+    study = scanned_study(patient, scan)
+    truth = truth_of(patient, scan)
+    status: str
+    try:
+        analysis = analyze(study, models=models)
+        status, lines, segmentation = analysis.findings.status, result_lines(analysis.findings.branches), analysis.segmentation
+    except AnalysisError as error:
+        status, lines, segmentation = error.code, [], None
+    points = result_points(lines)
+    if segmentation is not None:
+        kinds = [(kind if kind != "misnamed" else "right", line) for kind, line in marked_lines(truth.branches, lines)]
+        marks = Marks(circles=np.asarray(truth.ostia))
+        draw_lines(segmentation.hu, segmentation.geometry, kinds, picture, head=f"real tree in the heart of patient {seed}", marks=marks)
+    found = found_length(truth.branches, points)
+    each = {branch.name: found_length([branch], points).value for branch in truth.branches}
+    return {
+        "status": status,
+        "length_mm": round(found.whole, 1),
+        "found_1_5mm": found.value,
+        "false_mm": false_length_mm(truth.branches, [line.points for line in lines]),
+        "ostia_within_2mm": ostia_found(truth.ostia, lines).value,
+        **{name: value for name, value in each.items() if value is not None},
+    }
 
 
 def structure_figures(located: Located, *, heart: Path, aorta: Path) -> dict[str, float | None]:

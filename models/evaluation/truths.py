@@ -121,6 +121,7 @@ def conditions_of(patient: Patient, scan: Scan) -> tuple[str, ...]:
         f"contrast under {FAINT_HU:.0f} HU": scan.vessel_hu < FAINT_HU,
         f"kernel {scan.kernel}": True,
         "metal": bool(scan.metal),
+        "stent": bool(patient.stents),
         "cut off": max(scan.cut_mm) > 0.0 or scan.round_field,
         "clean scan": moving < MOVING_MM and not scan.steps and scan.noise_hu < NOISY_HU and scan.vessel_hu >= FAINT_HU,
         **{f"variant {name}": True for name in patient.variants},
