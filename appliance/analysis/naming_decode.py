@@ -210,7 +210,9 @@ def allowed_label(share: Mapping[Label, float], parent: Label | None, *, at_main
     """
     if share.get("none", 0.0) > 0.5:
         return "none", share["none"]
-    allowed = ALLOWED.get(parent, {})
+    if parent not in ALLOWED:
+        return "other", max(share.values())  # a branch of a side branch: what it is called, it does not matter
+    allowed = ALLOWED[parent]
     found: dict[Label, float] = {}
     for name, counted in allowed.items():
         if name == "RI" and not at_main_end:

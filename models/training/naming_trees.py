@@ -348,7 +348,8 @@ def _as_extracted(nodes: _Nodes, heart: Heart, rng: np.random.Generator, damage:
             reach[above] = reach[i] + step[i]
             best[above] = i
     heads = [i for i in range(count) if nodes.parent[i] < 0 or best[nodes.parent[i]] != i]
-    wall, gain = rng.uniform(0.0, 2.0) * _MASK_WALL_MM, rng.uniform(0.85, 1.15)
+    spread = min(damage.strength, 1.0)
+    wall, gain = _MASK_WALL_MM * (1.0 + spread * rng.uniform(-1.0, 1.0)), 1.0 + spread * rng.uniform(-0.15, 0.15)
     place: dict[int, tuple[int, int]] = {}
     branches: list[TreeBranch] = []
     labels: list[npt.NDArray[np.int64]] = []
