@@ -24,8 +24,12 @@ _BLUR_SECTIONS = 120
 _OCCLUDED_MM = 0.42
 """Below this diameter the fit cannot tell a thread of blood from none."""
 _PLATEAU_MM = 15.0
+_NEAR_PLATEAU_MM = 7.0
+_LEAST_BLOOD = 0.3
+"""Blood below this part of its level at the branch's beginning is not believed: the line has left the vessel."""
 _HIDING_CALCIUM_MM2 = 0.3
 _PLAQUE_HU = 80.0
+_WALL_HU = 60.0
 
 
 @dataclass(frozen=True)
@@ -163,7 +167,10 @@ def blood_along(named: NamedTree, sections: Sections, radius: Float, *, blur: Bl
     """Attenuation of the blood at every point, (n,)."""
     core = np.nanmean(sections.rays[:, :, :2], axis=(1, 2))
     core = np.where(np.isfinite(core), core, 0.0)
-    wide = radius > 2.6 * (blur.in_plane_mm if blur else 0.4)
+    spread = blur.in_plane_mm if blur else 0.4
+    wide = radius > 2.6 * spread
+    # the blur lets a little of the wall into the very centre, the more the narrower the vessel
+    core = _WALL_HU + (core - _WALL_HU) / (1.0 - np.exp(-0.5 * (np.maximum(radius, spread) / spread) ** 2))
     blood = np.zeros(len(core))
     typical = float(np.median(core[wide])) if wide.sum() > 20 else 380.0
     for number, branch in enumerate(named.branches):
@@ -177,16 +184,25 @@ def blood_along(named: NamedTree, sections: Sections, radius: Float, *, blur: Bl
 
 
 def _plateau(core: Float, wide: NDArray[np.bool_], along: Float, above: float) -> Float:
-    """Running median of the core where the vessel is wide and shows neither calcium nor narrowing, pulled towards ``above``."""
-    good = wide & (core > 0.75 * above) & (core < 1.25 * above)
+    """The level of the blood along a branch: it begins at ``above`` and follows the core where the vessel is wide.
+
+    Blood thins out along a vessel, and behind a tight narrowing or an occlusion it may fall to half (transluminal attenuation gradient,
+    Choi et al., JACC Cardiovasc Imaging 2011), so what is healthy is told by the neighbours, not by the ostium: sections near the median
+    of their window, brighter ones and single dark ones left out. Narrow stretches keep the level from before them.
+    """
+    possible = wide & (core > _LEAST_BLOOD * above) & (core < 1.25 * above)
     out = np.empty(len(core))
+    level = above
     for i in range(0, len(core), 4):
-        window = good & (np.abs(along - along[i]) <= _PLATEAU_MM)
-        # ten healthy sections weigh as much as what is known from above
-        count = float(window.sum())
-        local = float(np.median(core[window])) if count >= 5 else above
-        share = count / (count + 10.0)
-        out[i : i + 4] = share * local + (1.0 - share) * above
+        near = np.abs(along - along[i])
+        window = possible & (near <= (_NEAR_PLATEAU_MM if (possible & (near <= _NEAR_PLATEAU_MM)).sum() >= 12 else _PLATEAU_MM))
+        if window.sum() >= 5:
+            middle = float(np.median(core[window]))
+            agreeing = window & (np.abs(core - middle) < 0.15 * middle)
+            # ten healthy sections weigh as much as the level so far
+            share = float(agreeing.sum()) / (float(agreeing.sum()) + 10.0)
+            level = share * float(np.median(core[agreeing])) + (1.0 - share) * level
+        out[i : i + 4] = level
     return out
 
 
