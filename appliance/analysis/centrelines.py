@@ -224,7 +224,7 @@ def _branch(
         if ostium.lead_mm is not None:
             raw = np.concatenate([ostium.lead_mm[None], raw])
             radius = np.concatenate([radius[:1], radius])
-        line = refiner.refine(raw, radius, start=None)
+        line = refiner.refine(raw, radius, start=ostium.lead_mm if ostium.evidence == "network" else None)
     else:
         if path.parent not in sources:
             return None

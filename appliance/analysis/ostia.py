@@ -27,8 +27,6 @@ SHORTEST_MM = 10.0
 SHORTEST_BRIDGED_MM = 30.0
 NEAR_MM = 4.0
 """A piece this near to a peak of the network begins there; farther ones must be longer, and the way to them is a bridge."""
-SEEN_MM = 1.0
-"""A tree that begins this near to a peak needs no point of its own at the peak."""
 APART_MM = 8.0
 """An ostium by the rules this near to one at a peak is the same ostium."""
 
@@ -41,7 +39,7 @@ class Ostium:
         node: node of the mask where the tree begins.
         side: of the arteries that it feeds.
         distance_mm: from the node to the aorta, or to the network's peak.
-        lead_mm: where the line begins, LPS, if not at the node: the aortic point or the peak from which the mask begins late.
+        lead_mm: where the line begins, LPS, if not at the node: the network's peak, or the aortic point from which the mask begins late.
         evidence: what the ostium rests on.
     """
 
@@ -96,8 +94,8 @@ def _at_peaks(peaks: Sequence[Peak], points: Float, label: NDArray[np.int32], lu
         node = int(inner[np.argmin(gap[inner])])
         if any(ostium.node == node for ostium in found):
             continue
-        lead = np.asarray(peak.point_mm) if gap[node] > SEEN_MM else None
-        found.append(Ostium(node=node, side=peak.side, distance_mm=float(gap[node]), lead_mm=lead, evidence="network"))
+        place = np.asarray(peak.point_mm)
+        found.append(Ostium(node=node, side=peak.side, distance_mm=float(gap[node]), lead_mm=place, evidence="network"))
     return found
 
 

@@ -119,7 +119,8 @@ def make_case(site: GapSite, heart: Heart, rng: np.random.Generator) -> Case | N
 
 def _begins_at(start: int, branch: int, site: GapSite, gap: Gap) -> bool:
     """Whether a lost stretch begins at the gap's near end."""
-    return bool(np.linalg.norm(site.lines.points[branch][start] - gap.near_mm) < 1.0)
+    line = site.lines.points[branch]
+    return bool(np.linalg.norm(line[min(start, len(line) - 1)] - gap.near_mm) < 1.0)
 
 
 def _piece_at(pieces: np.ndarray, index: Float) -> int:

@@ -13,15 +13,16 @@ from appliance.analysis.ostia_network import Root, find_root
 from appliance.analysis.stages import Heart, Structure
 from appliance.volume import Geometry, LabelMap
 from models.networks.ostia import SIDE, SIDES, SPACING_MM
-from models.phantom import Patient, Scan, draw_scan, render
+from models.phantom import Patient, Scan
 from models.phantom.motion import seen
 from models.training.context import COARSE_MM, CoarseMap, coarse_map
 from models.training.patients import training_patient
+from models.training.quick_scans import draw_scans, render_quickly
 
 SPARE = 5
 """Voxels more on every side than the network takes: each time a sample is drawn it is cut elsewhere."""
-SCANS_PER_PATIENT = 3
-CROPS_PER_SCAN = 8
+SCANS_PER_PATIENT = 2
+CROPS_PER_SCAN = 4
 PATIENTS_AT_A_TIME = 3
 HEAT_SIGMA_MM = 1.5
 
@@ -78,9 +79,8 @@ def find_site(patient: Patient, rng: np.random.Generator, *, scans: int = SCANS_
     root = find_root(heart_of(coarse))
     if root is None:
         raise ValueError(f"patient {patient.seed} has no aortic root")
-    drawn = [draw_scan(int(rng.integers(2**31))) for _ in range(scans)]
     # the product averages eight voxels into one, which takes noise away
-    quiet = (replace(scan, noise_hu=scan.noise_hu * rng.uniform(0.3, 0.8)) for scan in drawn)
+    quiet = (replace(scan, noise_hu=scan.noise_hu * rng.uniform(0.3, 0.8)) for scan in draw_scans(rng, scans))
     return RootSite(patient, coarse, root, tuple(quiet))
 
 
@@ -90,14 +90,7 @@ def draw_crop(site: RootSite, rng: np.random.Generator) -> OstiaSample:
     size = SIDE + 2 * SPARE
     centre = seen(site.root.middle[None], patient, scan)[0] + rng.normal(0.0, _ROOT_ERROR_MM, 3)
     origin = centre - 0.5 * SPACING_MM * (size - 1)
-    rendered = render(
-        patient,
-        scan,
-        origin=(float(origin[0]), float(origin[1]), float(origin[2])),
-        spacing=(SPACING_MM,) * 3,
-        shape=(size, size, size),
-        seed=int(rng.integers(2**31)),
-    )
+    rendered = render_quickly(patient, scan, origin=origin, spacing_mm=SPACING_MM, size=size, rng=rng)
     points, sides = true_ostia(patient)
     index = (seen(points, patient, scan) - origin)[:, ::-1] / SPACING_MM
     return OstiaSample(

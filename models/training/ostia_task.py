@@ -23,6 +23,8 @@ from models.training.segmentation import blobs
 from models.training.task import Arrays, Deployment, Score, Task, Tensors
 
 WATCHED_PATIENTS = 8
+TRAINED_SIDE = 48
+"""Voxels of the cubes it is trained on: the outer part of the product's cube seldom holds anything but costs more than half of the time."""
 _LARGEST_GAIN = 0.06
 _LARGEST_OFFSET_HU = 25.0
 _WITHOUT_AORTA = 0.1
@@ -61,28 +63,29 @@ def ostia_task() -> Task:
         ),
         batch=4,
         learning_rate=2e-3,
-        pool=500,
-        reuse=8.0,
+        pool=240,
+        reuse=5.0,
         share=0.1,
     )
 
 
 def make_batch(samples: list[OstiaSample], rng: np.random.Generator) -> Arrays:
     """Cut each sample somewhere, vary its attenuation, and stack: channels (n, 2, z, y, x), heat (n, 2, z, y, x)."""
-    parts = [_cut(sample, rng.integers(0, 2 * SPARE + 1, 3), rng) for sample in samples]
+    inner = (SIDE - TRAINED_SIDE) // 2
+    parts = [_cut(sample, inner + rng.integers(0, 2 * SPARE + 1, 3), TRAINED_SIDE, rng) for sample in samples]
     return {"channels": np.stack([channels for channels, _ in parts]), "heat": np.stack([heat for _, heat in parts])}
 
 
 def _cut(
-    sample: OstiaSample, first: npt.NDArray[np.int64], rng: np.random.Generator | None
+    sample: OstiaSample, first: npt.NDArray[np.int64], side: int, rng: np.random.Generator | None
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    part = tuple(slice(int(a), int(a) + SIDE) for a in first)
+    part = tuple(slice(int(a), int(a) + side) for a in first)
     gain = 1.0 + (rng.uniform(-_LARGEST_GAIN, _LARGEST_GAIN) if rng else 0.0)
     offset = rng.uniform(-_LARGEST_OFFSET_HU, _LARGEST_OFFSET_HU) if rng else 0.0
     hu = scale_hu(sample.hu[part].astype(np.float32) * gain + offset, *ostia.HU_RANGE)
     kept = 0.0 if rng and rng.random() < _WITHOUT_AORTA else 1.0 / 255.0
     peaks = sample.peaks - np.array([*first, 0], np.float32)
-    return np.stack([hu, sample.aorta[part].astype(np.float32) * np.float32(kept)]), heat_maps(peaks, (SIDE, SIDE, SIDE))
+    return np.stack([hu, sample.aorta[part].astype(np.float32) * np.float32(kept)]), heat_maps(peaks, (side, side, side))
 
 
 def heat_loss(logits: torch.Tensor, batch: Tensors) -> tuple[torch.Tensor, dict[str, float]]:
@@ -125,7 +128,7 @@ class OstiaScore:
     def _peaks(self, network: nn.Module, sample: OstiaSample) -> list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
         """Per side the points shown and the true ones, mm in the crop (x, y, z)."""
         first = np.full(3, SPARE)
-        channels, _ = _cut(sample, first, None)
+        channels, _ = _cut(sample, first, SIDE, None)
         device = next(network.parameters()).device
         network.eval()
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):

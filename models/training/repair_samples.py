@@ -11,13 +11,14 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from models.networks.repair import SIDE, SPACING_MM
-from models.phantom import Patient, Rendered, Scan, draw_scan, render
+from models.phantom import Patient, Rendered, Scan
 from models.phantom.motion import seen
 from models.training.patients import training_patient
+from models.training.quick_scans import draw_scans, render_quickly
 from models.training.repair_gaps import LONGEST_MM, SHORTEST_MM, Gap, Invented, Lines, Points, draw_gap, lines_of
 
-SCANS_PER_PATIENT = 4
-GAPS_PER_SCAN = 12
+SCANS_PER_PATIENT = 2
+GAPS_PER_SCAN = 6
 PATIENTS_AT_A_TIME = 3
 
 _CORONARY = (1, 2, 3)
@@ -99,7 +100,7 @@ def repair_gaps(seed: int) -> Iterator[RepairSample]:
 
 def find_site(patient: Patient, rng: np.random.Generator, *, scans: int = SCANS_PER_PATIENT) -> GapSite:
     """A patient's lines and ``scans`` drawn scans."""
-    return GapSite(lines_of(patient), tuple(draw_scan(int(rng.integers(2**31))) for _ in range(scans)))
+    return GapSite(lines_of(patient), draw_scans(rng, scans))
 
 
 def draw_sample(site: GapSite, rng: np.random.Generator, *, kind: str | None = None) -> RepairSample:
@@ -135,10 +136,8 @@ def draw_cube(
 
 def _render(site: GapSite, scan: Scan, centre: Points, size: int, rng: np.random.Generator) -> Cube:
     origin = centre - 0.5 * SPACING_MM * (size - 1)
-    x, y, z = (float(value) for value in origin)
     patient = site.lines.patient
-    seed = int(rng.integers(2**31))
-    rendered = render(patient, scan, origin=(x, y, z), spacing=(SPACING_MM,) * 3, shape=(size,) * 3, seed=seed)
+    rendered = render_quickly(patient, scan, origin=origin, spacing_mm=SPACING_MM, size=size, rng=rng)
     reach = 0.5 * SPACING_MM * size + 6.0
     points, owner = [], []
     for number, line in enumerate(site.lines.points):

@@ -25,7 +25,7 @@ WATCHED_PATIENTS = 5
 GAPS_PER_PATIENT = 16
 _LARGEST_GAIN = 0.06
 _LARGEST_OFFSET_HU = 25.0
-_COURSE_WEIGHT = 8.0
+_COURSE_WEIGHT = 20.0
 _SHAPE = (SIDE, SIDE, SIDE)
 
 
@@ -60,9 +60,9 @@ def repair_task() -> Task:
                 ],
             },
         ),
-        batch=8,
-        learning_rate=2e-3,
-        pool=900,
+        batch=4,
+        learning_rate=2.5e-3,
+        pool=400,
         reuse=5.0,
         share=0.1,
     )
@@ -110,7 +110,7 @@ def gap_loss(given: tuple[torch.Tensor, torch.Tensor], batch: Tensors) -> tuple[
     share = torch.sigmoid(logits)
     dice = 1.0 - (2.0 * (share * course).sum() + 1.0) / (share.sum() + course.sum() + 1.0)
     decision = nn.functional.binary_cross_entropy_with_logits(answer, vessel)
-    terms = {"answer": decision, "course": 4.0 * entropy, "dice": 0.5 * dice}
+    terms = {"answer": decision, "course": 10.0 * entropy, "dice": dice}
     return sum(terms.values(), torch.zeros((), device=logits.device)), {name: float(term.detach()) for name, term in terms.items()}
 
 

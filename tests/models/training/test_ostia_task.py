@@ -55,7 +55,7 @@ def test_a_cut_moves_image_aorta_and_heat_together() -> None:
     )
     sample.hu[30, 41, 35], sample.aorta[30, 41, 35] = 800, 255
     batch = make_batch([sample] * 12, np.random.default_rng(0))
-    places = {np.unravel_index(item[0].argmax(), (SIDE,) * 3) for item in batch["channels"]}
+    places = {item[0].argmax() for item in batch["channels"]}
     assert len(places) > 6
     for channels, heat in zip(batch["channels"], batch["heat"], strict=True):
         assert channels[0].argmax() == heat[0].argmax()
