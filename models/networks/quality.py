@@ -20,7 +20,9 @@ MULTIPLE = 8
 
 
 class QualityNet(nn.Module):
-    """Normalised patches (n, 1, z, y, x) -> answers (n, len(SCORES)): five in `UNITS` about `MIDDLES`, three logits.
+    """Normalised patches (n, 1, z, y, x) -> answers (n, len(SCORES)): five in `UNITS` about `MIDDLES`, three logits; and where it looked.
+
+    The second output (n, z / 8 * y / 8 * x / 8) are logits over the places of the coarse map; training tells it where arteries run.
 
     Three halvings (a fourth, to 2 x 4 x 4, now and then gives gradients that are not finite in bf16 on a CPU); then each place of the
     coarse map says how much it has to tell (a softmax over places), so that the vessel speaks and not the muscle beside it; the plain mean
@@ -37,13 +39,13 @@ class QualityNet(nn.Module):
         self.hidden = nn.Linear(2 * widths[-1], 96)
         self.head = nn.Linear(96, len(SCORES))
 
-    def forward(self, channels: torch.Tensor) -> torch.Tensor:
+    def forward(self, channels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """See the class for shapes."""
         flat = self.body(channels).flatten(2)
-        weight = torch.softmax((flat * self.telling).sum(dim=1, keepdim=True), dim=2)
+        looked = (flat * self.telling).sum(dim=1, keepdim=True)
+        weight = torch.softmax(looked, dim=2)
         pooled = torch.cat([(flat * weight).sum(dim=2), flat.mean(dim=2)], dim=1)
-        answers: torch.Tensor = self.head(torch.relu(self.hidden(pooled)))
-        return answers
+        return self.head(torch.relu(self.hidden(pooled))), looked.squeeze(1)
 
 
 class DeployedQuality(nn.Module):
@@ -60,7 +62,7 @@ class DeployedQuality(nn.Module):
     def forward(self, channels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """See the class for what goes in and comes out."""
         low, high = HU_RANGE
-        answers = self.network((channels.clamp(low, high) - 0.5 * (low + high)) * (2.0 / (high - low)))
+        answers, _ = self.network((channels.clamp(low, high) - 0.5 * (low + high)) * (2.0 / (high - low)))
         measured = answers[:, : len(UNITS)] * self.units + self.middles
         scores = torch.cat([measured, torch.sigmoid(answers[:, len(UNITS) :])], dim=1)
         return scores, answers.abs().mean(dim=1)

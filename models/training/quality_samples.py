@@ -20,8 +20,8 @@ from models.training.patients import training_patient
 
 Float = npt.NDArray[np.float64]
 
-SCANS_PER_PATIENT = 10
-PATCHES_PER_SCAN = 6
+SCANS_PER_PATIENT = 12
+PATCHES_PER_SCAN = 10
 WIDE_MOTION = 0.45
 """Share of the scans whose motion is drawn evenly up to ``LARGEST_MOTION_MM``: most scans of the generator rest, and nothing is learned."""
 LARGEST_MOTION_MM = 5.0
@@ -35,6 +35,8 @@ VIEW_MM = (13.0, 13.0, 6.0)
 """Half sides (x, y, z) of the middle of a patch: an artery is judged where it runs through it."""
 THIN_MM = 1.5
 """Healthy diameter below which an artery is not judged."""
+CELL = 8
+"""Voxels along the side of a cell of the network's coarse map."""
 STEP_MM = 1.0
 """Readers call a shift of a millimetre or more between slabs a step."""
 STREAK_HU = 15.0
@@ -49,11 +51,13 @@ class QualitySample:
         hu: attenuation (z, y, x) at 0.5 mm, int16, resampled from the scan's own voxels as in the product.
         measured: motion mm, noise HU, PSF sigma mm, contrast HU, grade; NaN where it cannot be said.
         present: vessel, step, streak, 0 or 1.
+        where: share of the judged arteries' points in each cell of 8 voxels a side (z, y, x); all 0 where no vessel is judged.
     """
 
     hu: npt.NDArray[np.int16]
     measured: npt.NDArray[np.float32]
     present: npt.NDArray[np.float32]
+    where: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,7 @@ def render_patch(patient: Patient, scan: Scan, centre: Float, rng: np.random.Gen
 
 
 def truth_at(patient: Patient, scan: Scan, arteries: ArteryPoints, centre: Float) -> dict[str, npt.NDArray[np.float32]]:
-    """``measured`` and ``present`` of a patch, exactly as the scan was made."""
+    """``measured``, ``present`` and ``where`` of a patch, exactly as the scan was made."""
     reach = np.asarray(VIEW_MM)
     field = artefacts.fields(patient, scan, centre - reach, centre + reach)
     noise = scan.noise_hu * float(field.noise_gain.mean())
@@ -163,7 +167,16 @@ def truth_at(patient: Patient, scan: Scan, arteries: ArteryPoints, centre: Float
         contrast = scan.vessel_hu * float(arteries.contrast[nearest]) - scan.fat_hu
         grade = likert(motion_mm=moved, diameter_mm=diameter, contrast_hu=contrast, noise_hu=noise, artefact=step or streak)
         measured[[0, 3, 4]] = moved, contrast, grade
-    return {"measured": measured.astype(np.float32), "present": np.array([seen, step, streak], np.float32)}
+    where = cells(arteries.points_mm[away <= 1.0] - centre)
+    return {"measured": measured.astype(np.float32), "present": np.array([seen, step, streak], np.float32), "where": where}
+
+
+def cells(offsets_mm: Float) -> npt.NDArray[np.float32]:
+    """Share of the points (n, 3; x, y, z from the middle of the patch) in each cell of the patch; all 0 without points."""
+    index = np.floor((offsets_mm[:, ::-1] / PATCH_SPACING_MM + np.asarray(PATCH_SHAPE) / 2) / CELL).astype(int)
+    counts = np.zeros([size // CELL for size in PATCH_SHAPE], np.float32)
+    np.add.at(counts, tuple(index.T), 1.0)
+    return counts / np.float32(max(counts.sum(), 1.0))
 
 
 def has_step(patient: Patient, scan: Scan, height_mm: float) -> bool:

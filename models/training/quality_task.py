@@ -21,8 +21,8 @@ from models.training.segmentation import blobs
 from models.training.task import Arrays, Deployment, Score, Task, Tensors
 
 MEASURED = len(UNITS)
-DEVELOPMENT_PATIENTS = 6
-DEVELOPMENT_SCANS = 4
+DEVELOPMENT_PATIENTS = 2
+DEVELOPMENT_SCANS = 6
 DEVELOPMENT_PATCHES = 4
 _LEAST_SPREAD = 1e-9
 
@@ -68,24 +68,27 @@ def quality_task() -> Task:
 
 def make_quality_batch(samples: list[QualitySample], rng: np.random.Generator) -> Arrays:
     """Mirror each patch along random axes, exchange rows and columns at random: none of it changes how good a picture is."""
+    turned = [_turned(sample, rng) for sample in samples]
     return {
-        "channels": np.stack([scale_hu(_turned(sample.hu, rng).astype(np.float32), *HU_RANGE)[None] for sample in samples]),
+        "channels": np.stack([scale_hu(hu.astype(np.float32), *HU_RANGE)[None] for hu, _ in turned]),
         "measured": np.stack([sample.measured for sample in samples]),
         "present": np.stack([sample.present for sample in samples]),
+        "where": np.stack([where.ravel() for _, where in turned]),
     }
 
 
-def _turned(hu: npt.NDArray[np.int16], rng: np.random.Generator) -> npt.NDArray[np.int16]:
-    turned = np.flip(hu, tuple(int(axis) for axis in range(hu.ndim) if rng.random() < 0.5))
-    return np.ascontiguousarray(turned.swapaxes(1, 2) if rng.random() < 0.5 else turned)
+def _turned(sample: QualitySample, rng: np.random.Generator) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.float32]]:
+    axes = tuple(axis for axis in range(3) if rng.random() < 0.5)
+    order = (0, 2, 1) if rng.random() < 0.5 else (0, 1, 2)
+    return np.flip(sample.hu, axes).transpose(order), np.flip(sample.where, axes).transpose(order)
 
 
-def quality_loss(answers: torch.Tensor, batch: Tensors) -> tuple[torch.Tensor, dict[str, float]]:
-    """Smooth absolute error of what is known (NaN is not), in units of `UNITS`, and cross-entropy of what is present."""
-    measured, present = batch["measured"], batch["present"]
-    if measured is None or present is None:
-        raise ValueError("a batch for quality needs what was measured and what is present")
-    answers = answers.float()
+def quality_loss(given: tuple[torch.Tensor, torch.Tensor], batch: Tensors) -> tuple[torch.Tensor, dict[str, float]]:
+    """Smooth absolute error of what is known (NaN is not), in units of `UNITS`; cross-entropy of what is present and of where to look."""
+    measured, present, where = batch["measured"], batch["present"], batch["where"]
+    if measured is None or present is None or where is None:
+        raise ValueError("a batch for quality needs what was measured, what is present and where")
+    answers, looked = given[0].float(), given[1].float()
     target = (measured - torch.tensor(MIDDLES, device=measured.device)) / torch.tensor(UNITS, device=measured.device)
     known = torch.isfinite(target)
     errors = nn.functional.smooth_l1_loss(
@@ -94,9 +97,10 @@ def quality_loss(answers: torch.Tensor, batch: Tensors) -> tuple[torch.Tensor, d
     each = (errors * known).sum(dim=0) / known.sum(dim=0).clamp(min=1)
     crosses = nn.functional.binary_cross_entropy_with_logits(answers[:, MEASURED:], present, reduction="none").mean(dim=0)
     weights = torch.tensor((2.0, 1.0, 1.0, 1.0, 2.0), device=each.device)
-    loss = (each * weights).sum() + 0.5 * crosses.sum()
+    looking = -(where * torch.log_softmax(looked, dim=1)).sum() / where.sum().clamp(min=1.0)
+    loss = (each * weights).sum() + 0.5 * crosses.sum() + 0.3 * looking
     terms = dict(zip(SCORES, [*each.detach().tolist(), *crosses.detach().tolist()], strict=True))
-    return loss, {"loss": float(loss.detach()), **terms}
+    return loss, {"loss": float(loss.detach()), **terms, "looking": float(looking.detach())}
 
 
 def development_score(folder: Path) -> Score:
@@ -165,11 +169,12 @@ def _kept(seed: int, folder: Path) -> list[QualitySample]:
     if not path.exists():
         samples = development_samples(seed)
         path.parent.mkdir(parents=True, exist_ok=True)
-        hu, measured, present = (np.stack([getattr(sample, name) for sample in samples]) for name in ("hu", "measured", "present"))
-        np.savez_compressed(path, hu=hu, measured=measured, present=present)
+        hu, measured, present, where = (
+            np.stack([getattr(each, name) for each in samples]) for name in ("hu", "measured", "present", "where")
+        )
+        np.savez_compressed(path, hu=hu, measured=measured, present=present, where=where)
     with np.load(path) as stored:
-        rows = zip(stored["hu"], stored["measured"], stored["present"], strict=True)
-        return [QualitySample(hu, measured, present) for hu, measured, present in rows]
+        return [QualitySample(*row) for row in zip(stored["hu"], stored["measured"], stored["present"], stored["where"], strict=True)]
 
 
 def _example() -> torch.Tensor:

@@ -22,6 +22,7 @@ from models.training.quality_samples import (  # noqa: E402
     ArteryPoints,
     QualitySample,
     artery_points,
+    cells,
     has_step,
     render_patch,
     sharpness_mm,
@@ -82,6 +83,15 @@ def test_away_from_arteries_there_is_nothing_to_judge(patient: Patient, still: S
     assert np.isfinite(truth["measured"][[1, 2]]).all()
 
 
+def test_where_arteries_run_is_given_by_cells() -> None:
+    """The first cell along x, the middle of y, the last along z; x, y, z in millimetres from the middle of the patch."""
+    shares = cells(np.array([[-15.9, 0.1, 7.9], [-15.9, 0.1, 7.9], [-15.9, 0.1, -7.9]]))
+    assert shares.shape == (4, 8, 8)
+    assert shares[3, 4, 0] == pytest.approx(2 / 3)
+    assert shares[0, 4, 0] == pytest.approx(1 / 3)
+    assert cells(np.zeros((0, 3))).sum() == 0
+
+
 def test_a_step_counts_where_slabs_meet_with_a_shift(patient: Patient, still: Scan) -> None:
     middle = patient.grid.origin[2] + 0.5 * patient.grid.spacing * (patient.grid.shape[0] - 1)
     stepped = replace(still, steps=(Step(-20.0, (1.5, 0.0, 0.0)), Step(10.0, (1.5, 0.0, 0.9))))
@@ -119,7 +129,9 @@ def made_up(rng: np.random.Generator) -> QualitySample:
     smeared = np.clip((2.0 + motion / 2 - np.abs(x)) / (0.5 + motion), 0, 1) * np.clip(2.5 - np.abs(y), 0, 1)[:, None]
     hu = np.broadcast_to(-100 + 500 * smeared, SHAPE) + rng.normal(0.0, noise, SHAPE)
     measured = np.array([motion, noise, 0.35, 500.0, 4.0 - motion / 2], np.float32)
-    return QualitySample(hu.astype(np.int16), measured, np.array([1, 0, noise > 30], np.float32))
+    where = np.zeros((4, 8, 8), np.float32)
+    where[:, 3:5, int(np.abs(x).argmin()) // 8] = 1 / 8
+    return QualitySample(hu.astype(np.int16), measured, np.array([1, 0, noise > 30], np.float32), where)
 
 
 def made_up_samples(seed: int) -> Iterator[QualitySample]:
@@ -135,8 +147,8 @@ def test_what_is_not_known_does_not_teach() -> None:
         sample.measured[2] = np.nan
     batch = make_quality_batch(samples, rng)
     tensors = {name: torch.from_numpy(np.asarray(array)) for name, array in batch.items()}
-    answers = torch.zeros(4, 8, requires_grad=True)
-    loss, terms = quality_loss(answers, tensors)
+    answers, looked = torch.zeros(4, 8, requires_grad=True), torch.zeros(4, 256, requires_grad=True)
+    loss, terms = quality_loss((answers, looked), tensors)
     loss.backward()
     assert terms["psf_sigma_mm"] == 0.0
     assert answers.grad is not None
