@@ -42,7 +42,9 @@ class RepairRules:
         dearest: highest mean price of a bridge; 1 is seen vessel, 6 fat.
         sharpest_cosine: least cosine between bridge and the lines it joins.
         least_probability: least mean probability of an orphan.
-        least_vessel: least probability of a gap by the network. judged_from_side_mm: longest bridge from a side that it may propose.
+        least_vessel: least probability of a gap by the network, set on development patients: a wrong join costs more than a gap.
+        judged_from_side_mm, judged_shortest_mm, judged_least_hu: what stands in the place of ``from_side_mm``, ``shortest_mm`` and
+            ``least_hu`` where the network judges too: it sees the picture, and small vessels are pale by partial volume.
         most_gaps: places of one orphan that the network is asked about, ``gaps_apart_mm`` from one another.
         deepest_mm: an orphan whose middle lies deeper in a chamber is no coronary. farthest_mm: nor one that far from the heart.
     """
@@ -55,8 +57,10 @@ class RepairRules:
     dearest: float = 4.5
     sharpest_cosine: float = 0.2
     least_probability: float = 0.5
-    least_vessel: float = 0.5
+    least_vessel: float = 0.9
     judged_from_side_mm: float = 12.0
+    judged_shortest_mm: float = 8.0
+    judged_least_hu: float = 0.4
     most_gaps: int = 3
     gaps_apart_mm: float = 4.0
     deepest_mm: float = 3.0
@@ -108,7 +112,7 @@ def repair(lines: Centrelines, segmentation: Segmentation, *, rules: RepairRules
     waiting: list[Orphan] = []
     blood = _blood(lines, segmentation)
     for orphan in lines.tree.orphans:
-        refused = refusal(orphan, segmentation, lines.surroundings, blood, rules)
+        refused = refusal(orphan, segmentation, lines.surroundings, blood, rules, judged=judge is not None)
         if refused:
             dropped.append(dropped_at(segmentation.geometry.to_points(orphan.voxels), orphan.length_mm, refused))
         else:
@@ -143,14 +147,16 @@ def _blood(lines: Centrelines, segmentation: Segmentation) -> float:
     return float(np.median(values)) if values.size > 50 else 0.0
 
 
-def refusal(orphan: Orphan, segmentation: Segmentation, surroundings: Surroundings, blood: float, rules: RepairRules) -> str | None:
-    """The rule that refuses an orphan by itself, None if it may be joined."""
-    if orphan.length_mm < rules.shortest_mm:
+def refusal(
+    orphan: Orphan, segmentation: Segmentation, surroundings: Surroundings, blood: float, rules: RepairRules, *, judged: bool = False
+) -> str | None:
+    """The rule that refuses an orphan by itself, None if it may be joined; ``judged`` where the network has its say after it."""
+    if orphan.length_mm < (rules.judged_shortest_mm if judged else rules.shortest_mm):
         return "too_short"
     z, y, x = orphan.voxels.T
     if segmentation.coronary[z, y, x].mean() < 255 * rules.least_probability:
         return "low_probability"
-    if float(np.percentile(segmentation.hu[z, y, x], 75)) < rules.least_hu * blood:
+    if float(np.percentile(segmentation.hu[z, y, x], 75)) < (rules.judged_least_hu if judged else rules.least_hu) * blood:
         return "not_arterial"
     points = segmentation.geometry.to_points(orphan.voxels[::4])
     if float(np.median(surroundings.distance(points, *CHAMBERS))) < -rules.deepest_mm:

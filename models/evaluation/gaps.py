@@ -44,7 +44,6 @@ RIGHT_MM = 1.5
 """A voxel of a right bridge is this near to a true centre line."""
 RIGHT_PART = 0.85
 _SEEN = 0.35
-_SURE = 0.5
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def _piece_at(pieces: np.ndarray, index: Float) -> int:
 
 def decide(case: Case, *, session: Session | None, rules: RepairRules) -> str:
     """'right', 'wrong' or 'open': by the rules, or with the network."""
-    if refusal(case.orphan, case.segmentation, case.surroundings, case.blood, rules):
+    if refusal(case.orphan, case.segmentation, case.surroundings, case.blood, rules, judged=session is not None):
         return "open"
     judge = GapJudge(session, case.segmentation) if session is not None else None
     bridge = find_bridge(case.orphan, case.ends, case.sides, case.segmentation, case.surroundings, rules=rules, judge=judge)
@@ -185,7 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m models.evaluation.gaps", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cases", type=int, default=20, help="development patients, spread over the designs")
     parser.add_argument("--gaps", type=int, default=10, help="gaps of each")
-    parser.add_argument("--least", type=float, default=_SURE, help="least probability that counts as yes")
+    parser.add_argument("--least", type=float, default=RepairRules().least_vessel, help="least probability that counts as yes")
     parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args(arguments)
     catalog = ModelCatalog.load(installed_catalog())
