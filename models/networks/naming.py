@@ -11,7 +11,7 @@ from appliance.analysis.naming_network import LABELS
 from appliance.analysis.naming_table import COLUMNS
 
 CLASSES = LABELS
-MULTIPLE = 8
+MULTIPLE = 1
 _HEADS = 4
 _OWN = [column.name for column in COLUMNS].index("own")
 _FILLED = [column.name for column in COLUMNS].index("filled")
