@@ -53,10 +53,18 @@ class CoronetError(Exception):
         self.en = en
         self.details = details
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors pass from one process to another whole: keyword arguments are not what pickle expects of an exception."""
+        return _again, (type(self), self.code, self.zh, self.en, self.details)
+
     @property
     def reason(self) -> Reason:
         """The error as the findings file and the kiosk show it."""
         return Reason(code=self.code, zh=self.zh, en=self.en)
+
+
+def _again(kind: type[CoronetError], code: str, zh: str, en: str, details: dict[str, Any]) -> CoronetError:
+    return kind(code, zh=zh, en=en, **details)
 
 
 class SettingsError(CoronetError):
