@@ -25,6 +25,8 @@ from appliance.analysis.runs import ranges_of
 from appliance.analysis.stages import Float, NamedTree, Profile, Range, Reference
 from appliance.geometry import arc_length
 
+_LEAST_REFERENCE_MM = 0.1
+
 
 @dataclass(frozen=True)
 class LesionRules:
@@ -42,7 +44,8 @@ class LesionRules:
         shortest_branch_mm: branches shorter than this (left main aside) are too short to tell plaque from their own origin.
         fit_weight: weight of what is measured where the network ``lesions`` has looked too; 0: it alone decides.
         log_odds_weight: evidence for each unit of log-odds that this network gives to plaque; its doubt counts against.
-        shortest_seen_mm, shortest_seen_branch_mm: in place of ``shortest_mm`` and ``shortest_branch_mm`` where it has looked.
+        even_log_odds: log-odds that speak neither for nor against: plaque is commoner in its samples than in patients.
+        peak_seen, shortest_seen_mm: in place of ``peak`` and ``shortest_mm`` where it has looked.
     """
 
     smallest_vessel_mm: float = 1.5
@@ -55,10 +58,11 @@ class LesionRules:
     network_weight: float = 1.0
     least_confidence: float = 0.6
     shortest_branch_mm: float = 12.0
-    fit_weight: float = 0.5
-    log_odds_weight: float = 1.5
-    shortest_seen_mm: float = 1.5
-    shortest_seen_branch_mm: float = 6.0
+    fit_weight: float = 0.7
+    log_odds_weight: float = 1.4
+    even_log_odds: float = 0.2
+    peak_seen: float = 4.5
+    shortest_seen_mm: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ def find_lesions(
         if readings is not None:
             evidence = joined_evidence(evidence, readings, along, rules)
     if readings is not None:
-        rules = replace(rules, shortest_mm=rules.shortest_seen_mm, shortest_branch_mm=rules.shortest_seen_branch_mm)
+        rules = replace(rules, peak=rules.peak_seen, shortest_mm=rules.shortest_seen_mm)
     stretches: list[Stretch] = []
     for number in range(len(profiles)):
         stretches += _stretches(number, profiles[number], references[number], evidence[number], along[number], named, rules)
@@ -147,7 +151,7 @@ def joined_evidence(measured: Sequence[Float], readings: Sequence[Reading], alon
     for own, reading, where in zip(measured, readings, along, strict=True):
         share = np.clip(smooth_along(reading.share, where, 0.4), 0.002, 0.998)
         positive = np.where(own > 0, own * (1.0 - reading.stent), own)
-        joined.append(rules.fit_weight * positive + rules.log_odds_weight * logit(share))
+        joined.append(rules.fit_weight * positive + rules.log_odds_weight * (logit(share) - rules.even_log_odds))
     return joined
 
 
@@ -199,7 +203,9 @@ def _evidence(
     along: list[Float],
     rules: LesionRules,
 ) -> list[Float]:
-    narrow = [np.nan_to_num(1.0 - p.lumen_mm / r.lumen_mm, nan=0.0) for p, r in zip(profiles, references, strict=True)]
+    # a reference of nothing, as of a branch that is closed from end to end, is none
+    healthy = [np.where(r.lumen_mm > _LEAST_REFERENCE_MM, r.lumen_mm, np.nan) for r in references]
+    narrow = [np.nan_to_num(1.0 - p.lumen_mm / h, nan=0.0) for p, h in zip(profiles, healthy, strict=True)]
     clear = np.concatenate(junction) > 1.0
     middle, spread = robust_scale(np.concatenate(narrow), clear, 0.04)
     found = []
@@ -261,9 +267,10 @@ def _measure(
 ) -> Stretch:
     lumen = profile.lumen_mm[start:end]
     healthy = reference.lumen_mm[start:end]
-    share = np.where(np.isfinite(healthy), lumen / healthy, np.inf)
+    usable = np.isfinite(healthy) & (healthy > _LEAST_REFERENCE_MM)
+    share = np.where(usable, lumen / np.where(usable, healthy, 1.0), np.inf)
     at = start + int(np.argmin(share))
-    known = bool(np.isfinite(healthy).any())
+    known = bool(usable.any())
     stenosis: float | None = None
     if known:
         stenosis = float(np.clip(100.0 * (1.0 - share.min()), 0.0, 99.0))
@@ -283,7 +290,7 @@ def _measure(
         minimum=at,
         end=end,
         lumen_mm=float(profile.lumen_mm[at]),
-        reference_mm=float(reference.lumen_mm[at]) if np.isfinite(reference.lumen_mm[at]) else None,
+        reference_mm=float(reference.lumen_mm[at]) if known and usable[at - start] else None,
         stenosis_percent=stenosis,
         evidence=mean,
         confidence=trust * (0.6 if repaired else 1.0),

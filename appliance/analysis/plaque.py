@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from appliance.analysis import section_fit as fit
 from appliance.analysis.lesion_network import FEATURES, KINDS, Reading
@@ -37,14 +38,14 @@ RIM_HU = 130.0
 POSITIVE_REMODELING = 1.1
 SPOTTY_MM = 3.0
 CALCIFIED_SHARE = 0.15
-CALCIFIED_AT_LEAST_SHARE = 0.08
-"""Of all plaque: with less calcium than this nothing is called calcified, whatever the network says."""
-PLENTY_MM3 = 6.0
-"""Calcium from which on nothing is called noncalcified, whatever the network says."""
-FEATURE_SHARE = 0.5
+CALCIFIED_FROM_SHARE, CALCIFIED_SURELY_SHARE = 0.06, 0.25
+"""Calcium in all plaque and wall: with less nothing is called calcified, with more nothing is called mixed, whatever the network says."""
+TRACE_MM3, PLENTY_MM3 = 0.3, 1.5
+"""Calcium: with less everything is called noncalcified, with more nothing is, whatever the network says."""
+_CALCIUM_MM3, _CALCIUM_SPREAD_MM3, _SHARE_SPREAD = 0.6, 0.25, 0.03
+FEATURE_SHARE = 0.15
 """Mean probability over the plaque from which on the network agrees with a measured feature."""
 _SMALLEST_CALCIUM_MM3 = 0.8
-_TRACE_MM3 = 0.15
 _SMALLEST_LOW_MM3 = 1.0
 _LOW_RAYS = 2
 
@@ -118,20 +119,23 @@ def _describe(stretch: Stretch, named: NamedTree, survey: Survey, lumen: LumenRe
 
 
 def proposed_kind(probability: Float, *, calcified_mm3: float, share: float) -> PlaqueType:
-    """The likeliest of ``KINDS`` that the measured calcium allows.
+    """The likeliest of ``KINDS`` by network and measured calcium together, out of those that the calcium allows.
 
     Args:
         probability: of each of ``KINDS``, (3,).
         calcified_mm3: measured volume of calcium.
         share: of calcium in all plaque, 0..1.
     """
-    allowed = {
-        "calcified": share >= CALCIFIED_AT_LEAST_SHARE and calcified_mm3 >= _SMALLEST_CALCIUM_MM3,
-        "mixed": calcified_mm3 >= _TRACE_MM3,
-        "noncalcified": calcified_mm3 < PLENTY_MM3,
-    }
-    order = np.argsort(-probability)
-    return next((KINDS[i] for i in order if allowed[KINDS[i]]), "noncalcified")
+    calcium = float(expit((calcified_mm3 - _CALCIUM_MM3) / _CALCIUM_SPREAD_MM3))
+    mostly = float(expit((share - CALCIFIED_SHARE) / _SHARE_SPREAD))
+    measured = np.array([calcium * mostly, calcium * (1.0 - mostly), 1.0 - calcium])
+    some = calcified_mm3 >= TRACE_MM3
+    allowed = np.array([
+        some and calcified_mm3 >= _SMALLEST_CALCIUM_MM3 and share >= CALCIFIED_FROM_SHARE,
+        some and share < CALCIFIED_SURELY_SHARE,
+        calcified_mm3 < PLENTY_MM3,
+    ])  # fmt: skip
+    return KINDS[int(np.where(allowed, probability * measured, -1.0).argmax())]
 
 
 def _mean_over(values: Float, reading: Reading, span: slice, weight: Float) -> Float:
