@@ -14,6 +14,7 @@ from PIL import Image
 
 from appliance.findings import Findings
 from appliance.geometry import arc_length
+from appliance.inference.catalog import ModelCatalog, installed_catalog
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -34,7 +35,9 @@ def analysed(scan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_findings_are_whole_and_name_what_made_them(analysed: Path) -> None:
     findings = Findings.read(analysed / "findings.json")
     assert findings.status == "analysed"
-    assert {model.name for model in findings.models} == {"heart-loc", "cor-seg"}
+    installed = ModelCatalog.load(installed_catalog())
+    assert {"heart-loc", "cor-seg"} <= set(installed)
+    assert {(model.name, model.sha256) for model in findings.models} == {(model.name, model.sha256) for model in installed.values()}
     assert not findings.validated_on_patients
     assert findings.series is not None
     assert findings.series.slices == 280
