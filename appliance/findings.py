@@ -7,6 +7,7 @@ named. What could not be measured is None, and a field ``x`` that is None has a 
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -324,3 +325,8 @@ class Findings(Record, frozen=True, kw_only=True):
     def read(cls, path: Path) -> Findings:
         """Read a findings file."""
         return cls.from_json(path.read_bytes())
+
+
+def whole_percent(percent: float) -> int:
+    """A degree of narrowing as every screen, page and film shows it: cut, not rounded, as the bands are (69.6 is moderate, never 70)."""
+    return math.floor(percent)

@@ -13,7 +13,7 @@ from appliance.analysis.pipeline import Models, not_analysed
 from appliance.analysis.reading import read_source
 from appliance.commands.progress import ProgressBar
 from appliance.errors import CoronetError, DeclinedError
-from appliance.findings import Findings, Status
+from appliance.findings import Findings, Status, whole_percent
 from appliance.settings import PrinterSettings, Settings, load_settings
 from appliance.workflow.draft import make_draft, preview_release
 from appliance.workflow.draft_folder import read_draft
@@ -77,7 +77,7 @@ def _print(findings: Findings, out: Path) -> None:
     if findings.cad_rads is not None:
         write(f"{findings.cad_rads.text}\n")
     for lesion in findings.lesions:
-        percent = "?" if lesion.diameter_stenosis_percent is None else f"{lesion.diameter_stenosis_percent:.0f} %"
+        percent = "?" if lesion.diameter_stenosis_percent is None else f"{whole_percent(lesion.diameter_stenosis_percent)} %"
         write(f"  {lesion.segment:6} {lesion.plaque_type:12} {percent:>5} {lesion.grade}\n")
     write("".join(f"  {name:12} {seconds:7.2f} s\n" for name, seconds in findings.timing_s.items()))
     write(f"{out / 'findings.json'}\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from appliance.anatomy import SEGMENTS, Dominance
-from appliance.findings import Findings, Grade, Lesion, PlaqueType
+from appliance.findings import Findings, Grade, Lesion, PlaqueType, whole_percent
 from appliance.study import StudyHeader
 
 GRADE: dict[Grade, tuple[str, str]] = {
@@ -61,16 +61,11 @@ def phase(header: StudyHeader, findings: Findings) -> str:
 
 
 def percent(lesion: Lesion) -> str:
-    """Diameter stenosis in whole percent, never rounded up across a border of the degrees; a dash where it was not measured."""
+    """Diameter stenosis in whole percent; a dash where it was not measured."""
     value = lesion.diameter_stenosis_percent
     if value is None:
         return UNKNOWN
-    rounded = round(value)
-    for border in (25, 50, 70, 100):
-        if value < border <= rounded:
-            rounded = border - 1
-            break
-    return f"{rounded}%"
+    return f"{whole_percent(value)}%"
 
 
 def grade(lesion: Lesion) -> str:

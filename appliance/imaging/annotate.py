@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from appliance.findings import Grade, Lesion
+from appliance.findings import Grade, Lesion, whole_percent
 from appliance.fonts import SIMPLIFIED_CHINESE, Weight, cjk_font
 
 Float = NDArray[np.float64]
@@ -61,16 +61,7 @@ def lesion_label(lesion: Lesion) -> str:
         return f"{name} {zh} {en}"
     if lesion.grade == "none":
         return f"{name} 斑块 plaque"
-    return f"{name} {round_percent(percent)}% {zh}"
-
-
-def round_percent(percent: float) -> int:
-    """Whole percent that never rounds across a border of the degrees upwards (49.6 stays 49, 99.7 stays 99)."""
-    rounded = round(percent)
-    for border in (25, 50, 70, 100):
-        if percent < border <= rounded:
-            return border - 1
-    return rounded
+    return f"{name} {whole_percent(percent)}% {zh}"
 
 
 @dataclass

@@ -6,10 +6,9 @@ half-open on the unrounded value, SCCT 2014).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from appliance.findings import Bridge, Calcium, Findings, HighRiskFeature, Lesion, Quality, Stent
+from appliance.findings import Bridge, Calcium, Findings, HighRiskFeature, Lesion, Quality, Stent, whole_percent
 from appliance.report.phrases import (
     CALCIUM_CATEGORIES,
     CALCIUM_SEVERE,
@@ -34,7 +33,7 @@ def about_percent(value: float) -> Phrase:
     """A stenosis in whole per cent, cut: 'about 49%' for 49.9; 'less than 1%' below one."""
     if 0 < value < 1:
         return Phrase("不足 1%", "less than 1%")
-    return Phrase(f"约 {math.floor(value)}%", f"about {math.floor(value)}%")
+    return Phrase(f"约 {whole_percent(value)}%", f"about {whole_percent(value)}%")
 
 
 def correction(approval: Approval | None) -> Phrase:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from appliance.anatomy import SEGMENTS
 from appliance.api.messages import Lesion, PictureInfo
+from appliance.findings import whole_percent
 from kiosk.state import Review
 from kiosk.words import Language
 
@@ -39,8 +38,8 @@ def lesions_of(review: Review) -> tuple[Lesion, ...]:
 
 
 def percent_text(percent: float | None) -> str:
-    """A measured percentage, rounded down as the bands are (69.6 is moderate and must not read 70); a dash for unknown."""
-    return "–" if percent is None else f"{math.floor(percent)}%"
+    """A measured percentage in whole percent; a dash for unknown."""
+    return "–" if percent is None else f"{whole_percent(percent)}%"
 
 
 def place_of(lesion: Lesion, *, language: Language) -> str:

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.errors import ImagingError
+from appliance.findings import whole_percent
 from appliance.fonts import cjk_font
-from appliance.imaging.annotate import Canvas, across_vessel, lesion_label, round_percent, side_letters
+from appliance.imaging.annotate import Canvas, across_vessel, lesion_label, side_letters
 from tests.appliance.imaging.made_study import branch_of, lesion_of, on_ball
 
 BRANCH = branch_of(1, "LAD", on_ball((0, 40), (0, -40), 30.0), ("pLAD",), None, 3.0)
@@ -28,8 +29,8 @@ def test_missing_typeface_is_a_typed_error(tmp_path: Path) -> None:
 @given(st.floats(0, 100))
 def test_whole_percent_never_crosses_a_border_of_the_degrees(percent: float) -> None:
     bands = (25, 50, 70, 100)
-    assert sum(round_percent(percent) >= border for border in bands) == sum(percent >= border for border in bands)
-    assert abs(round_percent(percent) - percent) < 1
+    assert sum(whole_percent(percent) >= border for border in bands) == sum(percent >= border for border in bands)
+    assert abs(whole_percent(percent) - percent) < 1
 
 
 def test_label_says_what_was_measured() -> None:
