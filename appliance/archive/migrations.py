@@ -131,5 +131,17 @@ CREATE TABLE components (
 ) STRICT;
 """
 
-MIGRATIONS: tuple[str, ...] = (FIRST,)
+RECEIVING = """
+"""
+
+SEARCH = """
+"""
+
+ROUTING = """
+"""
+
+KEEPING = """
+"""
+
+MIGRATIONS: tuple[str, ...] = (FIRST, RECEIVING, SEARCH, ROUTING, KEEPING)
 """Step n brings the database from version n to n + 1 (``PRAGMA user_version``)."""
