@@ -19,7 +19,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import pydicom
@@ -33,6 +33,7 @@ from pynetdicom.presentation import build_context
 from appliance.archive.instances import InstanceStore
 from appliance.dicom.bounds import BoundedServer, ByteBudget, PduReader, peer_address, tune_socket
 from appliance.dicom.dataset_start import NotDicomError, is_uid, read_start
+from appliance.dicom.service import Service, contexts_of, handlers_of
 from appliance.dicom.syntaxes import STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
 from appliance.errors import ArchiveError
 from appliance.settings import ReceiverSettings
@@ -97,12 +98,21 @@ class Receiver:
     Args:
         settings: ``[receiver]``.
         store: where instances go.
+        services: what else peers may ask for on the same port (storage commitment, MPPS).
         clock: monotonic seconds, for the PDU deadline.
     """
 
-    def __init__(self, settings: ReceiverSettings, *, store: InstanceStore, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: ReceiverSettings,
+        *,
+        store: InstanceStore,
+        services: Sequence[Service] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings = settings
         self._store = store
+        self._services = tuple(services)
         self._clock = clock
         self._budget = ByteBudget(max(2 * settings.maximum_instance_bytes, SMALLEST_BUDGET))
         self._receptions: dict[int, Reception] = {}
@@ -145,11 +155,12 @@ class Receiver:
         ae.require_called_aet = True
         ae.require_calling_aet = list(settings.calling_ae_titles)
         contexts = [build_context(VERIFICATION)] + [build_context(uid, list(TRANSFER_SYNTAXES)) for uid in STORAGE_CLASSES]
+        contexts += contexts_of(self._services)
         handlers = [(evt.EVT_CONN_OPEN, self._opened), (evt.EVT_REQUESTED, self._requested), (evt.EVT_CONN_CLOSE, self._closed)]
         server: Any = ae.make_server(
             (settings.host, settings.port),
             contexts=contexts,
-            evt_handlers=[*handlers, (evt.EVT_RELEASED, self._released)],
+            evt_handlers=[*handlers, (evt.EVT_RELEASED, self._released), *handlers_of(self._services)],
             server_class=BoundedServer,
             connections_per_peer=settings.maximum_associations_per_peer + SPARE_CONNECTIONS,
             connections=settings.maximum_associations + SPARE_CONNECTIONS,
@@ -345,6 +356,7 @@ def run_receiver(
     settings: ReceiverSettings,
     store: InstanceStore,
     *,
+    services: Sequence[Service] = (),
     ready: Callable[[int], None] | None = None,
     stop: threading.Event | None = None,
 ) -> int:
@@ -353,6 +365,7 @@ def run_receiver(
     Args:
         settings: ``[receiver]``.
         store: where instances go.
+        services: what else peers may ask for on the same port.
         ready: called with the port once associations are taken (for sd_notify, or a test).
         stop: ends the receiver when set.
 
@@ -364,7 +377,7 @@ def run_receiver(
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
-    receiver = Receiver(settings, store=store)
+    receiver = Receiver(settings, store=store, services=services)
     try:
         receiver.start()
     except OSError as error:
