@@ -1,4 +1,9 @@
-"""Where the heart is: the coarse network over the whole scan, its chambers and great vessels, and the box to look into finely."""
+"""Where the heart is: the coarse network over the whole scan, its chambers and great vessels, and the box to look into finely.
+
+A scan of the whole chest is looked at twice: what the first look takes for the heart's bulk is the middle of a field as large as that of a
+cardiac scan, and in this field only the second look counts; beyond it nothing is heart. Necks, shoulders and bellies are so kept from being
+searched for vessels.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from appliance.analysis.grids import average_to, covering_grid, sub_grid
+from appliance.analysis.heart_bulk import CARDIAC, field_round, limit_to_heart
 from appliance.analysis.stages import Heart, Structure
 from appliance.errors import DeclinedError
 from appliance.inference.engine import Session
@@ -20,14 +26,6 @@ MARGIN_MM = 8.0
 """The fine box reaches this far beyond the pericardium: the network needs a little context at the border."""
 MINIMUM_VOLUME_ML = {Structure.LV: 12.0, Structure.AORTA: 8.0}
 """Less than this is not a heart with a left ventricle and an aorta; a small, healthy ventricle holds 15 to 25 ml at end systole."""
-CARDIAC = (
-    Structure.LV_MYOCARDIUM,
-    Structure.LEFT_ATRIUM,
-    Structure.LV,
-    Structure.RIGHT_ATRIUM,
-    Structure.RV,
-    Structure.PERICARDIUM,
-)
 
 
 @dataclass(frozen=True)
@@ -49,15 +47,25 @@ def locate(volume: Volume, *, session: Session, progress: Callable[[float], None
     model = session.model
     grid = covering_grid(volume.geometry, model.spacing_mm)
     coarse = average_to(volume, grid, fill=model.channels[0].padding)
-    padded = _padded(coarse, model.multiple, model.channels[0].padding)
-    outputs = session.run(padded[None, None])
-    inside, blood = (_cropped(outputs[name][0], grid.shape) for name in ("inside_pericardium", "blood_pool"))
-    labels = _one_heart(_cropped(outputs["classes"][0], grid.shape))
+    labels, inside, blood = _look(coarse, session)
+    field = field_round(labels, spacing_mm=model.spacing_mm)
+    if field is not None:
+        for whole, again in zip((labels, inside, blood), _look(coarse[field], session), strict=True):
+            whole[field] = again
+    labels = _one_heart(limit_to_heart(labels, spacing_mm=model.spacing_mm))
     _require_a_heart(labels, grid)
     heart = Heart(LabelMap(labels, grid), fine_box(labels, grid, volume.geometry))
     if progress is not None:
         progress(1.0)
     return Located(heart=heart, inside_pericardium=inside, blood_pool=blood)
+
+
+def _look(coarse: NDArray[np.float32], session: Session) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+    """Structures, and the soft masks inside the pericardium and of blood, of a scan or a part of it."""
+    model = session.model
+    outputs = session.run(_padded(coarse, model.multiple, model.channels[0].padding)[None, None])
+    labels, inside, blood = (_cropped(outputs[name][0], coarse.shape) for name in ("classes", "inside_pericardium", "blood_pool"))
+    return labels, inside, blood
 
 
 def fine_box(labels: NDArray[np.uint8], grid: Geometry, scan: Geometry) -> Geometry:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from appliance.analysis.grids import interpolate_to
-from appliance.analysis.locate import CARDIAC
+from appliance.analysis.heart_bulk import CARDIAC
 from appliance.analysis.quality_network import NON_DIAGNOSTIC, Rated, rate
 from appliance.analysis.stages import Heart, Structure
 from appliance.errors import DeclinedError, Reason

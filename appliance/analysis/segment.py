@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from appliance.analysis.grids import interpolate_to
-from appliance.analysis.locate import CARDIAC, Located
+from appliance.analysis.heart_bulk import CARDIAC
+from appliance.analysis.locate import Located
 from appliance.analysis.stages import Segmentation
 from appliance.inference.engine import Session
 from appliance.inference.sliding import sliding_window

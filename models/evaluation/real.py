@@ -22,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from appliance.analysis.grids import interpolate_to
-from appliance.analysis.locate import CARDIAC, Located, locate
+from appliance.analysis.heart_bulk import CARDIAC
+from appliance.analysis.locate import Located, locate
 from appliance.analysis.pipeline import Models, analyze
 from appliance.analysis.reading import read_nifti
 from appliance.analysis.segment import segment

@@ -8,18 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from appliance.analysis.heart_bulk import limit_to_heart
 from models.networks.cor_seg import SPACING_MM
 from models.phantom import Patient, draw_scan, render
 
 BLOOD_POOL_CLASSES = (2, 3, 4, 5, 6, 7)
 """Structures whose cavity is filled with blood: chambers, aorta, pulmonary artery."""
 
-HEART_CLASSES = (1, 2, 3, 4, 5, 8)
-"""Structures that belong to the heart itself, whose tubes (cavae, pulmonary veins) and walls reach beyond it."""
-
 COARSE_MM = 3.0
-_CORE_RADIUS_MM = 10.0
-_REACH_MM = 18.0
 _MARGIN_MM = 42.0
 
 Corner = npt.NDArray[np.float64]
@@ -31,20 +27,6 @@ class CoarseMap:
 
     origin: Corner
     structures: npt.NDArray[np.uint8]
-
-
-def limit_to_heart(structures: npt.NDArray[np.uint8], *, spacing_mm: float) -> npt.NDArray[np.uint8]:
-    """Keep the heart's classes only near its bulk: caval veins, pulmonary veins and other tissue farther away become background.
-
-    The bulk is what is left of the chambers after an opening with a ball of 10 mm; near is within 18 mm of it. Aorta and
-    pulmonary artery keep their whole course.
-    """
-    chambers = np.isin(structures, HEART_CLASSES[:-1])
-    seeds = ndimage.distance_transform_edt(np.pad(chambers, 1))[1:-1, 1:-1, 1:-1] * spacing_mm > _CORE_RADIUS_MM
-    if not seeds.any():
-        return np.where(np.isin(structures, HEART_CLASSES), 0, structures).astype(np.uint8)
-    near = ndimage.distance_transform_edt(~seeds) * spacing_mm <= _CORE_RADIUS_MM + _REACH_MM
-    return np.where(np.isin(structures, HEART_CLASSES) & ~near, 0, structures).astype(np.uint8)
 
 
 def coarse_map(patient: Patient) -> CoarseMap:

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from appliance.analysis.heart_bulk import limit_to_heart
 from models.networks.heart_loc import SPACING_MM
 from models.phantom import Patient, draw_scan, render
-from models.training.context import limit_to_heart
 from models.training.patients import training_patient
 from models.training.samples import Sample
 

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from appliance.analysis.heart_bulk import limit_to_heart
 from models.networks.cor_seg import CLASSES, SPACING_MM
-from models.training.context import CoarseMap, limit_to_heart, noisy_context
+from models.training.context import CoarseMap, noisy_context
 from models.training.coronary_patches import PATCH, coronary_patches
 from models.training.hospital import PreparedCase, load_prepared
 from models.training.samples import Sample

@@ -97,3 +97,17 @@ def test_water_has_no_heart(session: Session) -> None:
     water = Volume(np.zeros((60, 80, 80), np.int16), Geometry((60, 80, 80), (2, 2, 2), (0, 0, 0)))
     with pytest.raises(DeclinedError, match="DEC-101"):
         locate(water, session=session)
+
+
+def test_in_a_scan_of_the_whole_chest_only_the_heart_is_looked_into(case: Case, session: Session) -> None:
+    grid, spacing = (150, 170, 170), (2.0, 2.0, 2.0)
+    middle = np.mean(case.patient.heart_box, axis=0) + np.array([30.0, -20.0, 45.0])
+    origin = tuple(float(c - s * (n - 1) / 2) for c, s, n in zip(middle, spacing, reversed(grid), strict=True))
+    wide = render(case.patient, case.scan, origin=origin, spacing=spacing, shape=grid)
+    roi = locate(Volume(wide.hu, Geometry(grid, spacing, origin)), session=session).heart.roi
+    for branch in case.patient.branches:
+        index = roi.to_index(branch.points_mm)
+        assert (index >= 0).all(), branch.name
+        assert (index <= np.asarray(roi.shape) - 1).all(), branch.name
+    usual = case.located.heart.roi
+    assert np.prod(roi.shape) < 1.3 * np.prod(usual.shape)

@@ -7,7 +7,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from models.training.context import CoarseMap, limit_to_heart, noisy_context
+from appliance.analysis.heart_bulk import limit_to_heart
+from models.training.context import CoarseMap, noisy_context
 from models.training.samples import Sample, SamplePool, Variation, make_batch, scale_hu
 
 pytestmark = pytest.mark.train
