@@ -144,6 +144,12 @@ class Outbox:
             ).fetchone()
             return int(row["number"])
 
+    def unsettled(self, study: str) -> int:
+        """How many rows of a study, of any generation, still need its files: not delivered yet."""
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT count(*) AS number FROM outbox WHERE study = ? AND state <> 'done'", (study,)).fetchone()
+            return int(row["number"])
+
     def begin(self, number: int) -> None:
         """The row is being sent from now on; committed before the first byte goes out."""
         with self._database.transaction() as connection:
