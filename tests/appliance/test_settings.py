@@ -50,3 +50,32 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
         with pytest.raises(SettingsError, match="CFG-001") as caught:
             load_settings(path)
         assert path.name in caught.value.en
+
+
+PACS = {"name": "PACS", "host": "h", "port": 104, "ae_title": "PACS", "send": []}
+
+
+@pytest.mark.parametrize(
+    ("tree", "words"),
+    [
+        ({"route": [{"name": "r", "to": ["nowhere"]}]}, "names the destination nowhere"),
+        ({"archive": {"destination": "PACS"}, "destination": [PACS]}, "needs commitment = true"),
+        (
+            {"route": [{"name": "r", "to": ["PACS"], "pseudonymise": True}], "destination": [{**PACS, "send": ["source"]}]},
+            "must not get others",
+        ),
+        (
+            {"route": [{"name": "r", "to": ["PACS"], "pseudonymise": True}, {"name": "s", "to": ["PACS"]}], "destination": [PACS]},
+            "must not get others",
+        ),
+        (
+            {"route": [{"name": "r", "to": ["PACS"], "coerce": [{"attribute": "StudyID"}]}], "destination": [PACS]},
+            "either value or from_order",
+        ),
+        ({"route": [{"name": "r", "to": [], "between": ["7:00", "25:00"]}]}, "$.route[0].between[0]"),
+    ],
+)
+def test_tables_that_do_not_fit_together_are_refused(tree: dict[str, object], words: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_settings(tree, source="site.toml")
+    assert words in caught.value.en

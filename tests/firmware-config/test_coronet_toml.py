@@ -11,8 +11,8 @@ import msgspec
 from appliance.settings import Section, Settings, load_settings, parse_settings
 
 FILE = Path(__file__).parents[2] / "firmware-config" / "coronet.toml"
-LEFT_TO_THE_PRINTER = {"destination", "magnification"}
-"""Options whose default is not to be sent; the manual shows an example."""
+EXAMPLES = {"destination", "magnification", "megabits_s", "between"}
+"""Options whose default is nothing; the manual shows an example."""
 
 
 def opened() -> str:
@@ -27,13 +27,13 @@ def test_the_file_as_it_is_means_the_defaults() -> None:
 def test_every_option_is_shown_with_its_default() -> None:
     settings = parse_settings(tomllib.loads(opened()), source=FILE.name)
     defaults = Settings()
-    for name in ("receiver", "intake", "policy", "api", "kiosk"):
+    for name in ("receiver", "intake", "policy", "api", "kiosk", "archive", "commitment", "worklist", "mpps"):
         assert getattr(settings, name) == getattr(defaults, name)
     assert settings.data == defaults.data
     assert msgspec.structs.replace(settings.analysis, catalog=None) == defaults.analysis
-    for table in (settings.printer[0], settings.destination[0]):
+    for table in (settings.printer[0], settings.destination[0], settings.peer[0], msgspec.structs.replace(settings.route[0], coerce=())):
         for field in msgspec.structs.fields(table):
-            if field.default is not msgspec.NODEFAULT and field.name not in LEFT_TO_THE_PRINTER:
+            if field.default is not msgspec.NODEFAULT and field.name not in EXAMPLES:
                 assert getattr(table, field.name) == field.default, field.name
 
 
@@ -41,4 +41,4 @@ def test_no_option_is_missing_from_the_manual() -> None:
     text = opened()
     for section in Section.__subclasses__():
         for field in msgspec.structs.fields(section):
-            assert re.search(rf"(?m)^(\[+{field.name}\]+|{field.name} = )", text), f"{section.__name__}.{field.name}"
+            assert re.search(rf"(?m)^(\[+(\w+\.)?{field.name}\]+|{field.name} = )", text), f"{section.__name__}.{field.name}"

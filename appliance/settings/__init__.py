@@ -14,15 +14,25 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from appliance.errors import SettingsError
+from appliance.settings.base import AETitle, Count, Port, Positive, Section
+from appliance.settings.relay import (
+    ArchiveSettings,
+    CoercionSettings,
+    CommitmentSettings,
+    DestinationSettings,
+    MppsSettings,
+    PeerSettings,
+    RouteSettings,
+    WorklistSettings,
+    relay_faults,
+)
 
-AETitle = Annotated[str, msgspec.Meta(min_length=1, max_length=16, pattern=r"^[ -\[\]-~]+$")]
-Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
-Positive = Annotated[float, msgspec.Meta(gt=0)]
-Count = Annotated[int, msgspec.Meta(ge=1)]
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of every settings table."""
+__all__ = [
+    "AETitle", "AnalysisSettings", "ApiSettings", "ArchiveSettings", "CoercionSettings", "CommitmentSettings", "Count",
+    "DestinationSettings", "IntakeSettings", "KioskSettings", "MppsSettings", "PeerSettings", "PolicySettings", "Port", "Positive",
+    "PrinterSettings", "ReceiverSettings", "RouteSettings", "Section", "Settings", "SettingsError", "WorklistSettings", "load_settings",
+    "parse_settings",
+]  # fmt: skip
 
 
 class ReceiverSettings(Section, frozen=True, kw_only=True):
@@ -62,6 +72,8 @@ class AnalysisSettings(Section, frozen=True, kw_only=True):
     threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
     """CPU threads; 0: as many as there are processors."""
     engine: Literal["auto", "openvino", "onnxruntime"] = "auto"
+    calcium_mass_factor: Positive | None = None
+    """Of the scanner's own calcium calibration, mg of hydroxyapatite per cm3 and HU; without it no mass is given."""
 
 
 class PolicySettings(Section, frozen=True, kw_only=True):
@@ -96,19 +108,6 @@ class PrinterSettings(Section, frozen=True, kw_only=True):
     enabled: bool = True
 
 
-class DestinationSettings(Section, frozen=True, kw_only=True):
-    """``[[destination]]``: where results, and later source images, go."""
-
-    name: str
-    host: str
-    port: Port
-    ae_title: AETitle
-    calling_ae_title: AETitle = "CORONET"
-    send: tuple[Literal["results", "source"], ...] = ("results",)
-    timeout_s: Positive = 60.0
-    enabled: bool = True
-
-
 class ApiSettings(Section, frozen=True, kw_only=True):
     """``[api]``: the kiosk's socket."""
 
@@ -133,6 +132,12 @@ class Settings(Section, frozen=True, kw_only=True):
     kiosk: KioskSettings = KioskSettings()
     printer: tuple[PrinterSettings, ...] = ()
     destination: tuple[DestinationSettings, ...] = ()
+    route: tuple[RouteSettings, ...] = ()
+    archive: ArchiveSettings = ArchiveSettings()
+    commitment: CommitmentSettings = CommitmentSettings()
+    peer: tuple[PeerSettings, ...] = ()
+    worklist: WorklistSettings = WorklistSettings()
+    mpps: MppsSettings = MppsSettings()
 
 
 def load_settings(path: Path) -> Settings:
@@ -156,7 +161,7 @@ def parse_settings(tree: dict[str, Any], *, source: str) -> Settings:
     """Check a parsed settings tree.
 
     Raises:
-        SettingsError: a value or key is not allowed, or two printers or destinations share a name.
+        SettingsError: a value or key is not allowed, two printers or destinations share a name, or the tables do not fit together.
     """
     try:
         settings = msgspec.convert(tree, Settings, dec_hook=_decode)
@@ -171,6 +176,8 @@ def parse_settings(tree: dict[str, Any], *, source: str) -> Settings:
             zh=f"设置文件 {source}:名称重复 {', '.join(doubled)}",
             en=f"settings file {source}: printers and destinations share the names {', '.join(doubled)}",
         )
+    for zh, en in relay_faults(destinations=settings.destination, routes=settings.route, archive=settings.archive):
+        raise SettingsError("CFG-004", zh=f"设置文件 {source}:{zh}", en=f"settings file {source}: {en}")
     return settings
 
 
