@@ -79,6 +79,16 @@ class DeliveryRow(Message, frozen=True, kw_only=True):
     attempts: int
     last_error: Reason | None = None
     next_attempt_at: float | None = None
+    route: str | None = None
+    """The route of the settings that sends it; None for films."""
+    files: int = 0
+    sent: int = 0
+    """How many of the files the destination has answered to, whatever it said."""
+    accepted: int = 0
+    committed: int | None = None
+    """How many it has committed (PS3.4 annex J); None where it does not offer that."""
+    left_out: int = 0
+    """How many the profile of a pseudonymised route did not let go."""
 
 
 class StudyDetail(Message, frozen=True, kw_only=True):

@@ -1,7 +1,8 @@
 """The outbox: what has to reach a printer or a PACS, kept until it has.
 
 One row is one piece of work for one destination: a set of instances to store, or the pages of one film session. What happened to each file
-is kept with the file, so that a retry sends only what was not accepted.
+is kept with the file (sent, accepted, committed), so that a retry sends only what was not accepted. A row is ``done`` when all of it was
+accepted; it is settled when, besides, a destination that offers storage commitment (PS3.4 annex J) has committed all of it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -28,6 +29,12 @@ MAYBE_PRINTED = Reason(
     en="printing was interrupted, the films may be out already; look at the printer, then press retry",
 )
 
+_UNCOMMITTED = (
+    "(commitment = 1 AND EXISTS (SELECT 1 FROM outbox_files AS file WHERE file.outbox = outbox.id AND file.committed = 0"
+    " AND file.left_out = 0))"
+)
+"""Of a row of the outbox."""
+
 
 @dataclass(frozen=True)
 class OutboxFile:
@@ -36,11 +43,33 @@ class OutboxFile:
     path: str
     accepted: bool = False
     status: int | None = None
+    sent: bool = False
+    """The destination has answered to it, whatever it said."""
+    committed: bool = False
+    left_out: bool = False
+    """The treatment of the route did not let it go; nothing is owed for it any more."""
+
+
+class FileAnswer(NamedTuple):
+    """What came of one file in one try; the UIDs are those that went out."""
+
+    accepted: bool
+    status: int | None
+    sop_class_uid: str | None = None
+    sop_instance_uid: str | None = None
+    left_out: bool = False
 
 
 @dataclass(frozen=True)
 class OutboxRow:
-    """One piece of work. ``held`` rows wait for a person."""
+    """One piece of work. ``held`` rows wait for a person.
+
+    Attributes:
+        route: the route that sends it; None for films.
+        treatment: what the route does to each file on the way (JSON), fixed when the row is made; None: the file goes as it is.
+        urgent: goes before others to the same destination.
+        commitment: the destination offers storage commitment.
+    """
 
     id: int
     study: str
@@ -55,6 +84,10 @@ class OutboxRow:
     held: bool
     last_error: Reason | None
     files: tuple[OutboxFile, ...]
+    route: str | None = None
+    treatment: bytes | None = None
+    urgent: bool = False
+    commitment: bool = False
 
     def delivery(self) -> DeliveryRow:
         """The row as a person sees it."""
@@ -67,6 +100,12 @@ class OutboxRow:
             attempts=self.attempts,
             last_error=self.last_error,
             next_attempt_at=self.next_attempt_at,
+            route=self.route,
+            files=len(self.files),
+            sent=sum(file.sent for file in self.files),
+            accepted=sum(file.accepted and not file.left_out for file in self.files),
+            committed=sum(file.committed for file in self.files) if self.commitment else None,
+            left_out=sum(file.left_out for file in self.files),
         )
 
 
@@ -78,15 +117,30 @@ class Outbox:
         self._clock = clock
 
     def add(
-        self, *, study: str, generation: int, destination: str, kind: Kind, purpose: Purpose, description: str, files: Sequence[str]
+        self,
+        *,
+        study: str,
+        generation: int,
+        destination: str,
+        kind: Kind,
+        purpose: Purpose,
+        description: str,
+        files: Sequence[str],
+        route: str | None = None,
+        treatment: bytes | None = None,
+        urgent: bool = False,
+        commitment: bool = False,
     ) -> int:
-        """Enlist one piece of work; ``files`` are paths relative to the data folder. Returns its number."""
+        """Enlist one piece of work; ``files`` are paths relative to the data folder, for the rest see `OutboxRow`. Returns its number."""
         with self._database.transaction() as connection:
             cursor = connection.execute(
-                "INSERT INTO outbox (study, generation, destination, kind, purpose, description, state, attempts, created_at, held)"
-                " VALUES (?, ?, ?, ?, ?, ?, 'pending', 0, ?, 0)",
-                (study, generation, destination, kind, purpose, description, self._clock.wall()),
-            )
+                "INSERT INTO outbox (study, generation, destination, kind, purpose, description, state, attempts, created_at, held, route,"
+                " treatment, urgent, commitment) VALUES (?, ?, ?, ?, ?, ?, 'pending', 0, ?, 0, ?, ?, ?, ?)",
+                (
+                    study, generation, destination, kind, purpose, description, self._clock.wall(), route, treatment, int(urgent),
+                    int(commitment),
+                ),
+            )  # fmt: skip
             number = int(cursor.lastrowid or 0)
             connection.executemany(
                 "INSERT INTO outbox_files (outbox, position, path, accepted, status) VALUES (?, ?, ?, 0, NULL)",
@@ -110,10 +164,10 @@ class Outbox:
         return stores + prints
 
     def waiting_for(self, destination: str) -> list[OutboxRow]:
-        """Rows of a destination that are neither done nor held, without their files, oldest first."""
+        """Rows of a destination that are neither done nor held, without their files: urgent ones first, then the oldest."""
         with self._database.reading() as connection:
             rows = connection.execute(
-                "SELECT * FROM outbox WHERE destination = ? AND state <> 'done' AND held = 0 ORDER BY id", (destination,)
+                "SELECT * FROM outbox WHERE destination = ? AND state <> 'done' AND held = 0 ORDER BY urgent DESC, id", (destination,)
             )
             return [_row(row, ()) for row in rows]
 
@@ -145,10 +199,22 @@ class Outbox:
             return int(row["number"])
 
     def unsettled(self, study: str) -> int:
-        """How many rows of a study, of any generation, still need its files: not delivered yet."""
+        """How many rows of a study, of any generation, still need its files: not delivered, or not committed where that is offered."""
         with self._database.reading() as connection:
-            row = connection.execute("SELECT count(*) AS number FROM outbox WHERE study = ? AND state <> 'done'", (study,)).fetchone()
+            row = connection.execute(
+                f"SELECT count(*) AS number FROM outbox WHERE study = ? AND (state <> 'done' OR {_UNCOMMITTED})",  # noqa: S608 - a constant
+                (study,),
+            ).fetchone()
             return int(row["number"])
+
+    def offer_commitment(self, destination: str, *, offered: bool) -> None:
+        """At start: take over what the settings say of a destination. What was settled without commitment stays so."""
+        unfinished = "state <> 'done'" if offered else "1"
+        with self._database.transaction() as connection:
+            connection.execute(
+                f"UPDATE outbox SET commitment = ? WHERE destination = ? AND kind = 'store' AND {unfinished}",  # noqa: S608 - constants
+                (int(offered), destination),
+            )
 
     def begin(self, number: int) -> None:
         """The row is being sent from now on; committed before the first byte goes out."""
@@ -157,18 +223,27 @@ class Outbox:
                 "UPDATE outbox SET state = 'sending', attempts = attempts + 1, next_attempt_at = NULL WHERE id = ?", (number,)
             )
 
-    def answered(self, number: int, *, answers: Mapping[str, tuple[bool, int | None]]) -> None:
-        """Record what the destination said to each file: path -> (accepted, DIMSE status or None without an answer)."""
+    def answered(self, number: int, *, answers: Mapping[str, FileAnswer | tuple[bool, int | None]]) -> None:
+        """Record what the destination said to each file: path -> answer, its status None if there was none."""
+        said = [(path, FileAnswer(*answer)) for path, answer in answers.items()]
         with self._database.transaction() as connection:
             connection.executemany(
-                "UPDATE outbox_files SET accepted = max(accepted, ?), status = ? WHERE outbox = ? AND path = ?",
-                [(int(accepted), status, number, path) for path, (accepted, status) in answers.items()],
-            )
+                "UPDATE outbox_files SET accepted = max(accepted, ?), status = ?, sent = max(sent, ?), left_out = ?,"
+                " sop_class_uid = coalesce(?, sop_class_uid), sop_instance_uid = coalesce(?, sop_instance_uid)"
+                " WHERE outbox = ? AND path = ?",
+                [
+                    (
+                        each.accepted, each.status, each.status is not None, each.left_out, each.sop_class_uid, each.sop_instance_uid,
+                        number, path,
+                    )
+                    for path, each in said
+                ],
+            )  # fmt: skip
 
     def done(self, number: int, *, warning: Reason | None = None) -> None:
         """The destination has accepted all of the row."""
         with self._database.transaction() as connection:
-            connection.execute("UPDATE outbox_files SET accepted = 1 WHERE outbox = ?", (number,))
+            connection.execute("UPDATE outbox_files SET accepted = 1, sent = max(sent, NOT left_out) WHERE outbox = ?", (number,))
             connection.execute(
                 "UPDATE outbox SET state = 'done', done_at = ?, next_attempt_at = NULL, last_error = ? WHERE id = ?",
                 (self._clock.wall(), None if warning is None else msgspec.json.encode(warning), number),
@@ -202,7 +277,18 @@ class Outbox:
 
 def _with_files(connection: sqlite3.Connection, row: sqlite3.Row) -> OutboxRow:
     files = connection.execute("SELECT * FROM outbox_files WHERE outbox = ? ORDER BY position", (row["id"],))
-    return _row(row, tuple(OutboxFile(path=file["path"], accepted=bool(file["accepted"]), status=file["status"]) for file in files))
+    return _row(row, tuple(_file(file) for file in files))
+
+
+def _file(row: sqlite3.Row) -> OutboxFile:
+    return OutboxFile(
+        path=row["path"],
+        accepted=bool(row["accepted"]),
+        status=row["status"],
+        sent=bool(row["sent"]),
+        committed=bool(row["committed"]),
+        left_out=bool(row["left_out"]),
+    )
 
 
 def _row(row: sqlite3.Row, files: tuple[OutboxFile, ...]) -> OutboxRow:
@@ -220,4 +306,8 @@ def _row(row: sqlite3.Row, files: tuple[OutboxFile, ...]) -> OutboxRow:
         held=bool(row["held"]),
         last_error=None if row["last_error"] is None else msgspec.json.decode(row["last_error"], type=Reason),
         files=files,
+        route=row["route"],
+        treatment=row["treatment"],
+        urgent=bool(row["urgent"]),
+        commitment=bool(row["commitment"]),
     )
