@@ -1,24 +1,21 @@
 """The coordinator: builds, starts, waits, and stops in reverse. What the parts do stands in `appliance.workflow` and `appliance.api`.
 
 Receiver and analyst are child processes; intake, delivery, the undo timer and the API are threads. If one of the threads fails the daemon
-ends with a status that makes systemd start it again: everything that counts is in the database.
+ends with a status that makes systemd start it again: everything that counts is in the database. In safe mode, which systemd starts when
+the normal service has failed too often, only the receiver and the API run: images are stored, and the kiosk says so.
 """
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import random
 import signal
 import sys
 import threading
-import time
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Protocol
 
 from appliance.api.messages import ApplianceInfo
 from appliance.api.server import make_app, serve
@@ -31,94 +28,47 @@ from appliance.settings import PolicySettings, Settings
 from appliance.workflow.channels import make_channels
 from appliance.workflow.delivery import Delivery
 from appliance.workflow.drafts import DraftFolders
+from appliance.workflow.entries import index_missing
 from appliance.workflow.examiner import examine
 from appliance.workflow.headers import read_identity
 from appliance.workflow.intake import Intake
+from appliance.workflow.liveness import Liveness
 from appliance.workflow.logs import configure_logging
+from appliance.workflow.notify import Notifier, SystemdNotifier
 from appliance.workflow.probe import ReceiverProbe, own_door
+from appliance.workflow.safe_mode import SAFE_MODE, SafeMode
 from appliance.workflow.service import WorkflowService
 from appliance.workflow.states import StudyMachine
 from appliance.workflow.supervisor import Child
 from appliance.workflow.undo import UndoTimer, UndoWindows
+from appliance.workflow.workers import Workers
 
 log = logging.getLogger(__name__)
 
 EXIT_OK, EXIT_NOT_STARTED, EXIT_FAULT = 0, 1, 2
 RECEIVER_START_S = 60.0
-JOIN_S = 30.0
 WARM_UP_AFTER_S = 20.0
 TICK_S = 0.5
 
-Work = Callable[[threading.Event], None]
 
-
-class Notifier(Protocol):
-    """The service manager's ear (sd_notify(3))."""
-
-    def notify(self, message: str) -> None:
-        """Tell it, e.g. ``READY=1``."""
-        ...
-
-    def watchdog_s(self) -> float | None:
-        """How often it wants to hear ``WATCHDOG=1``; None if it does not."""
-        ...
-
-
-class SystemdNotifier:
-    """systemd, where it started us; silence elsewhere."""
-
-    def __init__(self) -> None:
-        # not an import statement: for tools that look from the root of this repository, ``systemd`` is our folder of units
-        self._daemon = importlib.import_module("systemd.daemon")
-
-    def notify(self, message: str) -> None:
-        """See `Notifier`."""
-        self._daemon.notify(message)
-
-    def watchdog_s(self) -> float | None:
-        """See `Notifier`; half of the limit that systemd has set."""
-        limit = os.environ.get("WATCHDOG_USEC", "")
-        return int(limit) / 2e6 if limit.isdigit() else None
-
-
-class Workers:
-    """Named threads that end together: when one fails, `failed` is set and the daemon stops."""
-
-    def __init__(self) -> None:
-        self.stop = threading.Event()
-        self.over = threading.Event()
-        self.failed: str | None = None
-        self._threads: list[threading.Thread] = []
-
-    def start(self, name: str, work: Work) -> None:
-        """Begin one."""
-        # daemonic: a sender that waits for a peer must not keep the process; what it sends is sent again
-        thread = threading.Thread(target=self._run, args=(name, work), name=name, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def finish(self) -> None:
-        """Tell all of them to stop and wait for them, the last started first, `JOIN_S` at most."""
-        self.stop.set()
-        deadline = time.monotonic() + JOIN_S
-        for thread in reversed(self._threads):
-            thread.join(max(deadline - time.monotonic(), 0.1))
-            if thread.is_alive():
-                log.warning("%s is left in the middle of its work", thread.name)
-
-    def _run(self, name: str, work: Work) -> None:
-        try:
-            work(self.stop)
-        except Exception as error:  # noqa: BLE001 - the edge of a thread: the daemon ends with a fault and is started anew
-            detail = str(error) if isinstance(error, CoronetError) else "".join(traceback.format_tb(error.__traceback__))
-            log.error("%s failed: %s %s", name, type(error).__name__, detail)  # noqa: TRY400 - foreign messages may hold patient data
-            self.failed = name
-        finally:
-            self.over.set()
-
-
-def run_daemon(settings: Settings, *, settings_path: Path, notifier: Notifier | None = None, clock: Clock | None = None) -> int:
+def run_daemon(
+    settings: Settings,
+    *,
+    settings_path: Path,
+    notifier: Notifier | None = None,
+    clock: Clock | None = None,
+    apart: Collection[str] = (),
+    safe_mode: bool = False,
+) -> int:
     """Run the appliance until SIGTERM or SIGINT; returns the exit status.
+
+    Args:
+        settings: what the site wants.
+        settings_path: where they stand, for the child processes.
+        notifier: the service manager's ear.
+        clock: this machine's if not given.
+        apart: names of processes that are not children of ours: units of their own run them.
+        safe_mode: run the receiver and the API only, until it ends by itself (`appliance.workflow.safe_mode`).
 
     Returns:
         0 after a clean stop, 1 if it could not start, 2 if a part of it failed.
@@ -129,10 +79,15 @@ def run_daemon(settings: Settings, *, settings_path: Path, notifier: Notifier | 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: workers.over.set())
     try:
-        with _appliance(settings, settings_path=settings_path, workers=workers, clock=clock or SystemClock()) as archive:
+        clock = clock or SystemClock()
+        if safe_mode:
+            appliance = _safe_appliance(settings, settings_path=settings_path, workers=workers, clock=clock)
+        else:
+            appliance = _appliance(settings, settings_path=settings_path, workers=workers, clock=clock, apart=apart)
+        with appliance as liveness:
             notifier.notify("READY=1")
             log.info("ready")
-            _wait(workers, archive, notifier)
+            _wait(workers, liveness, notifier)
             notifier.notify("STOPPING=1")
     except CoronetError as error:
         log.error("not started: %s", error)  # noqa: TRY400 - the typed error says it all
@@ -143,7 +98,7 @@ def run_daemon(settings: Settings, *, settings_path: Path, notifier: Notifier | 
 
 
 @contextmanager
-def _appliance(settings: Settings, *, settings_path: Path, workers: Workers, clock: Clock) -> Iterator[Archive]:
+def _appliance(settings: Settings, *, settings_path: Path, workers: Workers, clock: Clock, apart: Collection[str]) -> Iterator[Liveness]:
     """Everything built and started; stopped in reverse when the block ends, however it ends."""
     with ExitStack() as stack:
         archive = open_archive(settings.data, clock=clock)
@@ -153,12 +108,16 @@ def _appliance(settings: Settings, *, settings_path: Path, workers: Workers, clo
         machine = StudyMachine(database=archive.database, studies=archive.studies, audit=archive.audit)
         windows = UndoWindows(clock=clock, seconds=settings.policy.undo_seconds)
         receiver = _child("receiver", settings_path, archive)
-        analyst = _child("analyst", settings_path, archive)
+        probe = _probe(settings, receiver, clock)
+        archive.components.report("safe-mode", ready=True)
 
         workers.start("receiver", receiver.run)
-        workers.start("analyst", analyst.run)
-        workers.start("probe", _probe(settings, receiver).run)
+        for name in ("analyst",):
+            if name not in apart:
+                workers.start(name, _child(name, settings_path, archive).run)
+        workers.start("probe", probe.run)
         workers.start("intake", _intake(settings, archive, machine).run)
+        workers.start("search index", lambda stop: index_missing(archive, stop))
         workers.start("undo", UndoTimer(studies=archive.studies, machine=machine, windows=windows).run)
         delivery = _delivery(settings, archive, machine)
         for name, work in delivery.workers().items():
@@ -175,7 +134,39 @@ def _appliance(settings: Settings, *, settings_path: Path, workers: Workers, clo
         stack.callback(_serve_api(service, _info(settings.policy), settings.api.socket))
         _await_receiver(archive, workers)
         workers.start("warm-up", lambda stop: _warm_up(drafts, stop))
-        yield archive
+        yield Liveness(archive=archive, receiver_silent_s=probe.silent_s, worker_silent_s=workers.silent_s)
+
+
+@contextmanager
+def _safe_appliance(settings: Settings, *, settings_path: Path, workers: Workers, clock: Clock) -> Iterator[Liveness]:
+    """Receiver, its probe, and the API, so that the kiosk can say that this is safe mode; if the API fails too, receiving goes on."""
+    with ExitStack() as stack:
+        archive = open_archive(settings.data, clock=clock)
+        stack.callback(archive.close)
+        stack.callback(hold_lock(settings.data / "daemon.lock", what="daemon").close)
+        stack.callback(workers.finish)
+        receiver = _child("receiver", settings_path, archive)
+        probe = _probe(settings, receiver, clock)
+        archive.components.report("analyst", ready=False, reason=SAFE_MODE)
+        archive.components.report("safe-mode", ready=False, reason=SAFE_MODE)
+        workers.start("receiver", receiver.run)
+        workers.start("probe", probe.run)
+        workers.start("safe mode", SafeMode(archive=archive).run)
+        try:
+            machine = StudyMachine(database=archive.database, studies=archive.studies, audit=archive.audit)
+            service = WorkflowService(
+                archive=archive,
+                machine=machine,
+                drafts=DraftFolders(institution=settings.policy.institution),
+                windows=UndoWindows(clock=clock, seconds=settings.policy.undo_seconds),
+                policy=settings.policy,
+                receiver_ready=lambda: receiver.pid is not None and archive.components.get("receiver").ready,
+            )
+            stack.callback(_serve_api(service, _info(settings.policy), settings.api.socket))
+        except (CoronetError, OSError) as error:
+            log.error("no API in safe mode: %s", type(error).__name__)  # noqa: TRY400 - the name says enough
+        _await_receiver(archive, workers)
+        yield Liveness(archive=archive, receiver_silent_s=probe.silent_s, worker_silent_s=workers.silent_s)
 
 
 def _child(name: str, settings_path: Path, archive: Archive) -> Child:
@@ -189,8 +180,8 @@ def _ended(name: str, archive: Archive) -> None:
     archive.components.report(name, ready=False, reason=archive.components.get(name).reason)
 
 
-def _probe(settings: Settings, receiver: Child) -> ReceiverProbe:
-    return ReceiverProbe(destination=own_door(settings.receiver), echo=echo, restart=receiver.restart)
+def _probe(settings: Settings, receiver: Child, clock: Clock) -> ReceiverProbe:
+    return ReceiverProbe(destination=own_door(settings.receiver), echo=echo, restart=receiver.restart, clock=clock)
 
 
 def _intake(settings: Settings, archive: Archive, machine: StudyMachine) -> Intake:
@@ -241,9 +232,12 @@ def _await_receiver(archive: Archive, workers: Workers) -> None:
         log.error("the receiver is not ready after %.0f s", RECEIVER_START_S)
 
 
-def _wait(workers: Workers, archive: Archive, notifier: Notifier) -> None:
-    """Until told to stop or until a part fails; the watchdog hears from us only while the database answers."""
+def _wait(workers: Workers, liveness: Liveness, notifier: Notifier) -> None:
+    """Until told to stop or until a part fails; the watchdog hears from us only while everything lives."""
     interval = notifier.watchdog_s()
     while not workers.over.wait(interval):
-        archive.studies.last_event()
-        notifier.notify("WATCHDOG=1")
+        fault = liveness.fault()
+        if fault is None:
+            notifier.notify("WATCHDOG=1")
+        else:
+            log.error("the watchdog is not fed: %s", fault)

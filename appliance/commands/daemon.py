@@ -12,8 +12,12 @@ from appliance.settings import load_settings
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.add_argument("--settings", type=Path, default=Path("/etc/coronet/coronet.toml"))
+    parser.add_argument(
+        "--apart", action="append", default=[], choices=["analyst"], help="a process that is not started here: a unit of its own runs it"
+    )
+    parser.add_argument("--safe-mode", action="store_true", help="only receive and store (systemd, after too many failures)")
 
 
 def run(options: argparse.Namespace) -> int:
     """Run until told to stop."""
-    return run_daemon(load_settings(options.settings), settings_path=options.settings)
+    return run_daemon(load_settings(options.settings), settings_path=options.settings, apart=options.apart, safe_mode=options.safe_mode)

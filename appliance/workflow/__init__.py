@@ -15,4 +15,5 @@ Operator codes:
     WF-022  an approved study without a draft                 WF-056  no draft to correct
     WF-057  the command key was used for another command
     WF-058  images were put aside (warning)
+    WF-060  safe mode: receiving and storing only
 """

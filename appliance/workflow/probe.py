@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
+from appliance.archive.clock import Clock
 from appliance.errors import DicomError
 from appliance.settings import DestinationSettings, ReceiverSettings
 
@@ -23,15 +24,27 @@ class ReceiverProbe:
         destination: our own door.
         echo: C-ECHO; raises DicomError if there is no good answer.
         restart: starts the receiver again.
+        clock: its monotonic time counts.
     """
 
     def __init__(
-        self, *, destination: DestinationSettings, echo: Callable[[DestinationSettings], None], restart: Callable[[], None]
+        self,
+        *,
+        destination: DestinationSettings,
+        echo: Callable[[DestinationSettings], None],
+        restart: Callable[[], None],
+        clock: Clock,
     ) -> None:
         self._destination = destination
         self._echo = echo
         self._restart = restart
         self._failures = 0
+        self._clock = clock
+        self._answered = clock.monotonic()
+
+    def silent_s(self) -> float:
+        """Seconds since the receiver last answered (since the probe was made, before the first echo)."""
+        return self._clock.monotonic() - self._answered
 
     def run(self, stop: threading.Event) -> None:
         """Look now and then until told to stop."""
@@ -47,6 +60,7 @@ class ReceiverProbe:
             log.warning("the receiver did not answer (%d): %s", self._failures, error)
         else:
             self._failures = 0
+            self._answered = self._clock.monotonic()
         if self._failures >= MAXIMUM_FAILURES:
             log.error("the receiver has not answered %d times and is started again", self._failures)
             self._failures = 0

@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from appliance.archive.clock import SystemClock
 from appliance.dicom.sender import echo
 from appliance.errors import DicomError
 from appliance.settings import DestinationSettings, ReceiverSettings
@@ -24,7 +25,9 @@ def test_only_failures_in_a_row_count() -> None:
         if not answers[asked - 1]:
             raise DicomError("DCM-001", zh="无应答", en="no answer")
 
-    probe = ReceiverProbe(destination=own_door(ReceiverSettings()), echo=scripted, restart=lambda: restarts.append(asked))
+    probe = ReceiverProbe(
+        destination=own_door(ReceiverSettings()), echo=scripted, restart=lambda: restarts.append(asked), clock=SystemClock()
+    )
     for _ in answers:
         probe.step()
     assert restarts == [2 * MAXIMUM_FAILURES, 3 * MAXIMUM_FAILURES]
@@ -38,7 +41,7 @@ def test_a_door_that_takes_connections_but_never_speaks_is_a_failure() -> None:
         mute.listen()
         restarts: list[bool] = []
         destination = DestinationSettings(name="receiver", host="127.0.0.1", port=port, ae_title="CORONET", timeout_s=0.3)
-        probe = ReceiverProbe(destination=destination, echo=echo, restart=lambda: restarts.append(True))
+        probe = ReceiverProbe(destination=destination, echo=echo, restart=lambda: restarts.append(True), clock=SystemClock())
         for _ in range(MAXIMUM_FAILURES):
             probe.step()
         assert restarts == [True]
