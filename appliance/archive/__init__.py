@@ -1,7 +1,7 @@
 """One SQLite database that owns all state, and the instance files that it indexes. No network.
 
-What is on the disk is a function of the database, checked at start; nothing is ever purged here. Times in the database are seconds
-since the epoch (UTC) and serve display and order only: every timer runs on a monotonic clock.
+What is on the disk is a function of the database, checked at start; what goes, goes by the rules of `retention`. Times in the database are
+seconds since the epoch (UTC) and serve display and order only: every timer runs on a monotonic clock.
 
     ARC-001  the database cannot be used                      ARC-030  a user without a name
     ARC-002  the database is newer than this software         ARC-031  no such role
@@ -13,4 +13,7 @@ since the epoch (UTC) and serve display and order only: every timer runs on a mo
     ARC-021  no valid SOP Instance UID (0117)
     ARC-022  the UID is taken by another data set (C111)
     ARC-023  an image cannot be written (A700)
+
+    ARC-050  the disk is nearly full, nothing may go          ARC-051  the disk is full, new studies are refused
+    ARC-052  the images of a study must be kept
 """

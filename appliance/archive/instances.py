@@ -80,16 +80,18 @@ class Spool:
         root: folder of the instance files.
         clock: wall time of the records.
         minimum_free_bytes: with less room than this on the disk, images are refused with status 0xA700.
+        series_reserve_bytes: with less than this on top of it a new association is refused, so that no series breaks off in the middle.
 
     Raises:
         ArchiveError: another process holds the spool.
     """
 
-    def __init__(self, *, database: Database, root: Path, clock: Clock, minimum_free_bytes: int) -> None:
+    def __init__(self, *, database: Database, root: Path, clock: Clock, minimum_free_bytes: int, series_reserve_bytes: int = 0) -> None:
         self._database = database
         self._root = root
         self._clock = clock
         self._minimum_free_bytes = minimum_free_bytes
+        self._series_reserve_bytes = series_reserve_bytes
         self._parts = itertools.count()
         # two associations may bring the same instance at the same moment; one lock per first byte of the name keeps them apart
         self._locks = [threading.Lock() for _ in range(256)]
@@ -104,7 +106,13 @@ class Spool:
         self._held.close()
 
     def association_opened(self, *, peer: str, calling_ae: str, called_ae: str) -> int:
-        """Record a new association; its number goes with every `store`."""
+        """Record a new association; its number goes with every `store`.
+
+        Raises:
+            ArchiveError: status 0xA700, there is no room for a whole series: better refused before its first image than in the middle.
+        """
+        if self.free_bytes() < self._minimum_free_bytes + self._series_reserve_bytes:
+            raise disk_full_error()
         with self._database.transaction() as connection:
             cursor = connection.execute(
                 "INSERT INTO associations (calling_ae_title, called_ae_title, peer, opened_at) VALUES (?, ?, ?, ?)",
@@ -170,6 +178,17 @@ class Spool:
     def path(self, sop_instance_uid: str) -> Path:
         """Where the file of an instance lies."""
         return self._root / instance_name(sop_instance_uid)
+
+    def remove(self, sop_instance_uid: str) -> bool:
+        """Remove the file of an instance whose row has gone (`removals`); False, with nothing done, if the instance has come again.
+
+        No store of the same instance runs meanwhile: from the writing of its file to its row it holds the same lock.
+        """
+        with self._locks[int(instance_name(sop_instance_uid)[:2], 16)]:
+            if self._kept(sop_instance_uid) is not None:
+                return False
+            self.path(sop_instance_uid).unlink(missing_ok=True)
+            return True
 
     def recover(self) -> Recovery:
         """Bring files and rows together after a crash; call it before the first association.

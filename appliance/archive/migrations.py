@@ -132,6 +132,10 @@ CREATE TABLE components (
 """
 
 RECEIVING = """
+CREATE TABLE journal (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    released INTEGER NOT NULL
+) STRICT;
 """
 
 SEARCH = """

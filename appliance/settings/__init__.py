@@ -15,6 +15,7 @@ import msgspec
 
 from appliance.errors import SettingsError
 from appliance.settings.base import AETitle, Count, Port, Positive, Section
+from appliance.settings.keeping import BackupSettings, RetentionSettings
 from appliance.settings.relay import (
     ArchiveSettings,
     CoercionSettings,
@@ -28,10 +29,10 @@ from appliance.settings.relay import (
 )
 
 __all__ = [
-    "AETitle", "AnalysisSettings", "ApiSettings", "ArchiveSettings", "CoercionSettings", "CommitmentSettings", "Count",
+    "AETitle", "AnalysisSettings", "ApiSettings", "ArchiveSettings", "BackupSettings", "CoercionSettings", "CommitmentSettings", "Count",
     "DestinationSettings", "IntakeSettings", "KioskSettings", "MppsSettings", "PeerSettings", "PolicySettings", "Port", "Positive",
-    "PrinterSettings", "ReceiverSettings", "RouteSettings", "Section", "Settings", "SettingsError", "WorklistSettings", "load_settings",
-    "parse_settings",
+    "PrinterSettings", "ReceiverSettings", "RetentionSettings", "RouteSettings", "Section", "Settings", "SettingsError",
+    "WorklistSettings", "load_settings", "parse_settings",
 ]  # fmt: skip
 
 
@@ -130,6 +131,8 @@ class Settings(Section, frozen=True, kw_only=True):
     policy: PolicySettings = PolicySettings()
     api: ApiSettings = ApiSettings()
     kiosk: KioskSettings = KioskSettings()
+    retention: RetentionSettings = RetentionSettings()
+    backup: BackupSettings = BackupSettings()
     printer: tuple[PrinterSettings, ...] = ()
     destination: tuple[DestinationSettings, ...] = ()
     route: tuple[RouteSettings, ...] = ()

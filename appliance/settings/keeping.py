@@ -29,6 +29,8 @@ class RetentionSettings(Section, frozen=True, kw_only=True):
     """Drafts and releases of studies whose images have gone are removed after this; 0: they are kept."""
     images_must_be_archived: bool = True
     """False where the CT itself sends its images to the archive, so that ours are copies."""
+    series_reserve_bytes: Annotated[int, msgspec.Meta(ge=0)] = 2 << 30
+    """With less than this on top of ``receiver.minimum_free_bytes`` a new association is refused, so that no series breaks off."""
     check_seconds: Positive = 60.0
 
 
@@ -40,5 +42,5 @@ class BackupSettings(Section, frozen=True, kw_only=True):
     """How many are kept."""
     folder: Path | None = None
     """Where snapshots lie; ``snapshots/`` in the data folder if not given. A disk of its own is better."""
-    check_seconds: Positive = 60.0
+    check_limit_s: Positive = 60.0
     """Time that the check of the database may take at start."""

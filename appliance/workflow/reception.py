@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 from appliance.archive.archive import open_archive
+from appliance.archive.removals import Sweeper
 from appliance.dicom.receiver import run_receiver
 from appliance.settings import Settings
 
@@ -18,16 +20,23 @@ def run_reception(settings: Settings) -> int:
         ArchiveError: another receiver holds the spool, or the database cannot be used.
     """
     archive = open_archive(settings.data)
-    spool = archive.spool(minimum_free_bytes=settings.receiver.minimum_free_bytes)
+    spool = archive.spool(
+        minimum_free_bytes=settings.receiver.minimum_free_bytes, series_reserve_bytes=settings.retention.series_reserve_bytes
+    )
+    sweeper = Sweeper(database=archive.database, spool=spool)
+    sweeper.finish()  # what is to go must not be taken for images without a row
     found = spool.recover()
     log.info("spool: %d unfinished files removed, %d whole ones taken in", found.swept, found.adopted)
     if found.missing or found.foreign:
         log.error("spool: %d images have lost their file, %d files are not ours", len(found.missing), len(found.foreign))
+    stop = threading.Event()
+    threading.Thread(target=sweeper.run, args=(stop,), name="sweeper", daemon=True).start()
     try:
         return run_receiver(
             settings.receiver, spool, ready=lambda port: archive.components.report("receiver", ready=True, detail=str(port))
         )
     finally:
+        stop.set()
         archive.components.report("receiver", ready=False)
         spool.close()
         archive.close()

@@ -27,9 +27,10 @@ def test_the_file_as_it_is_means_the_defaults() -> None:
 def test_every_option_is_shown_with_its_default() -> None:
     settings = parse_settings(tomllib.loads(opened()), source=FILE.name)
     defaults = Settings()
-    for name in ("receiver", "intake", "policy", "api", "kiosk", "archive", "commitment", "worklist", "mpps"):
+    for name in ("receiver", "intake", "policy", "api", "kiosk", "archive", "commitment", "worklist", "mpps", "retention"):
         assert getattr(settings, name) == getattr(defaults, name)
     assert settings.data == defaults.data
+    assert msgspec.structs.replace(settings.backup, folder=None) == defaults.backup
     assert msgspec.structs.replace(settings.analysis, catalog=None) == defaults.analysis
     for table in (settings.printer[0], settings.destination[0], settings.peer[0], msgspec.structs.replace(settings.route[0], coerce=())):
         for field in msgspec.structs.fields(table):
