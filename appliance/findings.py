@@ -239,7 +239,18 @@ class Stent(Record, frozen=True, kw_only=True):
 
 
 class Calcium(Record, frozen=True, kw_only=True):
-    """Calcium score of the non-contrast series."""
+    """Calcium score of the non-contrast series.
+
+    Attributes:
+        series_uid: the series that was scored.
+        agatston, volume_mm3: of all coronary deposits.
+        mass_mg: None without the scanner's own calibration factor.
+        vessels: Agatston score of LM, LAD, LCX and RCA; side branches count to their parent.
+        unassigned: Agatston score of coronary deposits whose artery is not known; part of ``agatston``.
+        category: 0, 1-10, 11-100, 101-400 or >400.
+        percentile: None until a table with its source is installed.
+        registration: likeness of the scan to the angiogram over the heart, after the registration, at most 1.
+    """
 
     series_uid: str
     agatston: float
@@ -247,6 +258,11 @@ class Calcium(Record, frozen=True, kw_only=True):
     mass_mg: float | None
     vessels: dict[str, float]
     mass_mg_reason: str | None = None
+    unassigned: float = 0.0
+    category: str | None = None
+    percentile: float | None = None
+    percentile_reason: str | None = None
+    registration: float | None = None
 
 
 class CadRads(Record, frozen=True, kw_only=True):
@@ -330,3 +346,8 @@ class Findings(Record, frozen=True, kw_only=True):
 def whole_percent(percent: float) -> int:
     """A degree of narrowing as every screen, page and film shows it: cut, not rounded, as the bands are (69.6 is moderate, never 70)."""
     return math.floor(percent)
+
+
+def whole_score(agatston: float) -> int:
+    """A calcium score as every screen, page and film shows it: a whole number; a score above zero never becomes zero."""
+    return max(round(agatston), 1) if agatston > 0 else 0

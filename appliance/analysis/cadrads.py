@@ -32,6 +32,7 @@ CATEGORY: dict[Grade, Category] = {
     "severe": "4A",
     "occluded": "5",
 }
+BURDEN_BY_CALCIUM: tuple[tuple[int, Burden], ...] = ((1000, "P4"), (301, "P3"), (101, "P2"), (1, "P1"))
 BURDEN_BY_SIS: tuple[tuple[int, Burden], ...] = ((8, "P4"), (5, "P3"), (3, "P2"), (1, "P1"))
 STENOSIS_SCORE: dict[Grade, int] = {"none": 1, "minimal": 1, "mild": 1, "moderate": 2, "severe": 3, "occluded": 3}
 MODIFIER_ORDER = ("N", "HRP", "I+", "I-", "I±", "S", "G", "E")
@@ -91,6 +92,22 @@ def plaque_burden(involvement: int) -> Burden | None:
     return None
 
 
+def burden_of(involvement: int, *, agatston: float | None, stented: bool) -> Burden | None:
+    """P by the calcium score where there is one, by segment involvement where there is none.
+
+    Segment involvement also counts where a stent hides calcium, and where plaque is seen though the calcium score is 0: the two scales are
+    never mixed.
+    """
+    if agatston is None or stented or not _scores(agatston):
+        return plaque_burden(involvement)
+    return next(burden for least, burden in BURDEN_BY_CALCIUM if round(agatston) >= least)
+
+
+def _scores(agatston: float | None) -> bool:
+    """Whether there is a calcium score of 1 or more, in whole numbers."""
+    return agatston is not None and round(agatston) >= 1
+
+
 def cad_rads(
     lesions: Sequence[Lesion],
     branches: Sequence[Branch],
@@ -100,6 +117,7 @@ def cad_rads(
     stents: Sequence[Stent] = (),
     grafts: bool = False,
     exceptions: bool = False,
+    agatston: float | None = None,
 ) -> CadRads:
     """The patient's category with plaque burden and modifiers.
 
@@ -112,9 +130,12 @@ def cad_rads(
         stents: any makes modifier S.
         grafts: any makes modifier G.
         exceptions: non-atherosclerotic disease, modifier E.
+        agatston: calcium score, None where there is none.
     """
     graded = [lesion for lesion in lesions if _counts(lesion)]
     category = _category(graded)
+    if category == "0" and _scores(agatston):
+        category = "1"  # calcium is plaque, wherever it was seen
     modifiers: list[str] = []
     if not_assessable or untraced or any(_undecided(lesion) for lesion in lesions):
         if category in ("0", "1", "2"):
@@ -130,7 +151,8 @@ def cad_rads(
     if exceptions:
         modifiers.append("E")
     involvement, _ = segment_scores(graded, branches)
-    burden = plaque_burden(involvement or len(graded[:1]))  # plaque in an unscored segment (L-PDA, L-PLB) is plaque all the same
+    plaque = involvement or len(graded[:1])  # plaque in an unscored segment (L-PDA, L-PLB) is plaque all the same
+    burden = burden_of(plaque, agatston=agatston, stented=bool(stents))
     ordered = tuple(sorted(modifiers, key=MODIFIER_ORDER.index))
     text = "CAD-RADS " + "/".join([category, *([burden] if burden else []), *ordered])
     return CadRads(
@@ -197,21 +219,29 @@ def apply_corrections(findings: Findings, corrections: Mapping[int, Grade]) -> F
         msgspec.structs.replace(lesion, grade=corrections[lesion.id], grade_source="corrected") if lesion.id in corrections else lesion
         for lesion in findings.lesions
     )
-    involvement, stenosis = segment_scores(lesions, findings.branches)
-    kept = findings.cad_rads.modifiers
+    return with_category(msgspec.structs.replace(findings, lesions=lesions))
+
+
+def with_category(findings: Findings) -> Findings:
+    """The findings with scores and CAD-RADS that follow from everything else in them.
+
+    The modifiers that only a person or another method gives (G, E, I) are kept.
+    """
+    involvement, stenosis = segment_scores(findings.lesions, findings.branches)
+    kept = findings.cad_rads.modifiers if findings.cad_rads is not None else ()
     return msgspec.structs.replace(
         findings,
-        lesions=lesions,
         segment_involvement_score=involvement,
         segment_stenosis_score=stenosis,
         cad_rads=cad_rads(
-            lesions,
+            findings.lesions,
             findings.branches,
             not_assessable=_not_assessable(findings.quality),
             untraced=untraced_vessels(findings.branches),
             stents=findings.stents,
             grafts="G" in kept,
             exceptions="E" in kept,
+            agatston=None if findings.calcium is None else findings.calcium.agatston,
         ),
     )
 

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from appliance.analysis.cadrads import Bands
+from appliance.analysis.cadrads import Bands, with_category
+from appliance.analysis.calcium import not_scored, score_calcium
 from appliance.analysis.locate import Located, locate
 from appliance.analysis.measure import measure
 from appliance.analysis.phase_choice import Chosen, choose_phase, look_at
@@ -17,8 +18,8 @@ from appliance.analysis.reading import SeriesImages, StudyInput
 from appliance.analysis.segment import segment
 from appliance.analysis.stages import Heart, Measured, Segmentation
 from appliance.build import software
-from appliance.errors import DeclinedError, Reason
-from appliance.findings import SCHEMA, EngineInfo, Findings, ModelInfo, OtherSeries, SeriesInfo, Status
+from appliance.errors import DeclinedError, Reason, VolumeError
+from appliance.findings import SCHEMA, Branch, Calcium, EngineInfo, Findings, ModelInfo, OtherSeries, SeriesInfo, Status, Stent
 from appliance.inference.catalog import ModelCatalog, installed_catalog
 from appliance.inference.choose import Wanted, best_engine
 from appliance.inference.engine import Engine, Session
@@ -34,7 +35,8 @@ SHARES: dict[str, tuple[float, float]] = {
     "quality": (0.06, 0.07),
     "phases": (0.07, 0.08),
     "segment": (0.08, 0.70),
-    "measure": (0.70, 1.00),
+    "measure": (0.70, 0.97),
+    "calcium": (0.97, 1.00),
 }
 """Where each stage begins and ends on the progress bar, by the time that it takes on two cores."""
 
@@ -82,6 +84,14 @@ class Models:
 
 
 @dataclass(frozen=True)
+class Options:
+    """What the site wants: its degrees of stenosis, and its scanner's calcium calibration (mg per cm3 and HU) where it has one."""
+
+    bands: Bands = "scct"
+    calcium_mass_factor: float | None = None
+
+
+@dataclass(frozen=True)
 class Analysis:
     """The findings, and what the pictures need beside them; ``heart`` is None where the study was declined before it was found.
 
@@ -98,7 +108,7 @@ def analyze(
     study: StudyInput,
     *,
     models: Models,
-    bands: Bands = "scct",
+    options: Options | None = None,
     progress: Progress | None = None,
     timing: Mapping[str, float] | None = None,
 ) -> Analysis:
@@ -107,7 +117,7 @@ def analyze(
     Args:
         study: the main CCTA volume, with further series where there are any.
         models: networks, loaded once for many studies.
-        bands: which degrees of stenosis the site uses.
+        options: what the site wants.
         progress: told stage and part done.
         timing: seconds of steps that came before, such as ``read``; they go into ``timing_s``.
 
@@ -117,6 +127,7 @@ def analyze(
     Raises:
         AnalysisError, InferenceError: a stage could not do its work; never an empty result.
     """
+    options = options or Options()
     clock = _Clock(progress=progress, seconds=dict(timing or {}))
     located: Located | None = None
     try:
@@ -139,12 +150,14 @@ def analyze(
             located.heart,
             segmentation,
             progress=lambda _, part: report(part),
-            bands=bands,
+            bands=options.bands,
             sessions=models.sessions,
         )
     clock.seconds.pop("measure")
     clock.seconds.update(measured.timing_s)
-    findings = _findings(chosen, measured, models, clock.total())
+    with clock.stage("calcium"):
+        scored = calcium_of(study, located.heart, measured.branches, factor=options.calcium_mass_factor)
+    findings = with_category(_findings(chosen, measured, scored, models, clock.total()))
     return Analysis(findings=findings, study=study, heart=located.heart, segmentation=segmentation)
 
 
@@ -191,7 +204,24 @@ def not_analysed(
     )
 
 
-def _findings(chosen: Chosen, measured: Measured, models: Models, timing: dict[str, float]) -> Findings:
+def calcium_of(
+    study: StudyInput, heart: Heart, branches: Sequence[Branch], *, stents: Sequence[Stent] = (), factor: float | None = None
+) -> Calcium | str:
+    """The calcium score of the study's scan without contrast medium, or the code of the reason why there is none."""
+    if study.calcium is None:
+        return "no_calcium_series"
+    reason = not_scored(study.calcium.header.kvp)
+    if reason is not None:
+        return reason
+    try:
+        scan = study.calcium.read()
+    except VolumeError:
+        return "not_readable"
+    uid = scan.header.series_uid
+    return score_calcium(scan.volume, study.main.volume, heart, branches, series_uid=uid, stents=stents, mass_factor=factor)
+
+
+def _findings(chosen: Chosen, measured: Measured, scored: Calcium | str, models: Models, timing: dict[str, float]) -> Findings:
     study = chosen.study
     return Findings(
         schema=SCHEMA,
@@ -209,8 +239,8 @@ def _findings(chosen: Chosen, measured: Measured, models: Models, timing: dict[s
         lesions=measured.lesions,
         bridges=(),
         stents=(),
-        calcium=None,
-        calcium_reason="not_measured" if study.calcium else "no_calcium_series",
+        calcium=None if isinstance(scored, str) else scored,
+        calcium_reason=scored if isinstance(scored, str) else None,
         plaque_total_mm3=measured.plaque_total,
         segment_involvement_score=measured.segment_involvement_score,
         segment_stenosis_score=measured.segment_stenosis_score,

@@ -29,7 +29,17 @@ from appliance.errors import DeclinedError, Reason, VolumeError
 from appliance.study import StudyHeader
 from appliance.volume import Geometry, Volume
 
-__all__ = ["SeriesImages", "SeriesSource", "SliceHeader", "StudyInput", "read_headers", "read_nifti", "read_series", "read_source"]
+__all__ = [
+    "SeriesImages",
+    "SeriesSource",
+    "SliceHeader",
+    "StudyInput",
+    "read_headers",
+    "read_nifti",
+    "read_series",
+    "read_source",
+    "read_study",
+]
 
 READERS = 4
 """Threads that decode; the waiting is for the disk and for decoders that let others run."""
@@ -139,6 +149,16 @@ def read_phases(paths: Sequence[Path]) -> StudyInput:
     )
 
 
+def read_study(paths: Sequence[Path], *, main_series: str | None = None) -> StudyInput:
+    """Read the files of one study, of several series: as ``read_source``; ``main_series`` says which series is the main one.
+
+    Raises:
+        DeclinedError: no series may be analysed; the reason is that of the largest one.
+        VolumeError: nothing can be read.
+    """
+    return _read_study(paths, main_series=main_series)
+
+
 def read_source(path: Path) -> StudyInput:
     """Read a study from a folder or zip of DICOM files (any depth, several series), or from one NIfTI file.
 
@@ -164,7 +184,7 @@ def read_source(path: Path) -> StudyInput:
     raise VolumeError("VOL-014", zh=f"找不到影像来源 {path.name}", en=f"there is no image source {path.name}")
 
 
-def _read_study(paths: Sequence[Path], *, keep: object = None) -> StudyInput:
+def _read_study(paths: Sequence[Path], *, keep: object = None, main_series: str | None = None) -> StudyInput:
     sources = _series(_readable(paths), keep)
     if not sources:
         raise VolumeError("VOL-014", zh="其中没有可读取的 DICOM 影像", en="it holds no DICOM images that can be read")
@@ -172,7 +192,13 @@ def _read_study(paths: Sequence[Path], *, keep: object = None) -> StudyInput:
     accepted = [source for source, reason in judged if reason is None]
     if not accepted:
         raise _declined(max(((len(source.slices), reason) for source, reason in judged if reason is not None), key=lambda each: each[0])[1])
-    accepted.sort(key=lambda source: (-len(source.slices), distance_to_diastole(source.header.phase_percent)))
+    accepted.sort(
+        key=lambda source: (
+            source.header.series_uid != main_series,
+            -len(source.slices),
+            distance_to_diastole(source.header.phase_percent),
+        )
+    )
     calcium = max((source for source in sources if is_calcium_scan(source.slices)), key=lambda source: len(source.slices), default=None)
     return StudyInput(main=accepted[0].read(), phases=tuple(accepted[1:]), calcium=calcium, main_source=accepted[0])
 

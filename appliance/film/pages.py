@@ -11,7 +11,7 @@ from typing import Literal
 from appliance.errors import ImagingError
 from appliance.film import words
 from appliance.film.sheet import DIM, GREY, WHITE, Area, Sheet
-from appliance.findings import GRADES, Findings, Lesion
+from appliance.findings import GRADES, Findings, Lesion, whole_score
 from appliance.study import Approval, FilmPage, KeyView, StudyHeader, notices
 
 Orientation = Literal["PORTRAIT", "LANDSCAPE"]
@@ -271,7 +271,8 @@ def _conclusion(sheet: Sheet, area: Area, findings: Findings) -> None:
     if findings.segment_involvement_score is not None and findings.segment_stenosis_score is not None:
         lines.append(f"SIS {findings.segment_involvement_score}  SSS {findings.segment_stenosis_score}")
     if findings.calcium is not None:
-        lines.append(f"钙化积分 Agatston {findings.calcium.agatston:.0f}")
+        category = f" ({findings.calcium.category})" if findings.calcium.category else ""
+        lines.append(f"钙化积分 Agatston {whole_score(findings.calcium.agatston)}{category}")
     top = area.top
     if findings.cad_rads is not None:
         sheet.fitted(Area(area.left, top, area.width, 8.0), findings.cad_rads.text, size=5.4, weight="Bold")

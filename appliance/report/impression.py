@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from appliance.anatomy import SegmentName, Vessel
-from appliance.findings import GRADES, Findings, Grade, Lesion, PlaqueType
+from appliance.findings import GRADES, Findings, Grade, Lesion, PlaqueType, whole_score
 from appliance.report.phrases import ADVICE, ADVICE_UNASSESSED, GRADE_BANDS, PLAQUES, Phrase
 from appliance.report.regions import (
     REGIONS,
@@ -21,7 +21,7 @@ from appliance.report.regions import (
     span_segments,
     unassessable,
 )
-from appliance.report.sentences import HIGH_RISK_COUNT, calcium_category, capital, not_assessable, whole_score
+from appliance.report.sentences import HIGH_RISK_COUNT, calcium_category, capital, not_assessable
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,27 @@ NO_CALCIUM: dict[str, Phrase] = {
         "未提供平扫钙化积分序列,未计算钙化积分。", "There was no calcium-scoring series, so no calcium score was calculated."
     ),
     "not_measured": Phrase("有平扫钙化积分序列,但未计算钙化积分。", "A calcium-scoring series is present, but was not scored."),
+    "kvp_not_120": Phrase(
+        "平扫序列管电压不是 120 kVp,积分阈值不适用,未计算钙化积分。",
+        "The calcium series was not made at 120 kVp, where the score's thresholds hold; no calcium score was calculated.",
+    ),
+    "kvp_unknown": Phrase(
+        "平扫序列未注明管电压,未计算钙化积分。",
+        "The calcium series does not state its tube voltage; no calcium score was calculated.",
+    ),
+    "not_registered": Phrase(
+        "平扫序列与增强序列不能配准,未计算钙化积分。",
+        "The calcium series could not be matched to the angiogram; no calcium score was calculated.",
+    ),
+    "not_readable": Phrase("平扫序列无法读取,未计算钙化积分。", "The calcium series could not be read; no calcium score was calculated."),
+}
+"""By the reason code in the findings."""
+
+NO_PERCENTILE: dict[str, Phrase] = {
+    "no_reference_table": Phrase(
+        "未安装有出处的人群参考表,不给出年龄性别百分位。",
+        "No percentile for age and sex is given: no population table with its source is installed.",
+    ),
 }
 """By the reason code in the findings."""
 

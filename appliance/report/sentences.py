@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from appliance.findings import Bridge, Calcium, Findings, HighRiskFeature, Lesion, Quality, Stent, whole_percent
+from appliance.findings import Bridge, Calcium, Findings, HighRiskFeature, Lesion, Quality, Stent, whole_percent, whole_score
 from appliance.report.phrases import (
     CALCIUM_CATEGORIES,
     CALCIUM_SEVERE,
     GRADE_BANDS,
     HIGH_RISK,
+    NO_PERCENTILE,
     NOT_ASSESSABLE,
     PLAQUES,
     QUALITY_SCORES,
@@ -156,8 +157,11 @@ def calcium_score(calcium: Calcium) -> list[Phrase]:
     score, category = whole_score(calcium.agatston), calcium_category(calcium)
     named = {"LM": "LM", "LAD": "LAD", "LCX": "LCx", "RCA": "RCA"}
     vessels = [f"{name} {whole_score(calcium.vessels[key])}" for key, name in named.items() if key in calcium.vessels]
-    detail_zh = f"({'、'.join(vessels)})" if vessels and score else ""
-    detail_en = f" ({', '.join(vessels)})" if vessels and score else ""
+    unknown = whole_score(calcium.unassigned)
+    zh = [*vessels, f"血管归属未明 {unknown}"] if unknown else vessels
+    en = [*vessels, f"artery unknown {unknown}"] if unknown else vessels
+    detail_zh = f"({'、'.join(zh)})" if vessels and score else ""
+    detail_en = f" ({', '.join(en)})" if vessels and score else ""
     sentences = [
         Phrase(
             f"Agatston 积分总分 {score}{detail_zh},{category.zh}。",
@@ -170,12 +174,9 @@ def calcium_score(calcium: Calcium) -> list[Phrase]:
         sentences.append(
             Phrase(f"钙化体积 {calcium.volume_mm3:.0f} mm³{mass_zh}。", f"Calcium volume {calcium.volume_mm3:.0f} mm³{mass_en}.")
         )
+        if calcium.percentile_reason in NO_PERCENTILE:
+            sentences.append(NO_PERCENTILE[calcium.percentile_reason])
     return sentences
-
-
-def whole_score(value: float) -> int:
-    """The score as whole number; a score above zero never becomes zero."""
-    return max(round(value), 1) if value > 0 else 0
 
 
 def lesion_sentence(findings: Findings, lesion: Lesion, *, corrected: Phrase) -> Phrase:

@@ -19,12 +19,13 @@ from types import FrameType
 from typing import Protocol
 
 from appliance.archive.archive import Archive
-from appliance.archive.instances import hold_lock
+from appliance.archive.instance_files import hold_lock
 from appliance.archive.studies import StudyRecord
 from appliance.errors import ArchiveError, CoronetError, InferenceError, Reason, WorkflowError
 from appliance.findings import Findings
 from appliance.settings import Settings
 from appliance.study import Approval
+from appliance.workflow.entries import read_results
 from appliance.workflow.release import Released, draft_name, enlist, release_name
 from appliance.workflow.states import Facts, StudyEvent, StudyMachine
 
@@ -49,8 +50,8 @@ class DraftMaker(Protocol):
         """Load the engines and run the golden case; returns the engine's name. Raises InferenceError."""
         ...
 
-    def draft(self, images: Sequence[Path], folder: Path, *, progress: Progress) -> Findings:
-        """Analyse a series and write its draft to ``folder``, which appears whole; a folder that is there already is read."""
+    def draft(self, images: Sequence[Path], folder: Path, *, main_series: str | None, progress: Progress) -> Findings:
+        """Analyse a study and write its draft to ``folder``, which appears whole; a folder that is there already is read."""
         ...
 
     def release(self, images: Sequence[Path], folder: Path, released: Path, *, approval: Approval, progress: Progress) -> Released:
@@ -174,9 +175,9 @@ class Analyst:
         return None
 
     def _analyse(self, study: StudyRecord) -> None:
-        images = self._archive.index.of_study(study.key, series_uid=study.main_series)
-        name = draft_name(study)
-        findings = self._drafts.draft([each.path for each in images], self._archive.drafts / name, progress=self._progress(study))
+        images = [each.path for each in self._archive.index.of_study(study.key)]
+        name, progress = draft_name(study), self._progress(study)
+        findings = self._drafts.draft(images, self._archive.drafts / name, main_series=study.main_series, progress=progress)
         cad_rads = findings.cad_rads.text if findings.cad_rads else None
         match findings.status:
             case "analysed":
@@ -190,14 +191,16 @@ class Analyst:
     def _release(self, study: StudyRecord) -> None:
         if study.draft is None or study.approval is None:
             raise WorkflowError("WF-022", zh="已审核的检查缺少草稿", en="an approved study has no draft")
-        images = self._archive.index.of_study(study.key, series_uid=study.main_series)
+        images = self._archive.index.of_study(study.key)
         folder = self._archive.drafts / study.draft
         released = self._archive.drafts / release_name(study)
         made = self._drafts.release(
             [each.path for each in images], folder, released, approval=study.approval, progress=self._progress(study)
         )
+        entries = read_results(self._archive, made.objects)
         with self._machine.transaction():
             self._transition(study, "released")
+            self._archive.found.replace_results(entries, study=study.key)
             if not enlist(made, study=study, archive=self._archive, settings=self._settings):
                 self._transition(study, "delivery_done")
         log.info("study %s released", study.key)

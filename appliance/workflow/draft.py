@@ -18,8 +18,8 @@ from pydicom.uid import generate_uid
 
 from appliance.analysis.cadrads import apply_corrections
 from appliance.analysis.golden import check_models
-from appliance.analysis.pipeline import Models, Progress, analyze
-from appliance.analysis.reading import StudyInput, read_phases
+from appliance.analysis.pipeline import Models, Options, Progress, analyze
+from appliance.analysis.reading import StudyInput, read_study
 from appliance.film.pages import make_film_pages
 from appliance.findings import Findings, Grade
 from appliance.imaging.keyviews import make_key_views
@@ -68,7 +68,8 @@ def make_draft(
         if progress is not None:
             progress("key_views", ANALYSIS_SHARE + (1 - ANALYSIS_SHARE) * part)
 
-    analysis = analyze(study, models=models, bands=settings.policy.stenosis_bands, progress=analysing, timing=timing)
+    options = Options(bands=settings.policy.stenosis_bands, calcium_mass_factor=settings.analysis.calcium_mass_factor)
+    analysis = analyze(study, models=models, options=options, progress=analysing, timing=timing)
     study, findings, views = analysis.study, analysis.findings, list[KeyView]()
     header = study.main.header
     seconds = {name: value for name, value in findings.timing_s.items() if name != "total"}
@@ -259,8 +260,8 @@ class StudyDrafts:
         self._models = models
         return f"{models.engine.name} {models.engine.precision}"
 
-    def draft(self, images: Sequence[Path], folder: Path, *, progress: Progress) -> Findings:
-        """Analyse a series and write its draft; a folder that is there already was finished before a restart and is read.
+    def draft(self, images: Sequence[Path], folder: Path, *, main_series: str | None = None, progress: Progress) -> Findings:
+        """Analyse a study and write its draft; a folder that is there already was finished before a restart and is read.
 
         Raises:
             CoronetError: a stage failed.
@@ -273,11 +274,11 @@ class StudyDrafts:
         assert models is not None  # noqa: S101 - set by the self-test
         start = time.perf_counter()
         progress("read", 0.0)
-        study = read_phases(images)
+        study = read_study(images, main_series=main_series)
         seconds = round(time.perf_counter() - start, 3)
         return make_draft(study, folder, models=models, settings=self._settings, progress=progress, timing={"read": seconds})
 
     def release(self, images: Sequence[Path], folder: Path, released: Path, *, approval: Approval, progress: Progress) -> Released:
         """Make films and objects of an approved draft."""
         settings = self._settings
-        return make_release(folder, released, approval=approval, study=lambda: read_phases(images), settings=settings, progress=progress)
+        return make_release(folder, released, approval=approval, study=lambda: read_study(images), settings=settings, progress=progress)

@@ -31,7 +31,7 @@ def test_every_option_is_shown_with_its_default() -> None:
         assert getattr(settings, name) == getattr(defaults, name)
     assert settings.data == defaults.data
     assert msgspec.structs.replace(settings.backup, folder=None) == defaults.backup
-    assert msgspec.structs.replace(settings.analysis, catalog=None) == defaults.analysis
+    assert msgspec.structs.replace(settings.analysis, catalog=None, calcium_mass_factor=None) == defaults.analysis
     for table in (settings.printer[0], settings.destination[0], settings.peer[0], msgspec.structs.replace(settings.route[0], coerce=())):
         for field in msgspec.structs.fields(table):
             if field.default is not msgspec.NODEFAULT and field.name not in EXAMPLES:

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.analysis.cadrads import apply_corrections, cad_rads, grade_of, plaque_burden, segment_scores, untraced_vessels
+from appliance.analysis.cadrads import apply_corrections, burden_of, cad_rads, grade_of, plaque_burden, segment_scores, untraced_vessels
 from appliance.anatomy import SEGMENTS, SegmentName
 from appliance.errors import AnalysisError
-from appliance.findings import GRADES, Branch, Findings, Grade, Lesion, NotAssessable, PlaqueVolume, Software, Stent
+from appliance.findings import GRADES, Branch, Calcium, Findings, Grade, Lesion, NotAssessable, PlaqueVolume, Software, Stent
 
 
 def lesion(
@@ -182,6 +182,41 @@ def test_a_worse_stenosis_never_has_a_better_grade(one, other):
 )
 def test_plaque_burden_by_segment_involvement(score, burden):
     assert plaque_burden(score) == burden
+
+
+@pytest.mark.parametrize(
+    ("agatston", "involved", "stented", "burden"),
+    [
+        (None, 3, False, "P2"),
+        (0.0, 3, False, "P2"),
+        (0.3, 3, False, "P2"),
+        (1.0, 8, False, "P1"),
+        (100.4, 1, False, "P1"),
+        (100.6, 1, False, "P2"),
+        (300.0, 1, False, "P2"),
+        (301.0, 1, False, "P3"),
+        (999.0, 1, False, "P3"),
+        (1000.0, 1, False, "P4"),
+        (1000.0, 1, True, "P1"),
+        (0.0, 0, False, None),
+    ],
+)
+def test_plaque_burden_by_calcium_unless_a_stent_or_a_score_of_zero_forbids_it(agatston, involved, stented, burden):
+    assert burden_of(involved, agatston=agatston, stented=stented) == burden
+
+
+def test_calcium_alone_is_plaque():
+    branches = [branch(0, "pLAD"), branch(1, "pLCx"), branch(2, "pRCA")]
+    assert cad_rads([], branches, agatston=12.0).text == "CAD-RADS 1/P1"
+    assert cad_rads([], branches, agatston=0.0).text == "CAD-RADS 0"
+    assert cad_rads([], branches, agatston=0.0, untraced=("RCA",)).text == "CAD-RADS N"
+
+
+def test_a_correction_keeps_the_burden_by_calcium():
+    before = findings(*case(("pLAD", 80.0), ("mRCA", 30.0)))
+    calcium = Calcium(series_uid="1", agatston=420.0, volume_mm3=1.0, mass_mg=None, vessels={}, mass_mg_reason="not_calibrated")
+    after = apply_corrections(msgspec.structs.replace(before, calcium=calcium), {0: "moderate"})
+    assert after.cad_rads.text == "CAD-RADS 3/P3"
 
 
 def test_scores_count_every_scored_segment_once_and_only_those():

@@ -155,11 +155,26 @@ def test_what_was_not_seen_is_never_called_normal() -> None:
     assert "扫描范围未完整包括冠状动脉。" in whole(report, "zh")
 
 
+def test_calcium_without_a_known_artery_and_without_a_percentile_is_said() -> None:
+    assert SEVERAL.calcium is not None
+    calcium = msgspec.structs.replace(SEVERAL.calcium, unassigned=12.4, percentile_reason="no_reference_table")
+    report = write_report(HEADER, msgspec.structs.replace(SEVERAL, calcium=calcium))
+    assert "血管归属未明 12" in sentences(report, "钙化积分")[0]
+    assert "未安装有出处的人群参考表\uff0c不给出年龄性别百分位。" in sentences(report, "钙化积分")
+    english = next(section.sentences for section in report.en if section.heading == "Calcium score")
+    assert "artery unknown 12" in english[0]
+    assert english[-1].startswith("No percentile for age and sex is given")
+
+
 @pytest.mark.parametrize(
     ("reason", "sentence"),
     [
         ("no_calcium_series", "未提供平扫钙化积分序列\uff0c未计算钙化积分。"),
         ("not_measured", "有平扫钙化积分序列\uff0c但未计算钙化积分。"),
+        ("kvp_not_120", "平扫序列管电压不是 120 kVp\uff0c积分阈值不适用\uff0c未计算钙化积分。"),
+        ("kvp_unknown", "平扫序列未注明管电压\uff0c未计算钙化积分。"),
+        ("not_registered", "平扫序列与增强序列不能配准\uff0c未计算钙化积分。"),
+        ("not_readable", "平扫序列无法读取\uff0c未计算钙化积分。"),
         (None, "未得出钙化积分。"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import time
 from pathlib import Path
 
 import msgspec
@@ -14,11 +15,12 @@ from appliance.archive.instances import Spool
 from appliance.archive.studies import StudyRecord
 from appliance.errors import Reason
 from appliance.findings import CadRads, Findings, Grade, Lesion, PlaqueVolume, Software, Status
-from appliance.settings import IntakeSettings
+from appliance.settings import DestinationSettings, IntakeSettings, RouteSettings
 from appliance.study import Approval, ReportSection, ReportText
 from appliance.workflow.headers import read_identity
 from appliance.workflow.intake import Intake, Verdict
 from appliance.workflow.release import Released
+from appliance.workflow.routing import Router
 from appliance.workflow.states import StudyMachine
 from tests.appliance.archive.fakes import TurnedClock, encode, make_archive, make_dataset
 
@@ -57,11 +59,14 @@ class World:
             "archive": self.archive,
             "machine": self.machine,
             "settings": IntakeSettings(quiet_seconds=5.0, stalled_seconds=60.0),
-            "destinations": (),
+            "router": self.router(),
             "examine": examine,
             "identify": read_identity,
         }
         return Intake(**{**arguments, **changes})  # type: ignore[arg-type]
+
+    def router(self, *destinations: DestinationSettings, routes: Sequence[RouteSettings] = (), at: str = "12:00") -> Router:
+        return Router(destinations=destinations, routes=routes, local_time=lambda: time.fromisoformat(at))
 
     def associate(self) -> int:
         return self.spool.association_opened(peer="127.0.0.1", calling_ae="CT1", called_ae="CORONET")
@@ -173,7 +178,7 @@ class PaperDrafts:
     def self_test(self) -> str:
         return "paper"
 
-    def draft(self, images: Sequence[Path], folder: Path, *, progress: object) -> Findings:
+    def draft(self, images: Sequence[Path], folder: Path, *, main_series: str | None, progress: object) -> Findings:
         assert all(path.exists() for path in images)
         if callable(self.before):
             self.before(progress)
