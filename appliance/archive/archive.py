@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +14,16 @@ from appliance.archive.commands import CommandLog
 from appliance.archive.components import ComponentStore
 from appliance.archive.database import Database
 from appliance.archive.files import make_folder
+from appliance.archive.found import FoundObjects
 from appliance.archive.index import InstanceIndex
 from appliance.archive.instances import Spool
 from appliance.archive.outbox import Outbox
+from appliance.archive.retention import Retention, Room, room_of
+from appliance.archive.search import SearchIndex
 from appliance.archive.studies import StudyStore
+from appliance.archive.tokens import TokenStore
 from appliance.archive.users import UserStore
+from appliance.settings import RetentionSettings
 
 
 @dataclass(frozen=True)
@@ -38,19 +44,50 @@ class Archive:
     commands: CommandLog
     components: ComponentStore
     audit: AuditTrail
+    found: FoundObjects
+    search: SearchIndex
+    tokens: TokenStore
 
     @property
     def drafts(self) -> Path:
         """Folder of the drafts, each at the path that the study's row names."""
         return self.data / "drafts"
 
-    def spool(self, *, minimum_free_bytes: int) -> Spool:
+    def spool(self, *, minimum_free_bytes: int, series_reserve_bytes: int = 0) -> Spool:
         """The spool, for the receiver process alone.
 
         Raises:
             ArchiveError: another process holds it.
         """
-        return Spool(database=self.database, root=self.data / "spool", clock=self.clock, minimum_free_bytes=minimum_free_bytes)
+        return Spool(
+            database=self.database,
+            root=self.data / "spool",
+            clock=self.clock,
+            minimum_free_bytes=minimum_free_bytes,
+            series_reserve_bytes=series_reserve_bytes,
+        )
+
+    def retention(self, settings: RetentionSettings, *, refuse_below: int = 0, room: Callable[[], Room] | None = None) -> Retention:
+        """What decides which images may go.
+
+        Args:
+            settings: ``[retention]``.
+            refuse_below: free bytes below which the receiver takes no new association.
+            room: the data disk, if not this one.
+        """
+        return Retention(
+            database=self.database,
+            studies=self.studies,
+            index=self.index,
+            outbox=self.outbox,
+            audit=self.audit,
+            components=self.components,
+            clock=self.clock,
+            drafts=self.drafts,
+            settings=settings,
+            refuse_below=refuse_below,
+            room=room or (lambda: room_of(self.data)),
+        )
 
     def relative(self, path: Path) -> str:
         """A path below the data folder as the outbox keeps it, so that the folder may move."""
@@ -86,4 +123,7 @@ def open_archive(data: Path, *, clock: Clock | None = None, hasher: PasswordHash
         commands=CommandLog(database=database, clock=clock),
         components=ComponentStore(database=database, clock=clock),
         audit=AuditTrail(database=database, clock=clock),
+        found=FoundObjects(database=database),
+        search=SearchIndex(database=database, data=data),
+        tokens=TokenStore(database=database, clock=clock),
     )

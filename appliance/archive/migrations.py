@@ -161,8 +161,8 @@ CREATE TABLE found_studies (
     accession TEXT NOT NULL
 ) STRICT;
 CREATE INDEX found_studies_listed ON found_studies (urgent DESC, received_at DESC, state, study_date, patient, accession);
-CREATE INDEX found_studies_by_state ON found_studies (state, urgent DESC, received_at DESC, study_date);
-CREATE INDEX found_studies_by_date ON found_studies (study_date, state, urgent);
+CREATE INDEX found_studies_by_state ON found_studies (state, urgent DESC, received_at DESC, study_date, study);
+CREATE INDEX found_studies_by_date ON found_studies (study_date, state, urgent, received_at, study);
 CREATE INDEX found_studies_by_patient ON found_studies (patient_id);
 CREATE INDEX found_studies_by_accession ON found_studies (accession_number);
 CREATE VIRTUAL TABLE found_words USING fts5 (words, tokenize = 'ascii');

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from appliance.archive.clock import Clock
 from appliance.archive.database import Database
+from appliance.archive.found import write_study
 from appliance.errors import ArchiveError, Reason
 from appliance.study import Approval, StudyHeader
 from appliance.worklist import StudyRow, StudyState
@@ -97,6 +99,7 @@ class StudyStore:
                 connection.execute(f"INSERT INTO studies ({_COLUMNS}) VALUES ({_VALUES})", _parameters(record))  # noqa: S608 - constants
             except sqlite3.IntegrityError as error:
                 raise ArchiveError("ARC-011", zh="检查已存在", en="the study exists already") from error
+            _write_found(connection, record)
             connection.execute("INSERT INTO study_events (study) VALUES (?)", (record.key,))
         return record
 
@@ -111,6 +114,7 @@ class StudyStore:
             cursor = connection.execute(f"UPDATE studies SET {_ASSIGNMENTS} WHERE key = :key", _parameters(record))  # noqa: S608 - constants
             if cursor.rowcount != 1:
                 raise _unknown(record.key)
+            _write_found(connection, record)
             connection.execute("INSERT INTO study_events (study) VALUES (?)", (record.key,))
             connection.execute("DELETE FROM study_events WHERE number <= (SELECT max(number) FROM study_events) - ?", (EVENTS_KEPT,))
         return record
@@ -141,6 +145,23 @@ class StudyStore:
                 return False
             self.save(msgspec.structs.replace(record, stage=stage, progress=progress))
             return True
+
+    def refresh_search(self) -> int:
+        """Bring the search index up to date with the studies, those from before there was one; returns how many there are."""
+        with self._database.transaction() as connection:
+            rows = connection.execute("SELECT * FROM studies WHERE key NOT IN (SELECT study FROM found_studies)")
+            records = [_record(row) for row in rows]
+            for record in records:
+                _write_found(connection, record)
+        return len(records)
+
+    def rows(self, keys: Sequence[str]) -> list[StudyRecord]:
+        """The studies with these keys, in their order; one that is gone is left out."""
+        marks = ", ".join("?" * len(keys))
+        with self._database.reading() as connection:
+            rows = connection.execute(f"SELECT * FROM studies WHERE key IN ({marks})", tuple(keys))  # noqa: S608 - only marks
+            found = {row["key"]: _record(row) for row in rows}
+        return [found[key] for key in keys if key in found]
 
     def in_state(self, *states: StudyState) -> list[StudyRecord]:
         """All studies in one of the states: urgent ones first, then by arrival."""
@@ -204,6 +225,10 @@ def _record(row: sqlite3.Row) -> StudyRecord:
         values[name] = None if values[name] is None else msgspec.json.decode(values[name], type=kind)
     values["urgent"] = bool(values["urgent"])
     return StudyRecord(**values)
+
+
+def _write_found(connection: sqlite3.Connection, record: StudyRecord) -> None:
+    write_study(connection, key=record.key, state=record.state, urgent=record.urgent, received_at=record.received_at, header=record.header)
 
 
 def _unknown(key: str) -> ArchiveError:
