@@ -55,7 +55,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         spacing_mm: isotropic voxel size that the network was trained at; 0 where the input is no image.
         spatial: spatial axes of the input: 3 for a volume, 2 for a table, 1 for a sequence.
         many: whether several items may go in at once.
-        tile: fixed spatial shape (z, y, x) to run at, or None where any shape will do.
+        tile: spatial shape (z, y, x) to run at, or None where any shape will do.
+        largest_tile: a tile may grow up to this (in multiples of ``multiple``) where that leaves less to compute twice; None: it may not.
         multiple: each spatial axis must be a multiple of this.
         path: the file, absolute once the catalog is loaded.
     """
@@ -73,12 +74,21 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     spatial: int = 3
     many: bool = False
     tile: tuple[int, int, int] | None = None
+    largest_tile: tuple[int, int, int] | None = None
     opset: int = 17
     parameters: int = 0
     validated_on_patients: bool = False
     training: dict[str, str | int | float | list[int]] = msgspec.field(default_factory=dict)
     figures: dict[str, str | int | float] = msgspec.field(default_factory=dict)
     path: Path = Path()
+
+    def takes(self, spatial: tuple[int, ...]) -> bool:
+        """Whether an input may have these spatial axes."""
+        if self.tile is not None and self.largest_tile is None:
+            return spatial == self.tile
+        least, most = self.tile or (1,) * self.spatial, self.largest_tile or spatial
+        in_reach = all(low <= size <= high for low, size, high in zip(least, spatial, most, strict=True))
+        return in_reach and all(size % self.multiple == 0 for size in spatial)
 
     def verified_bytes(self) -> bytes:
         """The file's content.

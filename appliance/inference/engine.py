@@ -27,7 +27,7 @@ class Session(Protocol):
     def run(self, channels: NDArray[np.float32]) -> Outputs:
         """Run the network on raw channel values (n, c, *spatial), for a volume (n, c, z, y, x); outputs by name.
 
-        Spatial axes must equal the model's tile, or be multiples of ``model.multiple`` where it has none.
+        Spatial axes must be such as ``model.takes``.
 
         Raises:
             InferenceError: INF-011 for input of a wrong shape, INF-012 where the engine fails, INF-020 to INF-023
@@ -63,13 +63,7 @@ class Engine(Protocol):
 
 def check_input(model: Model, channels: NDArray[np.float32]) -> None:
     """Refuse input that does not have the model's shape, or that holds NaN or infinity (InferenceError INF-011)."""
-    spatial = channels.shape[2:]
-    fits = channels.ndim == 2 + model.spatial and channels.shape[1] == len(model.channels)
-    if fits and model.tile is not None:
-        fits = spatial == model.tile
-    elif fits:
-        fits = all(size > 0 and size % model.multiple == 0 for size in spatial)
-    if not fits:
+    if channels.ndim != 2 + model.spatial or channels.shape[1] != len(model.channels) or not model.takes(channels.shape[2:]):
         raise InferenceError(
             "INF-011",
             zh=f"模型 {model.name} 的输入尺寸不符：{channels.shape}。",

@@ -1,8 +1,10 @@
-"""The sliding window: a network of fixed tile size over a volume of any size.
+"""The sliding window: a network with tiles over a volume of any size.
 
-Each axis is covered by evenly spaced tiles. The outermost voxels of a tile, which the network sees beside zero padding,
-are not used; between two tiles the shares pass from one to the other linearly, and the class comes from the tile
-whose middle is nearer. The weights of the tiles add up to 1 everywhere by construction, so no weight volume is kept.
+Where the network's tiles may grow, they take the size that leaves the fewest voxels to compute: neighbours overlap, so fewer, larger tiles
+compute less twice, but smaller ones leave out more of what the mask does not ask for. Each axis is covered by evenly spaced tiles. The
+outermost voxels of a tile, which the network sees beside zero padding, are not used; between two tiles the shares pass from one to the
+other linearly, and the class comes from the tile whose middle is nearer. The weights of the tiles add up to 1 everywhere by construction,
+so no weight volume is kept.
 """
 
 from __future__ import annotations
@@ -16,10 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.errors import InferenceError
+from appliance.inference.catalog import Model
 from appliance.inference.engine import Session
 
 _FIXED_POINT = 256
 """Weights are kept as 1/256: 255 * 256 fits the 16-bit accumulator, and shares are no finer than 1/255."""
+_THIN = 4
 
 
 @dataclass(frozen=True)
@@ -73,12 +77,11 @@ def sliding_window(
     """
     model = session.model
     shape = _common_shape(session, channels, mask)
-    tile = model.tile
-    if tile is None:
+    if model.tile is None:
         raise InferenceError("INF-040", zh=f"模型 {model.name} 没有分块尺寸。", en=f"Model {model.name} has no tile size.")
+    tile = best_tile(model, shape, mask=mask, overlap=overlap, border=border)
     class_name, share_name = (next(output.name for output in model.outputs if output.role == role) for role in ("classes", "share"))
-    axes = [plan_axis(size, side, overlap=overlap, border=border) for size, side in zip(shape, tile, strict=True)]
-    tiles = list(product(*axes))
+    tiles = _plan(shape, tile, overlap=overlap, border=border)
     chosen = [t for t in tiles if mask is None or mask[_region(t, tile, shape)].any()]
     classes = np.zeros(shape, np.uint8)
     total = np.zeros(shape, np.uint16)
@@ -98,6 +101,38 @@ def sliding_window(
         classes *= mask
         share *= mask
     return Tiled(classes=classes, share=share, tiles_run=len(chosen), tiles_skipped=len(tiles) - len(chosen))
+
+
+def best_tile(
+    model: Model, shape: tuple[int, int, int], *, mask: NDArray[np.bool_] | None, overlap: int, border: int
+) -> tuple[int, int, int]:
+    """The size of tile, among those that the model takes, with which the fewest voxels go through the network."""
+    if model.tile is None or model.largest_tile is None:
+        return model.tile or shape
+    limits = zip(shape, model.tile, model.largest_tile, strict=True)
+    sides = [_sides(size, least, most, model.multiple, overlap) for size, least, most in limits]
+    # one voxel in 4 along each axis: what it misses can only make the choice a little worse
+    thin = None if mask is None else mask[::_THIN, ::_THIN, ::_THIN]
+
+    def computed(tile: tuple[int, int, int]) -> int:
+        regions = [_region(places, tile, shape) for places in _plan(shape, tile, overlap=overlap, border=border)]
+        run = [thin is None or thin[tuple(slice(r.start // _THIN, -(-r.stop // _THIN)) for r in region)].any() for region in regions]
+        return int(sum(run)) * tile[0] * tile[1] * tile[2]
+
+    return min(((z, y, x) for z in sides[0] for y in sides[1] for x in sides[2]), key=computed)
+
+
+def _sides(size: int, least: int, most: int, multiple: int, overlap: int) -> list[int]:
+    """The shortest tiles that cover ``size`` in 1, 2, 3 ... pieces, between the limits."""
+    sides = set()
+    for count in range(1, -(-size // max(least - overlap, 1)) + 1):
+        side = -(-(size + (count - 1) * overlap) // count)
+        sides.add(min(max(-(-side // multiple) * multiple, least), most))
+    return sorted(sides)
+
+
+def _plan(shape: tuple[int, int, int], tile: tuple[int, int, int], *, overlap: int, border: int) -> list[tuple[AxisTile, ...]]:
+    return list(product(*(plan_axis(size, side, overlap=overlap, border=border) for size, side in zip(shape, tile, strict=True))))
 
 
 def plan_axis(size: int, side: int, *, overlap: int, border: int) -> list[AxisTile]:

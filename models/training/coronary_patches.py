@@ -10,10 +10,11 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from appliance.analysis.grids import interpolate_to
+from appliance.analysis.heart_bulk import CARDIAC
 from appliance.volume import Geometry
 from models.networks.cor_seg import SPACING_MM
 from models.phantom import Patient, Scan, draw_scan, render
-from models.training.context import COARSE_MM, HEART_CLASSES, CoarseMap, coarse_map, noisy_context
+from models.training.context import COARSE_MM, CoarseMap, coarse_map, noisy_context
 from models.training.patients import training_patient
 from models.training.samples import Sample
 
@@ -143,7 +144,7 @@ def find_sites(patient: Patient, rng: np.random.Generator, *, points_per_branch:
 def _heart_sites(coarse: CoarseMap) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Voxel centres within 30 mm of the heart, and those where one structure meets another."""
     structures = coarse.structures
-    near = ndimage.distance_transform_edt(~np.isin(structures, HEART_CLASSES)) * COARSE_MM <= _MARGIN_MM
+    near = ndimage.distance_transform_edt(~np.isin(structures, CARDIAC)) * COARSE_MM <= _MARGIN_MM
     edge = (ndimage.maximum_filter(structures, 3) != ndimage.minimum_filter(structures, 3)) & near
     first, second = (coarse.origin + np.argwhere(mask)[:, ::-1] * COARSE_MM for mask in (near, edge))
     return first, second
@@ -151,7 +152,7 @@ def _heart_sites(coarse: CoarseMap) -> tuple[npt.NDArray[np.float64], npt.NDArra
 
 def _close_to_heart(points: npt.NDArray[np.float64], coarse: CoarseMap) -> npt.NDArray[np.float64]:
     """Those of the points that lie within 12 mm of the heart, where the fine network looks."""
-    close = ndimage.distance_transform_edt(~np.isin(coarse.structures, HEART_CLASSES)) * COARSE_MM <= _LUNG_MM
+    close = ndimage.distance_transform_edt(~np.isin(coarse.structures, CARDIAC)) * COARSE_MM <= _LUNG_MM
     index = np.rint((points - coarse.origin) / COARSE_MM).astype(np.int64)[:, ::-1]
     inside = ((index >= 0) & (index < np.array(close.shape))).all(axis=1)
     kept = points[inside]

@@ -46,11 +46,13 @@ def coronary_task() -> Task:
         deployment=Deployment(
             graph=DeployedCorSeg,
             example=partial(blobs, 3, (96, 96, 96)),
+            free_axes=(0, 1, 2),
             entry={
                 "purpose": "coronary lumen, wall and plaque, calcium, and cardiac veins",
                 "spacing_mm": cor_seg.SPACING_MM,
                 "multiple": cor_seg.MULTIPLE,
                 "tile": [96, 96, 96],
+                "largest_tile": [160, 160, 160],
                 "classes": list(cor_seg.CLASSES),
                 "channels": [
                     {"name": "hu", "unit": "HU", "low": cor_seg.HU_RANGE[0], "high": cor_seg.HU_RANGE[1], "padding": -1000.0},

@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("torch")  # the networks' own files say at what spacing and size they are trained
 
+from appliance.analysis.heart_bulk import CARDIAC
 from models.phantom import Patient, draw_patient, draw_scan, render
-from models.training.context import HEART_CLASSES
 from models.training.coronary_patches import Sites, draw_centre, draw_patch, find_sites, scanned_patch
 from models.training.heart_volumes import PADDING_HU, SHAPE, draw_volume
 
@@ -70,7 +70,7 @@ def test_the_same_seed_draws_the_same_patch(patient: Patient, sites: Sites) -> N
 def test_coarse_scan_holds_a_heart_and_padding_outside_its_field(patient: Patient) -> None:
     sample = draw_volume(patient, np.random.default_rng(5))
     assert sample.hu.shape == sample.target.shape == SHAPE
-    assert set(HEART_CLASSES) <= set(np.unique(sample.target))
+    assert {int(c) for c in CARDIAC} <= set(np.unique(sample.target))
     assert not sample.target[sample.hu == PADDING_HU].any()
     assert np.median(sample.hu[sample.target == 3]) > 120  # blood of the left ventricle is enhanced
 
