@@ -1,0 +1,26 @@
+"""What the coordinator does now and then for the archive's health: retention and snapshots of the database."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from appliance.archive.archive import Archive
+from appliance.archive.backup import SnapshotKeeper
+from appliance.settings import Settings
+
+
+def housekeeping(archive: Archive, settings: Settings) -> dict[str, Callable[[threading.Event], None]]:
+    """The workers, by name."""
+    retention = archive.retention(
+        settings.retention, refuse_below=settings.receiver.minimum_free_bytes + settings.retention.series_reserve_bytes
+    )
+    snapshots = SnapshotKeeper(
+        database=archive.database.path,
+        folder=settings.backup.folder or settings.data / "snapshots",
+        clock=archive.clock,
+        components=archive.components,
+        hours=settings.backup.snapshot_hours,
+        keep=settings.backup.snapshots,
+    )
+    return {"retention": retention.run, "snapshots": snapshots.run}
