@@ -94,6 +94,25 @@ class Database:
         finally:
             connection.execute("COMMIT")
 
+    def relax(self) -> None:
+        """From now on this thread's transactions are visible at once, but durable only with the next `durable` one (of any thread)."""
+        self._connection().execute("PRAGMA synchronous=NORMAL")
+
+    @contextmanager
+    def durable(self) -> Iterator[sqlite3.Connection]:
+        """A writing transaction whose commit puts it and all before it on the disk, even in a thread that has called `relax`.
+
+        The log is only ever appended to between checkpoints, and a checkpoint flushes it first, so one flush serves them all.
+        """
+        connection = self._connection()
+        before = int(connection.execute("PRAGMA synchronous").fetchone()[0])
+        connection.execute("PRAGMA synchronous=FULL")
+        try:
+            with self.transaction() as transaction:
+                yield transaction
+        finally:
+            connection.execute(f"PRAGMA synchronous={before}")
+
     def watcher(self) -> Watcher:
         """A new listener for changes made by any other connection, in this process or another."""
         return Watcher(self._new_connection())

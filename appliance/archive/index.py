@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from appliance.archive.database import Database
-from appliance.archive.instances import instance_name
+from appliance.archive.instance_files import instance_name
 from appliance.errors import Reason
 
 
@@ -80,18 +80,29 @@ class InstanceIndex:
             ).fetchone()
             return row is not None
 
+    def titles_of(self, association: int | None) -> tuple[str, str]:
+        """Calling and called AE title of an association; empty where it is not known."""
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT calling_ae_title, called_ae_title FROM associations WHERE id = ?", (association,)).fetchone()
+        return ("", "") if row is None else (row["calling_ae_title"], row["called_ae_title"])
+
     def with_unrelayed(self) -> list[str]:
         """Keys of the studies with images that have not been offered to the outbox yet."""
         with self._database.reading() as connection:
             rows = connection.execute("SELECT DISTINCT study FROM instances WHERE relayed = 0 AND study IS NOT NULL AND problem IS NULL")
             return [row["study"] for row in rows]
 
-    def take_unrelayed(self, study: str) -> list[Instance]:
-        """Usable images of a study that were not taken here before; part of the transaction that enlists them."""
-        with self._database.transaction() as connection:
+    def unrelayed(self, study: str) -> list[Instance]:
+        """Usable images of a study that were not taken yet, in the order of arrival."""
+        with self._database.reading() as connection:
             rows = connection.execute("SELECT * FROM instances WHERE study = ? AND relayed = 0 AND problem IS NULL ORDER BY id", (study,))
-            images = [self._instance(row) for row in rows]
-            connection.execute("UPDATE instances SET relayed = 1 WHERE study = ? AND relayed = 0 AND problem IS NULL", (study,))
+            return [self._instance(row) for row in rows]
+
+    def take_unrelayed(self, study: str, *, most: int | None = None) -> list[Instance]:
+        """The images that `unrelayed` gives, or the first ``most`` of them, once; part of the transaction that enlists them."""
+        with self._database.transaction() as connection:
+            images = self.unrelayed(study)[:most]
+            connection.executemany("UPDATE instances SET relayed = 1 WHERE id = ?", [(image.id,) for image in images])
             return images
 
     def _instance(self, row: sqlite3.Row) -> Instance:

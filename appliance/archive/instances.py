@@ -1,13 +1,13 @@
 """The spool: instance files, and the promise behind a C-STORE success.
 
-Order of one store: write ``.part``, fsync, rename, fsync of the folder, one database transaction, then the reply. A crash before the
-transaction leaves at most a file that was never acknowledged; `Spool.recover` sweeps or adopts it at the next start. Files lie under
-``spool/<2 hex>/<sha256 of the SOP Instance UID>.dcm``: no name comes from what a peer sent.
+Order of one store: write ``.part`` (page cache), put the whole image into the journal with one flush, rename, queue the index row, then the
+reply. What the power takes from file or row the journal gives back at the next start (`Spool.recover`). An image too large for the journal,
+or on a disk without room for one, is made durable by itself: write, fsync, rename, fsync of the folder, one database transaction.
+Files lie under ``spool/<2 hex>/<sha256 of the SOP Instance UID>.dcm``: no name comes from what a peer sent.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import itertools
 import os
@@ -16,18 +16,22 @@ import sqlite3
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal, Protocol
+from typing import Literal, Protocol
 
+import msgspec
 import pydicom
 from pydicom.errors import InvalidDicomError
 
 from appliance.archive.clock import Clock
 from appliance.archive.database import Database
+from appliance.archive.disk import Disk
 from appliance.archive.files import PART, disk_full_error, is_full, make_folder, sync_folder, write_durably
+from appliance.archive.instance_files import Part10, content_digest, hold_lock, instance_name
+from appliance.archive.journal import SEGMENT_BYTES, Journal, open_journal
+from appliance.archive.registrar import AssociationEnd, AssociationRow, InstanceRow, Registrar, release, write_entry
 from appliance.archive.sameness import same_instance
 from appliance.errors import ArchiveError
 
-Part10 = bytes | bytearray | memoryview
 Stored = Literal["stored", "duplicate"]
 Outcome = Literal["released", "aborted", "lost"]
 
@@ -57,6 +61,10 @@ class InstanceStore(Protocol):
         """Keep one instance, durably before the return; ``ArchiveError.details["status"]`` is the DICOM status of a refusal."""
         ...
 
+    def settle(self) -> None:
+        """Wait until the rows of all instances stored so far can be seen in the database."""
+        ...
+
     def free_bytes(self) -> int:
         """Room left on the disk of the spool."""
         ...
@@ -80,29 +88,51 @@ class Spool:
         root: folder of the instance files.
         clock: wall time of the records.
         minimum_free_bytes: with less room than this on the disk, images are refused with status 0xA700.
+        disk: operations on the disk; the machine's own if not given.
+        segment_bytes: size of a segment of the journal.
         series_reserve_bytes: with less than this on top of it a new association is refused, so that no series breaks off in the middle.
 
     Raises:
         ArchiveError: another process holds the spool.
     """
 
-    def __init__(self, *, database: Database, root: Path, clock: Clock, minimum_free_bytes: int, series_reserve_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        root: Path,
+        clock: Clock,
+        minimum_free_bytes: int,
+        series_reserve_bytes: int = 0,
+        disk: Disk | None = None,
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> None:
         self._database = database
         self._root = root
         self._clock = clock
         self._minimum_free_bytes = minimum_free_bytes
         self._series_reserve_bytes = series_reserve_bytes
+        self._disk = disk or Disk()
         self._parts = itertools.count()
         # two associations may bring the same instance at the same moment; one lock per first byte of the name keeps them apart
         self._locks = [threading.Lock() for _ in range(256)]
+        self._opening = threading.Lock()
+        self._recovered = False
+        self._associations: dict[int, AssociationRow] = {}
+        self._last_association: int | None = None
         make_folder(root)
         self._held = hold_lock(root / "receiver.lock", what="spool")
         for byte in range(256):
             (root / f"{byte:02x}").mkdir(exist_ok=True)
         sync_folder(root)
+        self._journal: Journal | None = open_journal(root, disk=self._disk, segment_bytes=segment_bytes, room=self.free_bytes)
+        self._registrar = Registrar(database=database, journal=self._journal, disk=self._disk, root=root)
 
     def close(self) -> None:
-        """Let another process have the spool."""
+        """Put everything on the disk and let another process have the spool."""
+        self._registrar.close()
+        if self._journal is not None:
+            self._journal.close()
         self._held.close()
 
     def association_opened(self, *, peer: str, calling_ae: str, called_ae: str) -> int:
@@ -113,25 +143,25 @@ class Spool:
         """
         if self.free_bytes() < self._minimum_free_bytes + self._series_reserve_bytes:
             raise disk_full_error()
-        with self._database.transaction() as connection:
-            cursor = connection.execute(
-                "INSERT INTO associations (calling_ae_title, called_ae_title, peer, opened_at) VALUES (?, ?, ?, ?)",
-                (calling_ae, called_ae, peer, self._clock.wall()),
-            )
-            return int(cursor.lastrowid or 0)
+        with self._opening:
+            if self._last_association is None:
+                with self._database.reading() as connection:
+                    self._last_association = int(connection.execute("SELECT coalesce(max(id), 0) FROM associations").fetchone()[0])
+            self._last_association += 1
+            row = AssociationRow(self._last_association, calling_ae, called_ae, peer, self._clock.wall())
+            self._associations[row.id] = row
+        self._registrar.put(row)
+        return row.id
 
     def association_closed(self, association: int, *, outcome: Outcome, instances: int) -> None:
-        """Record its end; a second call changes nothing."""
-        with self._database.transaction() as connection:
-            connection.execute(
-                "UPDATE associations SET closed_at = ?, outcome = ?, instances = ? WHERE id = ? AND closed_at IS NULL",
-                (self._clock.wall(), outcome, instances, association),
-            )
+        """Record its end, after the rows of all its instances; a second call changes nothing."""
+        self._associations.pop(association, None)
+        self._registrar.put(AssociationEnd(association, self._clock.wall(), outcome, instances))
 
     def store(
         self, *, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, part10: Part10, association: int | None
     ) -> Stored:
-        """Keep one instance; when this returns, file and row are on the disk.
+        """Keep one instance; when this returns, it survives a power cut, file and row alike.
 
         Args:
             sop_class_uid: Affected SOP Class UID of the request.
@@ -149,12 +179,13 @@ class Spool:
         """
         if len(sop_instance_uid) > 64 or not _UID.match(sop_instance_uid):
             raise ArchiveError("ARC-021", zh="SOP 实例 UID 无效", en="the SOP Instance UID is not valid", status=STATUS_INVALID_UID)
+        self._make_ready()
         content = content_digest(part10)
         with self._locks[int(instance_name(sop_instance_uid)[:2], 16)]:
             kept = self._kept(sop_instance_uid)
             path = self.path(sop_instance_uid)
             if kept is not None and path.exists():
-                if kept["content_sha256"] == content or same_instance(path, part10):
+                if kept == content or same_instance(path, part10):
                     return "duplicate"
                 raise ArchiveError(
                     "ARC-022",
@@ -164,11 +195,24 @@ class Spool:
                 )
             if self.free_bytes() < self._minimum_free_bytes:
                 raise disk_full_error()
-            row = _Row(
-                sop_instance_uid, sop_class_uid, transfer_syntax_uid, hashlib.sha256(part10).hexdigest(), content, len(part10), association
-            )
-            self._write(row, part10)
+            opened = self._associations.get(association) if association is not None else None
+            row = InstanceRow(
+                sop_instance_uid, sop_class_uid, transfer_syntax_uid, hashlib.sha256(part10).hexdigest(), content, len(part10),
+                self._clock.wall(), association, opened,
+            )  # fmt: skip
+            if self._journal is None or len(part10) > self._journal.largest:
+                self._write(row, part10)
+            else:
+                self._journalise(self._journal, row, part10)
             return "stored"
+
+    def settle(self) -> None:
+        """Wait until the rows of all instances stored so far can be seen in the database.
+
+        Raises:
+            ArchiveError: they cannot be written now; the journal keeps them.
+        """
+        self._registrar.settle()
 
     def free_bytes(self) -> int:
         """Room left on the disk of the spool, in bytes."""
@@ -193,13 +237,16 @@ class Spool:
     def recover(self) -> Recovery:
         """Bring files and rows together after a crash; call it before the first association.
 
-        Unfinished files are removed, whole files without a row (renamed, but the power went before the commit) are taken in, associations
-        left open are closed as lost. Nothing that has a row is touched; rows whose file is missing are reported.
+        What the journal still holds is put in its place, unfinished files are removed, whole files without a row (renamed, but the power
+        went before the commit) are taken in, associations left open are closed as lost. Nothing that has a row is touched; rows whose
+        file is missing are reported.
         """
+        self.settle()
+        adopted = self._replay()
         with self._database.transaction() as connection:
             connection.execute("UPDATE associations SET closed_at = ?, outcome = 'lost' WHERE closed_at IS NULL", (self._clock.wall(),))
             uids = {instance_name(row["sop_instance_uid"]): row["sop_instance_uid"] for row in connection.execute(_ALL_UIDS)}
-        swept = adopted = 0
+        swept = 0
         foreign: list[Path] = []
         for path in sorted(self._root.glob("[0-9a-f][0-9a-f]/*")):
             if path.name.endswith(PART):
@@ -215,22 +262,94 @@ class Spool:
         missing = tuple(uid for name, uid in uids.items() if not (self._root / name).exists())
         return Recovery(swept=swept, adopted=adopted, foreign=tuple(foreign), missing=missing)
 
-    def _kept(self, sop_instance_uid: str) -> sqlite3.Row | None:
+    def _make_ready(self) -> None:
+        """Nothing may be written over what the journal still holds."""
+        if not self._recovered:
+            with self._opening:
+                self._replay()
+        if self._registrar.problem is not None:
+            raise self._registrar.problem
+
+    def _replay(self) -> int:
+        """Give back what the power took: files and rows of the journal's records that were not let go; returns how many were missing."""
+        journal = self._journal
+        if self._recovered or journal is None:
+            self._recovered = True
+            return 0
+        with self._database.reading() as connection:
+            done = connection.execute("SELECT released FROM journal").fetchone()
+            gone = {row["name"] for row in connection.execute("SELECT name FROM removals WHERE kind = 'image'")}
+        released, rows, missing = (0 if done is None else int(done["released"])), [], 0
+        for record in journal.records(after=released):
+            row = msgspec.json.decode(record.meta, type=InstanceRow)
+            kept = self._kept(row.sop_instance_uid)
+            if kept not in (None, row.content) or row.sop_instance_uid in gone:
+                continue
+            path = self.path(row.sop_instance_uid)
+            whole = path.exists() and path.stat().st_size == row.bytes and hashlib.sha256(path.read_bytes()).hexdigest() == row.sha256
+            if not whole:
+                self._disk.rename(self._put_part(path, record.data), path)
+            missing += kept is None or not whole
+            rows.append(row)
+        with self._database.transaction() as connection:
+            for row in rows:
+                write_entry(connection, row)
+        last = max(journal.unreleased, released)
+        if rows:
+            release(self._database, self._disk, self._root, last)
+        journal.begin(last)
+        self._recovered = True
+        return missing
+
+    def _kept(self, sop_instance_uid: str) -> str | None:
+        """Digest of the data set that is kept under a UID."""
+        pending = self._registrar.pending(sop_instance_uid)
+        if pending is not None:
+            return pending.content
         with self._database.reading() as connection:
             row: sqlite3.Row | None = connection.execute(
                 "SELECT content_sha256 FROM instances WHERE sop_instance_uid = ?", (sop_instance_uid,)
             ).fetchone()
-            return row
+            return None if row is None else str(row["content_sha256"])
 
-    def _write(self, row: _Row, part10: Part10) -> None:
+    def _put_part(self, path: Path, part10: Part10) -> Path:
+        """Write an unfinished file beside its place; without a flush."""
+        part = path.with_name(f"{path.stem}.{next(self._parts)}{PART}")
+        try:
+            descriptor = self._disk.create(part)
+            try:
+                self._disk.write(descriptor, (part10,), 0)
+            finally:
+                self._disk.close(descriptor)
+        except OSError:
+            self._disk.remove(part)
+            raise
+        return part
+
+    def _journalise(self, journal: Journal, row: InstanceRow, part10: Part10) -> None:
+        """One flush for the image, shared with whoever waits at the same time; its file and row follow without one."""
+        path = self.path(row.sop_instance_uid)
+        try:
+            part = self._put_part(path, part10)
+        except OSError as error:
+            raise _unwritable(error) from error
+        try:
+            number = journal.append(msgspec.json.encode(row), part10, sha256=bytes.fromhex(row.sha256))
+            self._disk.rename(part, path)
+        except ArchiveError:
+            self._disk.remove(part)
+            raise
+        except OSError as error:
+            raise _unwritable(error) from error
+        self._registrar.put(row, record=number)
+
+    def _write(self, row: InstanceRow, part10: Part10) -> None:
         path = self.path(row.sop_instance_uid)
         try:
             write_durably(path, memoryview(part10), part=path.with_name(f"{path.stem}.{next(self._parts)}{PART}"))
         except OSError as error:
             path.unlink(missing_ok=True)  # it may have got its name before the folder could not be written
-            if is_full(error):
-                raise disk_full_error() from error
-            raise ArchiveError("ARC-023", zh=f"无法写入影像:{error}", en=f"an image cannot be written: {error}", status=0xA700) from error
+            raise _unwritable(error) from error
         try:
             self._insert(row)
         except ArchiveError:
@@ -238,20 +357,11 @@ class Spool:
             path.unlink(missing_ok=True)
             raise
 
-    def _insert(self, row: _Row) -> None:
+    def _insert(self, row: InstanceRow) -> None:
         with self._database.transaction() as connection:
-            connection.execute(
-                "INSERT INTO instances (sop_instance_uid, sop_class_uid, transfer_syntax_uid, sha256, content_sha256, bytes, association,"
-                " received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (sop_instance_uid) DO UPDATE SET sha256 = excluded.sha256, content_sha256 = excluded.content_sha256,"
-                " bytes = excluded.bytes",
-                (
-                    row.sop_instance_uid, row.sop_class_uid, row.transfer_syntax_uid, row.sha256, row.content, row.bytes, row.association,
-                    self._clock.wall(),
-                ),
-            )  # fmt: skip
+            write_entry(connection, row)
 
-    def _orphan(self, path: Path) -> _Row | None:
+    def _orphan(self, path: Path) -> InstanceRow | None:
         """The row that a file without one should have; None if the file is not a whole instance at its own place."""
         try:
             meta = pydicom.filereader.read_file_meta_info(path)
@@ -261,55 +371,15 @@ class Spool:
             return None
         if instance_name(uid) != f"{path.parent.name}/{path.name}":
             return None
-        return _Row(uid, sop_class, syntax, hashlib.sha256(data).hexdigest(), content_digest(data), len(data), None)
-
-
-@dataclass(frozen=True)
-class _Row:
-    sop_instance_uid: str
-    sop_class_uid: str
-    transfer_syntax_uid: str
-    sha256: str
-    content: str
-    bytes: int
-    association: int | None
+        digest = hashlib.sha256(data).hexdigest()
+        return InstanceRow(uid, sop_class, syntax, digest, content_digest(data), len(data), self._clock.wall())
 
 
 _ALL_UIDS = "SELECT sop_instance_uid FROM instances"
 _META = ("MediaStorageSOPInstanceUID", "MediaStorageSOPClassUID", "TransferSyntaxUID")
 
 
-def instance_name(sop_instance_uid: str) -> str:
-    """Path of an instance's file below the spool: two hex digits, then the SHA-256 of its UID."""
-    digest = hashlib.sha256(sop_instance_uid.encode()).hexdigest()
-    return f"{digest[:2]}/{digest}.dcm"
-
-
-def content_digest(part10: Part10) -> str:
-    """SHA-256 (hex) of the data set alone.
-
-    The file meta information (PS3.10 7.1) names the receiver's implementation and peers, so it is no part of what makes two instances
-    the same. Its length is in (0002,0000), the first element after the prefix.
-    """
-    view = memoryview(part10)
-    start = 0
-    if len(view) >= 144 and bytes(view[128:140]) == b"DICM\x02\x00\x00\x00UL\x04\x00":
-        start = 144 + int.from_bytes(view[140:144], "little")
-    return hashlib.sha256(view[start:]).hexdigest()
-
-
-def hold_lock(path: Path, *, what: str) -> IO[str]:
-    """Take a lock that dies with the process; keep the returned file open as long as it shall be held.
-
-    Raises:
-        ArchiveError: another process holds it.
-    """
-    file = path.open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise ArchiveError(
-            "ARC-003", zh=f"另一个进程正在使用 {what}", en=f"another process uses the {what} already", lock=path.name
-        ) from error
-    return file
+def _unwritable(error: OSError) -> ArchiveError:
+    if is_full(error):
+        return disk_full_error()
+    return ArchiveError("ARC-023", zh=f"无法写入影像:{error}", en=f"an image cannot be written: {error}", status=0xA700)

@@ -157,6 +157,7 @@ CREATE TABLE found_studies (
     study_description TEXT NOT NULL,
     referring_physician TEXT NOT NULL,
     institution TEXT NOT NULL,
+    names TEXT NOT NULL,
     patient TEXT NOT NULL,
     accession TEXT NOT NULL
 ) STRICT;

@@ -6,10 +6,8 @@ import errno
 import hashlib
 import io
 import os
-import signal
-import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +16,16 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from appliance.archive.archive import Archive
-from appliance.archive.instances import Spool, instance_name
+from appliance.archive.database import Database
+from appliance.archive.disk import Disk
+from appliance.archive.instances import Spool
 from appliance.errors import ArchiveError
-from tests.appliance.archive.fakes import encode, make_archive, make_dataset
+from tests.appliance.archive.fakes import TurnedClock, encode, make_archive, make_dataset
+from tests.peers.waiting import wait_until
 
 SOP_CLASS = "1.2.840.10008.5.1.4.1.1.2"
 SYNTAX = "1.2.840.10008.1.2.1"
+INSTANCES = {f"1.2.3.1.{number}": encode(make_dataset(number=number)) for number in (1, 2)}
 
 
 @pytest.fixture
@@ -41,7 +43,29 @@ def spool(archive: Archive) -> Iterator[Spool]:
 
 
 def put(spool: Spool, part10: bytes, uid: str, association: int | None = None) -> str:
-    return spool.store(sop_class_uid=SOP_CLASS, sop_instance_uid=uid, transfer_syntax_uid=SYNTAX, part10=part10, association=association)
+    """Store, and wait for the row."""
+    stored = spool.store(sop_class_uid=SOP_CLASS, sop_instance_uid=uid, transfer_syntax_uid=SYNTAX, part10=part10, association=association)
+    spool.settle()
+    return stored
+
+
+def make_spool(archive: Archive, *, disk: Disk | None = None, segment_bytes: int = 1 << 20) -> CrashingSpool:
+    return CrashingSpool(
+        database=archive.database,
+        root=archive.data / "spool",
+        clock=TurnedClock(),
+        minimum_free_bytes=0,
+        disk=disk,
+        segment_bytes=segment_bytes,
+    )
+
+
+class CrashingSpool(Spool):
+    """A spool whose process can die: nothing is flushed or let go, only the lock."""
+
+    def abandon(self) -> None:
+        self._registrar._journal = None
+        self.close()
 
 
 def rows(archive: Archive) -> dict[str, str]:
@@ -101,9 +125,10 @@ def test_below_the_watermark_images_are_refused_with_a700(archive: Archive) -> N
 
 @pytest.mark.parametrize("fails_at", [1, 2])
 def test_a_disk_that_gets_full_while_writing_leaves_nothing_behind(
-    archive: Archive, spool: Spool, monkeypatch: pytest.MonkeyPatch, fails_at: int
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, fails_at: int
 ) -> None:
-    """The file's own fsync (1) reports the full disk, as delayed allocation does; so may that of the folder (2)."""
+    """Without a journal: the file's own fsync (1) reports the full disk, as delayed allocation does; so may that of the folder (2)."""
+    spool = make_spool(archive, segment_bytes=0)
     calls = 0
     real = os.fsync
 
@@ -121,29 +146,180 @@ def test_a_disk_that_gets_full_while_writing_leaves_nothing_behind(
     assert raised.value.details["status"] == 0xA700
     assert (files(archive), rows(archive)) == ([], {})
     assert put(spool, encode(make_dataset()), "1.2.3.1.1") == "stored"
+    spool.close()
 
 
-def test_a_database_that_gets_full_leaves_no_orphan(archive: Archive, spool: Spool) -> None:
-    """SQLite itself says SQLITE_FULL when it may not grow."""
-    with archive.database.reading() as connection:
-        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+class FailingDisk(Disk):
+    """Fails in the operation named, as often as it is told to."""
+
+    def __init__(self, operation: str, number: int, times: int = 1) -> None:
+        self.times = times
+        self._operation, self._number = operation, number
+
+    def _maybe(self, operation: str) -> None:
+        if operation == self._operation and self.times:
+            self.times -= 1
+            raise OSError(self._number, os.strerror(self._number))
+
+    def create(self, path: Path) -> int:
+        self._maybe("create")
+        return super().create(path)
+
+    def write(self, descriptor: int, parts: Sequence[Any], at: int) -> None:
+        self._maybe("write" if len(parts) == 1 else "append")
+        super().write(descriptor, parts, at)
+
+    def flush(self, descriptor: int) -> None:
+        self._maybe("flush")
+        super().flush(descriptor)
+
+    def rename(self, old: Path, new: Path) -> None:
+        self._maybe("rename")
+        super().rename(old, new)
+
+
+@pytest.mark.parametrize("operation", ["create", "write"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])
+def test_a_file_that_cannot_be_written_is_refused_with_a700_and_the_next_one_is_taken(
+    archive: Archive, operation: str, number: int
+) -> None:
+    spool = make_spool(archive, disk=FailingDisk(operation, number))
+    with pytest.raises(ArchiveError) as raised:
+        put(spool, encode(make_dataset()), "1.2.3.1.1")
+    assert raised.value.details["status"] == 0xA700
+    assert (files(archive), rows(archive)) == ([], {})
+    assert put(spool, encode(make_dataset()), "1.2.3.1.1") == "stored"
+    spool.close()
+
+
+@pytest.mark.parametrize("operation", ["append", "flush"])
+def test_after_a_journal_that_failed_nothing_is_acknowledged_until_the_next_start(archive: Archive, operation: str) -> None:
+    """What a disk holds after a failed flush nobody knows, so no later flush may be believed."""
+    disk = FailingDisk(operation, errno.EIO, times=0)
+    spool = make_spool(archive, disk=disk)
+    put(spool, INSTANCES["1.2.3.1.1"], "1.2.3.1.1")
+    disk.times = 1
+    for uid in ("1.2.3.1.2", "1.2.3.1.3"):
+        with pytest.raises(ArchiveError, match="ARC-024") as raised:
+            put(spool, encode(make_dataset(number=int(uid[-1]))), uid)
+        assert raised.value.details["status"] == 0xA700
+    assert set(rows(archive)) == {"1.2.3.1.1"}
+    spool.close()
+    spool = make_spool(archive)
+    spool.recover()
+    assert put(spool, INSTANCES["1.2.3.1.2"], "1.2.3.1.2") in ("stored", "duplicate")
+    spool.close()
+
+
+def test_more_than_the_journal_holds_passes_through_it(archive: Archive) -> None:
+    """Segments are let go and used again; what is larger than a record may be goes past the journal."""
+    spool = make_spool(archive, segment_bytes=64 << 10)
+    datas = {f"1.2.3.1.{number}": encode(make_dataset(number=number, ImageComments="x" * 9000)) for number in range(1, 121)}
+    datas["1.2.3.1.999"] = encode(make_dataset(number=999, PixelData=bytes(200_000), BitsAllocated=16))
+    for uid, data in datas.items():
+        put(spool, data, uid)
+    assert rows(archive) == {uid: hashlib.sha256(data).hexdigest() for uid, data in datas.items()}
+    assert all(spool.path(uid).read_bytes() == data for uid, data in datas.items())
+    spool.close()
+
+
+def test_what_the_power_takes_the_journal_gives_back(archive: Archive) -> None:
+    """Without the file, with half of it, without the row: the journal brings all of it back, once."""
+    spool = make_spool(archive)
+    datas = {f"1.2.3.1.{number}": encode(make_dataset(number=number)) for number in range(1, 5)}
+    for uid, data in datas.items():
+        put(spool, data, uid)
+    spool.abandon()
+    spool.path("1.2.3.1.1").unlink()
+    spool.path("1.2.3.1.2").write_bytes(datas["1.2.3.1.2"][:300])
     with archive.database.transaction() as connection:
-        connection.execute("CREATE TABLE filler (x)")
-        connection.execute("INSERT INTO filler VALUES (zeroblob(100000))")
-    archive.database._connection().execute(f"PRAGMA max_page_count = {pages}")
-    stored = 0
+        connection.execute("DELETE FROM instances WHERE sop_instance_uid = '1.2.3.1.3'")
+        connection.execute("DELETE FROM journal")
+    for adopted in (3, 0):
+        spool = make_spool(archive)
+        found = spool.recover()
+        assert (found.adopted, found.swept, found.foreign, found.missing) == (adopted, 0, (), ())
+        assert rows(archive) == {uid: hashlib.sha256(data).hexdigest() for uid, data in datas.items()}
+        assert all(spool.path(uid).read_bytes() == data for uid, data in datas.items())
+        spool.abandon()
+
+
+def test_what_was_removed_since_the_journal_does_not_bring_back(archive: Archive) -> None:
+    spool = make_spool(archive)
+    put(spool, INSTANCES["1.2.3.1.1"], "1.2.3.1.1")
+    spool.close()
+    with archive.database.transaction() as connection:
+        connection.execute("DELETE FROM instances")
+    spool = make_spool(archive)
+    assert spool.remove("1.2.3.1.1")
+    found = spool.recover()
+    assert (found.adopted, rows(archive), files(archive)) == (0, {}, [])
+    spool.close()
+
+
+@pytest.mark.parametrize("cut", [1, 60, 200])
+def test_a_record_cut_short_was_acknowledged_to_nobody_and_is_not_there(archive: Archive, cut: int) -> None:
+    """From any byte on, the last record's rest never reached the disk."""
+    spool = make_spool(archive)
+    put(spool, INSTANCES["1.2.3.1.1"], "1.2.3.1.1")
+    spool.abandon()
+    segment = archive.data / "spool" / "journal-0"
+    whole = segment.read_bytes()
+    size = len(whole.rstrip(b"\0"))
+    segment.write_bytes(whole[: size - cut] + bytes(len(whole) - size + cut))
+    spool.path("1.2.3.1.1").unlink()
+    with archive.database.transaction() as connection:
+        connection.execute("DELETE FROM instances")
+        connection.execute("DELETE FROM journal")
+    spool = make_spool(archive)
+    assert spool.recover().adopted == 0
+    assert (rows(archive), files(archive)) == ({}, [])
+    assert put(spool, INSTANCES["1.2.3.1.1"], "1.2.3.1.1") == "stored"
+    spool.close()
+
+
+def test_a_database_that_gets_full_loses_nothing_refuses_more_and_goes_on_when_there_is_room(archive: Archive) -> None:
+    """SQLite itself says SQLITE_FULL when it may not grow; what was acknowledged before that is written once it may."""
+    database = SmallDatabase(archive.data / "coronet.db")
+    spool = Spool(database=database, root=archive.data / "spool", clock=TurnedClock(), minimum_free_bytes=0, segment_bytes=1 << 20)
+    datas: dict[str, bytes] = {}
 
     def fill() -> None:
-        nonlocal stored
         for number in range(1, 2000):
-            put(spool, encode(make_dataset(number=number)), f"1.2.3.1.{number}")
-            stored = number
+            uid, data = f"1.2.3.1.{number}", encode(make_dataset(number=number))
+            spool.store(sop_class_uid=SOP_CLASS, sop_instance_uid=uid, transfer_syntax_uid=SYNTAX, part10=data, association=None)
+            datas[uid] = data
 
     with pytest.raises(ArchiveError) as raised:
         fill()
     assert raised.value.details["status"] == 0xA700
-    assert len(files(archive)) == len(rows(archive)) == stored
-    assert not spool.path(f"1.2.3.1.{stored + 1}").exists()
+    assert len(rows(archive)) < len(datas)
+    database.grow()
+    wait_until(lambda: len(rows(archive)) == len(datas))
+    spool.settle()
+    assert rows(archive) == {uid: hashlib.sha256(data).hexdigest() for uid, data in datas.items()}
+    fill_more = encode(make_dataset(number=5000))
+    assert put(spool, fill_more, "1.2.3.1.5000") == "stored"
+    spool.close()
+    database.close()
+
+
+class SmallDatabase(Database):
+    """May not grow by more than a few pages until it is told so."""
+
+    spare = 8
+
+    def _new_connection(self) -> Any:
+        connection = super()._new_connection()
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages + self.spare}")
+        self.small = [*getattr(self, "small", []), connection]
+        return connection
+
+    def grow(self) -> None:
+        self.spare = 100_000
+        for connection in self.small:
+            connection.execute("PRAGMA max_page_count = 100000")
 
 
 def test_many_associations_may_bring_the_same_instances_at_once(archive: Archive, spool: Spool) -> None:
@@ -198,139 +374,6 @@ def test_associations_left_open_by_a_crash_are_closed_as_lost(archive: Archive, 
     spool.recover()
     with archive.database.reading() as connection:
         assert [row["outcome"] for row in connection.execute("SELECT outcome FROM associations ORDER BY id")] == ["lost", "released"]
-
-
-# -- kill -9
-
-INSTANCES = {f"1.2.3.1.{number}": encode(make_dataset(number=number)) for number in (1, 2)}
-STEPS = ("create", "write", "fsync", "rename", "fsync", "BEGIN IMMEDIATE", "INSERT", "COMMIT", "committed")
-
-
-class Steps:
-    """Calls ``reached(name)`` at every point of the store path where the process could die."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, reached: Callable[[str], None]) -> None:
-        self._reached = reached
-        real_open, real_replace, real_fsync = Path.open, Path.replace, os.fsync
-        outer = self
-
-        def open_path(path: Path, *arguments: Any, **keywords: Any) -> Any:
-            file = real_open(path, *arguments, **keywords)
-            if path.name.endswith(".part"):
-                outer._reached("create")
-                return _HalvedFile(file, outer._reached)
-            return file
-
-        def replace(path: Path, target: Path) -> Path:
-            outer._reached("rename")
-            return real_replace(path, target)
-
-        def fsync(descriptor: int) -> None:
-            outer._reached("fsync")
-            real_fsync(descriptor)
-
-        monkeypatch.setattr(Path, "open", open_path)
-        monkeypatch.setattr(Path, "replace", replace)
-        monkeypatch.setattr(os, "fsync", fsync)
-
-    def watch(self, connection: sqlite3.Connection) -> None:
-        writing = False
-
-        def trace(statement: str) -> None:
-            nonlocal writing
-            writing = statement == "BEGIN IMMEDIATE" or (writing and statement != "BEGIN")
-            if writing:
-                self._reached(statement.split(" INTO")[0])
-            writing = writing and statement != "COMMIT"
-
-        connection.set_trace_callback(trace)
-
-
-class _HalvedFile:
-    """A file whose single write reaches the disk in two halves, with a step between."""
-
-    def __init__(self, file: Any, reached: Callable[[str], None]) -> None:
-        self._file, self._reached = file, reached
-
-    def write(self, data: memoryview) -> None:
-        self._file.write(data[: len(data) // 2])
-        self._file.flush()
-        self._reached("write")
-        self._file.write(data[len(data) // 2 :])
-
-    def __enter__(self) -> _HalvedFile:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._file.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
-
-
-def test_the_order_of_steps_is_the_promised_one(archive: Archive, spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fsync of the file before the rename, of the folder before the commit, the commit before the reply (survives a power cut)."""
-    order: list[str] = []
-    steps = Steps(monkeypatch, order.append)
-    steps.watch(archive.database._connection())
-    put(spool, INSTANCES["1.2.3.1.1"], "1.2.3.1.1")
-    assert tuple(order) == STEPS[:-1]
-
-
-def send_and_die(data: Path, step: int, acknowledged: int) -> None:
-    """In a child process: store the instances, write each acknowledged UID to a pipe, and kill -9 oneself at the n-th step."""
-    reached = 0
-
-    def count(_name: str) -> None:
-        nonlocal reached
-        reached += 1
-        if reached == step:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    archive = make_archive(data)
-    spool = archive.spool(minimum_free_bytes=0)
-    steps = Steps(pytest.MonkeyPatch(), count)
-    steps.watch(archive.database._connection())
-    for uid, part10 in INSTANCES.items():
-        put(spool, part10, uid)
-        count("committed")
-        os.write(acknowledged, f"{uid}\n".encode())
-    os.write(acknowledged, b"survived\n")
-
-
-@pytest.mark.parametrize("step", range(1, 2 * len(STEPS) + 1))
-def test_kill_9_at_every_step_loses_nothing_that_was_acknowledged(tmp_path: Path, step: int) -> None:
-    data = tmp_path / "data"
-    make_archive(data).close()
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.close(read)
-            send_and_die(data, step, write)
-        finally:
-            os._exit(1)
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        acknowledged = pipe.read().split()
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    assert acknowledged == list(INSTANCES)[: (step - 1) // len(STEPS)]
-
-    archive = make_archive(data)
-    spool = archive.spool(minimum_free_bytes=0)
-    found = spool.recover()
-    kept = rows(archive)
-    assert set(acknowledged) <= set(kept)
-    assert (found.missing, found.foreign) == ((), ())
-    assert {path.name for path in files(archive)} == {Path(instance_name(uid)).name for uid in kept}
-    for uid, sha256 in kept.items():
-        assert spool.path(uid).read_bytes() == INSTANCES[uid]
-        assert sha256 == hashlib.sha256(INSTANCES[uid]).hexdigest()
-    for uid, part10 in INSTANCES.items():  # the scanner sends all of it again
-        assert put(spool, part10, uid) == ("duplicate" if uid in kept else "stored")
-    assert set(rows(archive)) == set(INSTANCES)
-    spool.close()
-    archive.close()
 
 
 # -- the same instance in another encoding

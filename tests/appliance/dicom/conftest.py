@@ -33,11 +33,13 @@ class Door:
 
     def instances(self) -> list[dict[str, Any]]:
         """Rows of the index."""
+        self.spool.settle()
         with self.database.reading() as connection:
             return [dict(row) for row in connection.execute("SELECT * FROM instances ORDER BY received_at")]
 
     def associations(self) -> list[dict[str, Any]]:
         """Rows of associations that brought instances."""
+        self.spool.settle()
         with self.database.reading() as connection:
             return [dict(row) for row in connection.execute("SELECT * FROM associations ORDER BY id")]
 
@@ -63,7 +65,9 @@ def start_door() -> Iterator[StartDoor]:
         settings = ReceiverSettings(port=free_port(), minimum_free_bytes=minimum_free_bytes, **changes)
         folder = root / f"door-{len(started)}"
         database = Database(folder / "coronet.db")
-        spool = spool_class(database=database, root=folder / "spool", clock=SystemClock(), minimum_free_bytes=minimum_free_bytes)
+        spool = spool_class(
+            database=database, root=folder / "spool", clock=SystemClock(), minimum_free_bytes=minimum_free_bytes, segment_bytes=4 << 20
+        )
         receiver = Receiver(settings, store=spool)
         receiver.start()
         door = Door(receiver, spool, database)
