@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from appliance.archive.archive import open_archive
 from appliance.settings import load_settings
 from appliance.workflow.analyst import run_analyst
 from appliance.workflow.draft import StudyDrafts
+from appliance.workflow.kept_alive import KeptAliveDrafts
+from appliance.workflow.logs import configure_logging
+from appliance.workflow.notify import SystemdNotifier
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,5 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Work until told to stop."""
     settings = load_settings(options.settings)
+    configure_logging()
+    drafts = KeptAliveDrafts(drafts=StudyDrafts(settings=settings), notifier=SystemdNotifier())
+    threading.Thread(target=drafts.idle_loop, args=(threading.Event(),), name="watchdog", daemon=True).start()
     with closing(open_archive(settings.data)) as archive:
-        return run_analyst(archive, drafts=StudyDrafts(settings=settings), settings=settings)
+        archive.components.report("analyst", ready=False, reason=archive.components.get("analyst").reason)
+        return run_analyst(archive, drafts=drafts, settings=settings)

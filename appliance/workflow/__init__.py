@@ -13,7 +13,7 @@ Operator codes:
     WF-020  the analysis ended unexpectedly three times       WF-054  the role may not do this
     WF-021  internal fault during the analysis                WF-055  no such lesion
     WF-022  an approved study without a draft                 WF-056  no draft to correct
-    WF-057  the command key was used for another command
+    WF-057  the command key was used for another command      WF-034  a treatment of the route cannot be done here
     WF-058  images were put aside (warning)
-    WF-060  safe mode: receiving and storing only
+    WF-080  safe mode: receiving and storing only
 """

@@ -33,5 +33,7 @@ def die_with_parent(parent: int) -> None:
 if __name__ == "__main__":
     die_with_parent(int(sys.argv[1]))
     del sys.argv[1]
+    for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
+        os.environ.pop(name, None)  # the service manager listens to the parent
     configure_logging()
     runpy.run_module("appliance", run_name="__main__", alter_sys=True)

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 SAFE_MODE_S = 1800.0
 POLL_S = 1.0
 SAFE_MODE = Reason(
-    code="WF-060",
+    code="WF-080",
     zh="安全模式:仅接收并保存影像,不分析、不发送。请联系维修人员",
     en="safe mode: images are received and kept, nothing is analysed or sent. Call the service engineer",
 )

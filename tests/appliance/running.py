@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +71,7 @@ class Running:
 
 
 @contextmanager
-def daemon(folder: Path, *, watchdog_s: float | None = None, more_settings: str = "") -> Iterator[Running]:
+def daemon(folder: Path, *, watchdog_s: float | None = None, more_settings: str = "", options: Sequence[str] = ()) -> Iterator[Running]:
     """Start a daemon and wait until it says that it is ready."""
     folder.mkdir(exist_ok=True)
     port = free_port()
@@ -85,7 +85,7 @@ def daemon(folder: Path, *, watchdog_s: float | None = None, more_settings: str 
     log = folder / "log"
     with log.open("a") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "appliance", "daemon", "--settings", str(settings)], env=environment, stderr=errors, text=True
+            [sys.executable, "-m", "appliance", "daemon", "--settings", str(settings), *options], env=environment, stderr=errors, text=True
         )
     try:
         wait_until(lambda: "READY=1" in notify.heard or process.poll() is not None, timeout_s=90, what="READY=1")

@@ -11,6 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
+import httpx
 import pytest
 
 from appliance.daemon import EXIT_FAULT, EXIT_NOT_STARTED, EXIT_OK, Workers
@@ -93,6 +94,35 @@ def test_one_daemon_a_data_folder(tmp_path: Path) -> None:
         assert second.returncode == EXIT_NOT_STARTED
         assert "ARC-003" in second.stderr
         assert echoscu(running.port).returncode == 0
+
+
+def test_safe_mode_receives_and_stores_and_says_that_it_does_nothing_else(tmp_path: Path) -> None:
+    with daemon(tmp_path / "box", options=["--safe-mode"]) as running:
+        assert storescu(running.port, [image(tmp_path, 1)]).returncode == 0
+        assert set(running.children()) == {"receiver"}
+        with open_archive_of(running) as archive:
+            reason = archive.components.get("safe-mode").reason
+            assert reason is not None
+            assert reason.code == "WF-080"
+            assert len(archive.index.unsorted(limit=5)) == 1
+        assert answers_api(running.data / "api.sock")
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(60) == EXIT_OK, running.log.read_text()
+    with daemon(tmp_path / "box") as running, open_archive_of(running) as archive:
+        wait_until(lambda: archive.studies.in_state("declined") != [], timeout_s=30)
+        assert archive.components.get("safe-mode").ready
+
+
+def answers_api(socket_path: Path) -> bool:
+    """Whether ``/v1/info`` is answered."""
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket_path)), base_url="http://coronet", timeout=20) as client:
+        return client.get("/v1/info").status_code == 200
+
+
+def test_an_analyst_apart_is_not_started_here(tmp_path: Path) -> None:
+    with daemon(tmp_path / "box", options=["--apart", "analyst"]) as running:
+        assert set(running.children()) == {"receiver"}
+        assert "analyst started" not in running.log.read_text()
 
 
 def test_settings_that_cannot_be_used_are_named(tmp_path: Path) -> None:

@@ -1,0 +1,170 @@
+"""The units, judged by systemd's own tools: clean, hardened, and bound together as they should be."""
+
+from __future__ import annotations
+
+import argparse
+import configparser
+import importlib
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from appliance.__main__ import COMMANDS
+from kiosk.__main__ import _parser as kiosk_parser
+
+REPOSITORY = Path(__file__).parents[2]
+FOLDER = REPOSITORY / "systemd"
+UNITS = FOLDER / "system"
+SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
+MAXIMUM_EXPOSURE = 1.5
+STANDARD_UNITS = Path("/usr/lib/systemd/system")
+PROGRAMS = ("/opt/coronet/venv/bin/python", "/usr/bin/cage", "/usr/bin/systemctl", "/bin/true")
+
+
+def read(unit: str) -> configparser.RawConfigParser:
+    """A unit file; of keys that stand several times the last one counts."""
+    parser = configparser.RawConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment]
+    parser.read(UNITS / unit, "utf-8")
+    return parser
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    # a time zone and a home of their own are not needed; verify writes to standard error only
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd="/")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A root folder with the targets of this system, our units, and programs where they name them."""
+    folder = tmp_path / "usr/lib/systemd/system"
+    folder.mkdir(parents=True)
+    for kind in ("*.target", "*.slice"):
+        for path in STANDARD_UNITS.glob(kind):
+            shutil.copy2(path, folder, follow_symlinks=False)
+    for path in UNITS.iterdir():
+        shutil.copy2(path, folder)
+    (folder / "seatd.service").write_text("[Service]\nExecStart=/bin/true\n")
+    for program in PROGRAMS:
+        path = tmp_path / program[1:]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("#!/bin/sh\n")
+        path.chmod(0o755)
+    return tmp_path
+
+
+def verify(root: Path) -> subprocess.CompletedProcess[str]:
+    return run("systemd-analyze", "verify", "--man=no", f"--root={root}", *(path.name for path in UNITS.iterdir()))
+
+
+def test_verify_has_nothing_to_say(root: Path) -> None:
+    done = verify(root)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_verify_would_see_a_unit_edited_by_hand(root: Path) -> None:
+    unit = root / "usr/lib/systemd/system/coronet.service"
+    unit.write_text(unit.read_text().replace("WatchdogSec=", "WatchDogSecs="))
+    assert "Unknown key 'WatchDogSecs'" in verify(root).stderr
+
+
+def exposure(unit: str) -> float:
+    """What ``systemd-analyze security`` gives the unit, 0 (safe) to 10."""
+    for line in run("systemd-analyze", "security", "--offline=true", "--no-pager", str(UNITS / unit)).stdout.splitlines():
+        if "Overall exposure level" in line:
+            return float(line.split(":")[1].split()[0])
+    raise AssertionError(f"no exposure for {unit}")
+
+
+@pytest.mark.parametrize("unit", SERVICES)
+def test_exposure_is_low(unit: str) -> None:
+    assert exposure(unit) <= MAXIMUM_EXPOSURE
+
+
+def test_the_tool_measures_what_is_taken_away(tmp_path: Path) -> None:
+    weak = "\n".join(line for line in (UNITS / "coronet.service").read_text().splitlines() if not line.startswith("SystemCallFilter"))
+    (tmp_path / "weak.service").write_text(weak)
+    done = run("systemd-analyze", "security", "--offline=true", "--threshold=15", "--no-pager", str(tmp_path / "weak.service"))
+    assert done.returncode != 0
+
+
+def test_the_analyst_has_no_network_and_the_kiosk_no_data() -> None:
+    analyst, kiosk = read("coronet-analyst.service")["Service"], read("coronet-kiosk.service")["Service"]
+    assert (analyst["PrivateNetwork"], analyst["RestrictAddressFamilies"]) == ("yes", "AF_UNIX")
+    assert "/var/lib/coronet" in kiosk["InaccessiblePaths"]
+    assert "INET" not in kiosk["RestrictAddressFamilies"]
+    assert kiosk["User"] != analyst["User"]
+
+
+def test_receiving_and_screen_come_before_the_analysis() -> None:
+    weights = {name: read(f"coronet-{name}.slice")["Slice"] for name in ("reception", "screen", "analysis")}
+    for resource in ("CPUWeight", "IOWeight"):
+        assert int(weights["reception"][resource]) >= 4 * int(weights["analysis"][resource])
+        assert int(weights["screen"][resource]) >= 4 * int(weights["analysis"][resource])
+    assert read("coronet-analyst.service")["Service"]["Slice"] == "coronet-analysis.slice"
+    assert read("coronet.service")["Service"]["Slice"] == "coronet-reception.slice"
+    scores = {
+        unit: int(read(unit)["Service"]["OOMScoreAdjust"])
+        for unit in ("coronet.service", "coronet-kiosk.service", "coronet-analyst.service")
+    }
+    assert scores["coronet.service"] < scores["coronet-kiosk.service"] < scores["coronet-analyst.service"]
+
+
+def test_too_many_failures_end_in_safe_mode_and_safe_mode_ends_in_another_try() -> None:
+    normal, safe = read("coronet.service"), read("coronet-safe.service")
+    assert normal["Unit"]["OnFailure"] == "coronet-safe.service"
+    assert int(normal["Unit"]["StartLimitBurst"]) * int(normal["Service"]["RestartSec"]) < int(normal["Unit"]["StartLimitIntervalSec"])
+    assert "coronet.service" in safe["Unit"]["Conflicts"]
+    assert "coronet.service" in safe["Unit"]["OnSuccess"]
+    assert safe["Service"]["ExecStart"].endswith("--safe-mode")
+
+
+@pytest.mark.parametrize("unit", ["coronet.service", "coronet-safe.service", "coronet-analyst.service", "coronet-kiosk.service"])
+def test_every_long_running_service_has_a_watchdog_and_comes_back(unit: str) -> None:
+    service = read(unit)["Service"]
+    assert service["Type"] == "notify"
+    assert int(service["WatchdogSec"]) > 0
+    assert service["Restart"] in {"always", "on-failure"}
+
+
+def test_the_commands_of_the_units_are_ours() -> None:
+    """Each ExecStart is one that our own parsers take."""
+    for unit in SERVICES:
+        words = read(unit)["Service"]["ExecStart"].split()
+        if "appliance" in words:
+            command = words[words.index("appliance") + 1]
+            assert command in COMMANDS
+            module = importlib.import_module(f"appliance.commands.{command}")
+            parser = argparse.ArgumentParser()
+            module.add_arguments(parser)
+            parser.parse_args(words[words.index("appliance") + 2 :])
+        elif "kiosk" in words:
+            kiosk_parser().parse_args(words[words.index("kiosk") + 1 :])
+
+
+def test_a_stick_is_mounted_harmless_and_never_by_itself() -> None:
+    unit = read("run-coronet\\x2dstick.mount")
+    assert {"ro", "nosuid", "nodev", "noexec", "nosymfollow"} <= set(unit["Mount"]["Options"].split(","))
+    assert not unit.has_section("Install")
+
+
+def test_users_and_folders_are_what_systemd_takes(tmp_path: Path) -> None:
+    users = run("systemd-sysusers", "--dry-run", str(FOLDER / "sysusers.d/coronet.conf"))
+    assert users.returncode == 0, users.stderr
+    lines = [line.split() for line in (FOLDER / "tmpfiles.d/coronet.conf").read_text().splitlines() if line and line[0] != "#"]
+    modes = {line[1]: line[2:5] for line in lines}
+    assert modes["/run/coronet"] == ["2750", "coronet", "coronet-kiosk"]
+    # the real tool, with users that exist here
+    conf = tmp_path / "coronet.conf"
+    conf.write_text(
+        (FOLDER / "tmpfiles.d/coronet.conf")
+        .read_text()
+        .replace("coronet coronet-kiosk", "root root")
+        .replace(" coronet coronet ", " root root ")
+    )
+    conf.write_text(conf.read_text().replace("root coronet ", "root root "))
+    done = run("systemd-tmpfiles", "--create", f"--root={tmp_path}", str(conf))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run/coronet").stat().st_mode & 0o7777 == 0o2750
