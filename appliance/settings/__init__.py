@@ -16,6 +16,7 @@ import msgspec
 from appliance.errors import SettingsError
 from appliance.settings.base import AETitle, Count, Port, Positive, Section
 from appliance.settings.keeping import BackupSettings, RetentionSettings
+from appliance.settings.query import PriorsSettings, QuerySettings, WebSettings, query_faults
 from appliance.settings.relay import (
     ArchiveSettings,
     CoercionSettings,
@@ -31,8 +32,9 @@ from appliance.settings.relay import (
 __all__ = [
     "AETitle", "AnalysisSettings", "ApiSettings", "ArchiveSettings", "BackupSettings", "CoercionSettings", "CommitmentSettings", "Count",
     "DestinationSettings", "IntakeSettings", "KioskSettings", "MppsSettings", "PeerSettings", "PolicySettings", "Port", "Positive",
-    "PrinterSettings", "ReceiverSettings", "RetentionSettings", "RouteSettings", "Section", "Settings", "SettingsError",
-    "WorklistSettings", "load_settings", "parse_settings",
+    "PrinterSettings", "PriorsSettings", "QuerySettings",
+    "ReceiverSettings", "RetentionSettings", "RouteSettings", "Section", "Settings", "SettingsError",
+    "WebSettings", "WorklistSettings", "load_settings", "parse_settings",
 ]  # fmt: skip
 
 
@@ -141,6 +143,9 @@ class Settings(Section, frozen=True, kw_only=True):
     peer: tuple[PeerSettings, ...] = ()
     worklist: WorklistSettings = WorklistSettings()
     mpps: MppsSettings = MppsSettings()
+    query: QuerySettings = QuerySettings()
+    web: WebSettings = WebSettings()
+    priors: tuple[PriorsSettings, ...] = ()
 
 
 def load_settings(path: Path) -> Settings:
@@ -179,7 +184,8 @@ def parse_settings(tree: dict[str, Any], *, source: str) -> Settings:
             zh=f"设置文件 {source}:名称重复 {', '.join(doubled)}",
             en=f"settings file {source}: printers and destinations share the names {', '.join(doubled)}",
         )
-    for zh, en in relay_faults(destinations=settings.destination, routes=settings.route, archive=settings.archive):
+    relay = relay_faults(destinations=settings.destination, routes=settings.route, archive=settings.archive)
+    for zh, en in (*relay, *query_faults(query=settings.query, web=settings.web)):
         raise SettingsError("CFG-004", zh=f"设置文件 {source}:{zh}", en=f"settings file {source}: {en}")
     return settings
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from appliance.settings import Section, Settings, load_settings, parse_settings
+from appliance.settings import PriorsSettings, Section, Settings, load_settings, parse_settings
 
 FILE = Path(__file__).parents[2] / "firmware-config" / "coronet.toml"
 EXAMPLES = {"destination", "magnification", "megabits_s", "between"}
@@ -27,11 +27,14 @@ def test_the_file_as_it_is_means_the_defaults() -> None:
 def test_every_option_is_shown_with_its_default() -> None:
     settings = parse_settings(tomllib.loads(opened()), source=FILE.name)
     defaults = Settings()
-    for name in ("receiver", "intake", "policy", "api", "kiosk", "archive", "commitment", "worklist", "mpps", "retention"):
+    for name in ("receiver", "intake", "policy", "api", "kiosk", "archive", "commitment", "worklist", "mpps", "retention", "query"):
         assert getattr(settings, name) == getattr(defaults, name)
     assert settings.data == defaults.data
     assert msgspec.structs.replace(settings.backup, folder=None) == defaults.backup
     assert msgspec.structs.replace(settings.analysis, catalog=None, calcium_mass_factor=None) == defaults.analysis
+    no_files = dict.fromkeys(("certificate", "private_key", "client_authorities"))
+    assert msgspec.structs.replace(settings.web, **no_files) == defaults.web
+    assert settings.priors[0] == PriorsSettings(name="PACS", host="192.0.2.10", port=104, ae_title="PACS")
     for table in (settings.printer[0], settings.destination[0], settings.peer[0], msgspec.structs.replace(settings.route[0], coerce=())):
         for field in msgspec.structs.fields(table):
             if field.default is not msgspec.NODEFAULT and field.name not in EXAMPLES:
