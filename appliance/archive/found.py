@@ -59,8 +59,8 @@ _INSTANCE = (
     "content_date", "content_time", "result",
 )  # fmt: skip
 _INSERT_STUDY = (
-    f"INSERT INTO found_studies (study, state, urgent, received_at, patient, accession, {', '.join(_STUDY_TEXTS)})"  # noqa: S608 - constants
-    f" VALUES (?, ?, ?, ?, ?, ?, {', '.join('?' * len(_STUDY_TEXTS))})"
+    f"INSERT INTO found_studies (study, state, urgent, received_at, names, patient, accession, {', '.join(_STUDY_TEXTS)})"  # noqa: S608 - constants
+    f" VALUES (?, ?, ?, ?, ?, ?, ?, {', '.join('?' * len(_STUDY_TEXTS))})"
 )
 _INSERT_SERIES = f"INSERT OR IGNORE INTO found_series (study, {', '.join(_SERIES)}) VALUES (?, {', '.join('?' * len(_SERIES))})"  # noqa: S608 - constants
 _INSERT_INSTANCE = (
@@ -79,9 +79,10 @@ def write_study(connection: sqlite3.Connection, *, key: str, state: str, urgent:
         return
     if row is not None:
         connection.execute("DELETE FROM found_studies WHERE id = ?", (row["id"],))
-    patient = "\n".join(filter(None, (fold_name(header.patient_name), fold(header.patient_id))))
+    names = fold_name(header.patient_name)
+    patient = "\n".join(filter(None, (names, fold(header.patient_id))))
     accession = fold(header.accession_number)
-    cursor = connection.execute(_INSERT_STUDY, (key, state, int(urgent), received_at, patient, accession, *texts))
+    cursor = connection.execute(_INSERT_STUDY, (key, state, int(urgent), received_at, f"\n{names}\n", patient, accession, *texts))
     connection.execute("INSERT INTO found_words (rowid, words) VALUES (?, ?)", (cursor.lastrowid, tokens(f"{patient}\n{accession}")))
 
 

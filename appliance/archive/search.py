@@ -86,7 +86,7 @@ class FoundInstance:
 
 _STUDY_COLUMNS = (
     "study_uid", "patient_name", "patient_id", "patient_birth_date", "patient_sex", "accession_number", "study_id", "study_date",
-    "study_time", "study_description", "referring_physician", "institution", "patient",
+    "study_time", "study_description", "referring_physician", "institution", "names",
 )  # fmt: skip
 _SERIES_COLUMNS = (
     "series_uid", "modality", "series_number", "series_description", "body_part", "protocol", "series_date", "series_time",
