@@ -34,7 +34,7 @@ SHORTEST_MM = 5.0
 LED_MM = 10.0
 CLEAR_MM = 0.8
 SCALES = (0.65, 1.1)
-"""Of the tree in the heart as drawn; the heart is then scaled, the tree keeps its size. The real patient's heart is larger than most drawn ones."""
+"""Of the tree in the heart as drawn. It is then the heart that is scaled: the real patient's is larger than most drawn ones."""
 LYING_MM = 3.5
 """How far a coronary's line usually lies above the heart's surface."""
 WALL_MM = 0.5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,9 +12,9 @@ from hypothesis import strategies as st
 
 from appliance.errors import InferenceError
 from appliance.inference.catalog import Model, ModelCatalog
-from appliance.inference.engine import Outputs, Session
+from appliance.inference.engine import Outputs, Session, check_input
 from appliance.inference.onnxruntime_engine import OnnxRuntimeEngine
-from appliance.inference.sliding import plan_axis, sliding_window
+from appliance.inference.sliding import best_tile, plan_axis, sliding_window
 
 
 @pytest.fixture
@@ -98,3 +99,45 @@ def test_channels_that_do_not_fit_are_refused(session: Session) -> None:
         sliding_window(session, [volume((16, 16, 16))] * 2)
     with pytest.raises(InferenceError, match="INF-040"):
         sliding_window(session, [volume((16, 16, 16))], mask=np.ones((16, 16, 17), np.bool_))
+
+
+@pytest.fixture
+def growing(catalog: ModelCatalog) -> Model:
+    return msgspec.structs.replace(catalog["threshold"], largest_tile=(40, 40, 40), multiple=4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "best"),
+    [((30, 30, 30), (32, 32, 32)), ((38, 70, 16), (40, 40, 16)), ((5, 5, 5), (16, 16, 16)), ((100, 100, 100), (36, 36, 36))],
+)
+def test_tiles_grow_to_what_leaves_least_to_compute(growing: Model, shape: tuple[int, int, int], best: tuple[int, int, int]) -> None:
+    assert best_tile(growing, shape, mask=None, overlap=4, border=1) == best
+
+
+def test_small_tiles_where_little_is_asked_for(growing: Model) -> None:
+    mask = np.zeros((80, 80, 80), np.bool_)
+    mask[2:7, 2:7, 2:7] = True
+    assert best_tile(growing, (80, 80, 80), mask=mask, overlap=4, border=1) == (16, 16, 16)
+
+
+def test_a_model_that_does_not_say_so_keeps_its_tile(catalog: ModelCatalog) -> None:
+    assert best_tile(catalog["threshold"], (30, 30, 30), mask=None, overlap=4, border=1) == (16, 16, 16)
+
+
+def test_grown_tiles_give_the_same(growing: Model) -> None:
+    channel = volume((33, 70, 41))
+    mask = channel > 20
+    result = sliding_window(_Voxelwise(growing), [channel], mask=mask, overlap=6, border=2)
+    np.testing.assert_array_equal(result.classes, (channel > 100) * mask)
+
+
+class _Voxelwise:
+    """The threshold model on an engine that takes every shape that the model takes."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    def run(self, channels: np.ndarray) -> Outputs:
+        check_input(self.model, channels)
+        value = channels[:, 0]
+        return {"classes": (value > 100).astype(np.uint8), "share": np.clip(value, 0, 255).astype(np.uint8)}
