@@ -19,9 +19,10 @@ from pathlib import Path
 
 from appliance.api.messages import ApplianceInfo
 from appliance.api.server import make_app, serve
-from appliance.archive.archive import Archive, open_archive
+from appliance.archive.archive import Archive
 from appliance.archive.clock import Clock, SystemClock
-from appliance.archive.instances import hold_lock
+from appliance.archive.instance_files import hold_lock
+from appliance.archive.repair import open_repaired
 from appliance.dicom.sender import echo
 from appliance.errors import CoronetError
 from appliance.settings import PolicySettings, Settings
@@ -32,10 +33,12 @@ from appliance.workflow.entries import index_missing
 from appliance.workflow.examiner import examine
 from appliance.workflow.headers import read_identity
 from appliance.workflow.intake import Intake
+from appliance.workflow.keeping import housekeeping
 from appliance.workflow.liveness import Liveness
 from appliance.workflow.logs import configure_logging
 from appliance.workflow.notify import Notifier, SystemdNotifier
 from appliance.workflow.probe import ReceiverProbe, own_door
+from appliance.workflow.release import make_router
 from appliance.workflow.safe_mode import SAFE_MODE, SafeMode
 from appliance.workflow.service import WorkflowService
 from appliance.workflow.states import StudyMachine
@@ -101,7 +104,7 @@ def run_daemon(
 def _appliance(settings: Settings, *, settings_path: Path, workers: Workers, clock: Clock, apart: Collection[str]) -> Iterator[Liveness]:
     """Everything built and started; stopped in reverse when the block ends, however it ends."""
     with ExitStack() as stack:
-        archive = open_archive(settings.data, clock=clock)
+        archive = open_repaired(settings, clock=clock)
         stack.callback(archive.close)
         stack.callback(hold_lock(settings.data / "daemon.lock", what="daemon").close)
         stack.callback(workers.finish)
@@ -122,6 +125,8 @@ def _appliance(settings: Settings, *, settings_path: Path, workers: Workers, clo
         delivery = _delivery(settings, archive, machine)
         for name, work in delivery.workers().items():
             workers.start(f"delivery {name}", work)
+        for name, work in housekeeping(archive, settings).items():
+            workers.start(name, work)
         drafts = DraftFolders(institution=settings.policy.institution)
         service = WorkflowService(
             archive=archive,
@@ -141,7 +146,7 @@ def _appliance(settings: Settings, *, settings_path: Path, workers: Workers, clo
 def _safe_appliance(settings: Settings, *, settings_path: Path, workers: Workers, clock: Clock) -> Iterator[Liveness]:
     """Receiver, its probe, and the API, so that the kiosk can say that this is safe mode; if the API fails too, receiving goes on."""
     with ExitStack() as stack:
-        archive = open_archive(settings.data, clock=clock)
+        archive = open_repaired(settings, clock=clock)
         stack.callback(archive.close)
         stack.callback(hold_lock(settings.data / "daemon.lock", what="daemon").close)
         stack.callback(workers.finish)
@@ -189,7 +194,7 @@ def _intake(settings: Settings, archive: Archive, machine: StudyMachine) -> Inta
         archive=archive,
         machine=machine,
         settings=settings.intake,
-        destinations=settings.destination,
+        router=make_router(settings),
         examine=examine,
         identify=read_identity,
     )

@@ -50,6 +50,7 @@ class SendOutcome:
     status: int | None
     accepted: bool
     reason: Reason | None
+    sop_class_uid: str = ""
 
 
 @dataclass(frozen=True)

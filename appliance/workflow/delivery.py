@@ -18,7 +18,7 @@ from typing import Protocol
 
 from appliance.archive.archive import Archive
 from appliance.archive.clock import Clock
-from appliance.archive.outbox import MAYBE_PRINTED, OutboxFile, OutboxRow
+from appliance.archive.outbox import MAYBE_PRINTED, FileAnswer, OutboxFile, OutboxRow
 from appliance.errors import CoronetError, Reason, WorkflowError
 from appliance.workflow.states import StudyMachine
 
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 IDLE_S = 5.0
 FIRST_WAIT_S = 2.0
 LONGEST_WAIT_S = 300.0
+FAILURES_SHOWN = 2
+"""So many failures in a row and a destination is shown to people as down."""
 
 FAULT = Reason(code="WF-030", zh="发送时发生内部错误", en="internal fault while sending")
 NOT_CONFIGURED = Reason(code="WF-031", zh="设置中已没有此目的地", en="the settings no longer hold this destination")
@@ -36,12 +38,23 @@ REFUSED = Reason(code="WF-033", zh="目的地未接收全部文件", en="the des
 
 @dataclass(frozen=True)
 class Answer:
-    """What a destination said to one file; ``status`` is None if it said nothing."""
+    """What a destination said to one file; ``status`` is None if it said nothing. The UIDs are those that went out.
+
+    A file that the treatment of the route does not let go is ``left_out``; it counts as accepted, since nothing is owed for it.
+    """
 
     path: Path
     accepted: bool
     status: int | None
     reason: Reason | None = None
+    sop_class_uid: str | None = None
+    sop_instance_uid: str | None = None
+    left_out: bool = False
+
+    @property
+    def record(self) -> FileAnswer:
+        """As the outbox keeps it."""
+        return FileAnswer(self.accepted, self.status, self.sop_class_uid, self.sop_instance_uid, self.left_out)
 
 
 @dataclass(frozen=True)
@@ -58,6 +71,11 @@ class Channel(Protocol):
     @property
     def name(self) -> str:
         """As in the settings."""
+        ...
+
+    @property
+    def commitment(self) -> bool:
+        """Whether the destination offers storage commitment."""
         ...
 
     def deliver(self, row: OutboxRow, files: Sequence[Path]) -> Delivered:
@@ -122,7 +140,7 @@ class DestinationWorker:
             return 0.0
         if now < self._circuit_closes_at:
             return self._circuit_closes_at - now
-        row = min(rows, key=lambda each: (self._due.get(each.id, now), each.id))
+        row = min(rows, key=lambda each: (max(self._due.get(each.id, now), now), not each.urgent, each.id))
         due = self._due.get(row.id, now)
         if due > now:
             return due - now
@@ -143,7 +161,7 @@ class DestinationWorker:
             delivered = self._channel.deliver(row, list(paths))
         except CoronetError as error:
             log.warning("%s: row %d: %s", self._channel.name, row.id, error)
-            self._open_circuit()
+            self._open_circuit(error.reason)
             self._keep_printed(row, error, list(paths.values()))
             return
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the worker; the row waits visibly and is tried again
@@ -168,7 +186,7 @@ class DestinationWorker:
         refused = next((answers.get(path) for path in paths if path not in answers or not answers[path].accepted), None)
         complete = all(path in answers and answers[path].accepted for path in paths)
         with self._machine.transaction():
-            said = {paths[path].path: (answer.accepted, answer.status) for path, answer in answers.items() if path in paths}
+            said = {paths[path].path: answer.record for path, answer in answers.items() if path in paths}
             self._archive.outbox.answered(row.id, answers=said)
             if complete:
                 self._archive.outbox.done(row.id, warning=delivered.warning)
@@ -181,7 +199,7 @@ class DestinationWorker:
         if any(answer.status is not None for answer in delivered.answers):
             self._close_circuit()
         else:
-            self._open_circuit()
+            self._open_circuit((refused.reason if refused else None) or REFUSED)
         self._retry_later(row, (refused.reason if refused else None) or REFUSED)
 
     def _finish_study(self, row: OutboxRow) -> None:
@@ -196,13 +214,24 @@ class DestinationWorker:
         self._due[row.id] = self._clock.monotonic() + wait_s
         self._archive.outbox.failed(row.id, reason=reason, wait_s=wait_s)
 
-    def _open_circuit(self) -> None:
+    def _open_circuit(self, reason: Reason) -> None:
         self._circuit_failures += 1
         self._circuit_closes_at = self._clock.monotonic() + self._back_off.wait_s(self._circuit_failures)
+        if self._circuit_failures == FAILURES_SHOWN:
+            name = self._channel.name
+            shown = Reason(reason.code, zh=f"目的地 {name}:{reason.zh}", en=f"destination {name}: {reason.en}")
+            self._archive.components.report(component(name), ready=False, reason=shown)
 
     def _close_circuit(self) -> None:
+        if self._circuit_failures >= FAILURES_SHOWN:
+            self._archive.components.report(component(self._channel.name), ready=True)
         self._circuit_failures = 0
         self._circuit_closes_at = 0.0
+
+
+def component(destination: str) -> str:
+    """Under which name the state of a destination is shown to people."""
+    return f"destination {destination}"
 
 
 class Delivery:
@@ -228,6 +257,9 @@ class Delivery:
         """At start, before `workers` run: rows that were on their way, rows whose destination is gone, studies that lack the last step."""
         self._archive.outbox.resume()
         self._archive.outbox.unreachable(list(self._workers), reason=NOT_CONFIGURED)
+        for channel in self._channels:
+            self._archive.outbox.offer_commitment(channel.name, offered=channel.commitment)
+            self._archive.components.report(component(channel.name), ready=True)
         for study in self._archive.studies.in_state("delivering"):
             if self._archive.outbox.undelivered(study.key, generation=study.generation) == 0:
                 try:

@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Protocol
 
 from appliance.archive.archive import Archive
+from appliance.archive.found import InstanceEntry
 from appliance.archive.index import Instance
 from appliance.archive.studies import StudyRecord
 from appliance.errors import CoronetError, Reason, WorkflowError
-from appliance.settings import DestinationSettings, IntakeSettings
+from appliance.settings import IntakeSettings
 from appliance.study import StudyHeader
+from appliance.workflow.entries import read_entry
+from appliance.workflow.routing import RouteFacts, Router, enlist_files, facts_of
 from appliance.workflow.states import Facts, StudyEvent, StudyMachine
 
 log = logging.getLogger(__name__)
@@ -70,7 +73,7 @@ class Intake:
         archive: instances, studies, outbox.
         machine: carries the transitions out.
         settings: the quiet times.
-        destinations: those that send ``source`` get the images relayed.
+        router: says where the source images go.
         examine: judges a series.
         identify: reads study and series of one file.
     """
@@ -81,14 +84,14 @@ class Intake:
         archive: Archive,
         machine: StudyMachine,
         settings: IntakeSettings,
-        destinations: Sequence[DestinationSettings],
+        router: Router,
         examine: Examiner,
         identify: Callable[[Path], StudyHeader],
     ) -> None:
         self._archive = archive
         self._machine = machine
         self._settings = settings
-        self._relays = [each.name for each in destinations if each.enabled and "source" in each.send]
+        self._router = router
         self._examine = examine
         self._identify = identify
         self._last_image: dict[str, float] = {}
@@ -141,11 +144,21 @@ class Intake:
     def _add_to_study(self, images: Sequence[tuple[Instance, StudyHeader]]) -> None:
         first = images[0][1]
         study = self._archive.studies.find(first.study_uid) or self._archive.studies.create(first)
+        self._archive.found.add([self._entry(image, identity) for image, identity in images], study=study.key)
         for image, identity in images:
             self._archive.index.sort(image.id, study=study.key, series_uid=identity.series_uid)
         self._last_image[study.key] = self._archive.clock.monotonic()
         series = {identity.series_uid for _, identity in images}
         self._machine.apply(study.key, _arrival(study, series), facts=Facts(images=len(images)))
+
+    def _entry(self, image: Instance, identity: StudyHeader) -> InstanceEntry:
+        """What the search index keeps of an image; only its identity where its other attributes cannot be read."""
+        relative = self._archive.relative(image.path)
+        try:
+            return read_entry(image.path, relative=relative)
+        except Exception as error:  # noqa: BLE001 - an odd attribute must not keep the image from its study
+            log.warning("instance %d is found by its identity only: %s", image.id, type(error).__name__)
+            return InstanceEntry(image.sop_instance_uid, image.sop_class_uid, "", identity.series_uid, relative)
 
     # -- completion
 
@@ -202,22 +215,18 @@ class Intake:
     # -- relay
 
     def _relay(self, key: str) -> None:
-        """Enlist images for the destinations that get the source, once the study has been quiet."""
-        if self._relays and self._quiet(key) < self._settings.quiet_seconds:
+        """Enlist images for those who get the source, once the study has been quiet."""
+        if self._router.sends("source") and self._quiet(key) < self._settings.quiet_seconds:
             return
+        study = self._archive.studies.get(key)
+        facts = facts_of(self._archive, study, self._archive.index.unrelayed(key)) if self._router.asks_facts else []
         with self._machine.transaction():
             study = self._archive.studies.get(key)
-            images = self._archive.index.take_unrelayed(key)
-            for name in self._relays:
-                self._archive.outbox.add(
-                    study=key,
-                    generation=study.generation,
-                    destination=name,
-                    kind="store",
-                    purpose="source",
-                    description=f"原始影像 {len(images)} 幅 / {len(images)} source images",
-                    files=[self._archive.relative(image.path) for image in images],
-                )
+            images = self._archive.index.take_unrelayed(key, most=len(facts) or None)
+            for consignment in self._router.consign(facts or [RouteFacts(urgent=study.urgent)] * len(images), what="source"):
+                files = [images[number].path for number in consignment.instances]
+                text = f"原始影像 {len(files)} 幅 / {len(files)} source images"
+                enlist_files(consignment, archive=self._archive, study=study, what="source", files=files, description=text)
 
 
 def _arrival(study: StudyRecord, series: set[str]) -> StudyEvent:

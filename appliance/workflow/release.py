@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from appliance.archive.archive import Archive
 from appliance.archive.studies import StudyRecord
 from appliance.settings import Settings
+from appliance.workflow.routing import RouteFacts, Router, enlist_files, facts_of
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,8 @@ class Released:
 
     objects: tuple[Path, ...]
     pages: Mapping[str, tuple[Path, ...]]
+    clear: tuple[Path, ...] = ()
+    """The objects for a pseudonymised route: key views without the patient line, and no document with one."""
 
 
 def draft_name(study: StudyRecord) -> str:
@@ -36,18 +40,12 @@ def enlist(released: Released, *, study: StudyRecord, archive: Archive, settings
         How many rows; 0 where the site has no destination at all.
     """
     rows = 0
-    for destination in settings.destination:
-        if destination.enabled and "results" in destination.send and released.objects:
-            count = len(released.objects)
-            archive.outbox.add(
-                study=study.key,
-                generation=study.generation,
-                destination=destination.name,
-                kind="store",
-                purpose="results",
-                description=f"结果对象 {count} 个 / {count} result objects",
-                files=[archive.relative(path) for path in released.objects],
-            )
+    router = make_router(settings)
+    for consignment in router.consign([_facts(study, archive, router)], what="results"):
+        objects = released.clear if consignment.treatment.pseudonymise else released.objects
+        if objects:
+            text = f"结果对象 {len(objects)} 个 / {len(objects)} result objects"
+            enlist_files(consignment, archive=archive, study=study, what="results", files=objects, description=text)
             rows += 1
     for printer in settings.printer:
         pages = released.pages.get(printer.name, ())
@@ -63,3 +61,14 @@ def enlist(released: Released, *, study: StudyRecord, archive: Archive, settings
             )
             rows += 1
     return rows
+
+
+def make_router(settings: Settings) -> Router:
+    """The router of the settings, on this machine's local time."""
+    return Router(destinations=settings.destination, routes=settings.route, local_time=lambda: datetime.now().astimezone().time())
+
+
+def _facts(study: StudyRecord, archive: Archive, router: Router) -> RouteFacts:
+    """What routes may ask of results: the same as of the images that they were made from."""
+    images = archive.index.of_study(study.key, series_uid=study.main_series)[:1] if router.asks_facts else []
+    return facts_of(archive, study, images)[0] if images else RouteFacts(urgent=study.urgent)

@@ -53,6 +53,7 @@ class ScriptedChannel:
     name: str
     script: list[Exception | Sequence[int]] = field(default_factory=list)
     tries: list[tuple[int, list[str]]] = field(default_factory=list)
+    commitment: bool = False
 
     def deliver(self, row: OutboxRow, files: Sequence[Path]) -> Delivered:
         self.tries.append((row.id, [path.name for path in files]))

@@ -268,7 +268,7 @@ def test_a_series_that_cannot_be_examined_is_declined_not_retried_for_ever(world
 
 
 def test_source_images_are_relayed_once_even_when_the_study_is_declined(world: World) -> None:
-    intake = world.intake(destinations=(PACS,))
+    intake = world.intake(router=world.router(PACS))
     world.push(1, series="1.2.3.9")
     intake.step()
     world.clock.pass_s(5)
@@ -288,7 +288,7 @@ def test_source_images_are_relayed_once_even_when_the_study_is_declined(world: W
 def test_a_destination_that_gets_only_results_gets_no_source(world: World) -> None:
     only_results = DestinationSettings(name="R", host="127.0.0.1", port=104, ae_title="R")
     off = DestinationSettings(name="O", host="127.0.0.1", port=104, ae_title="O", send=("source",), enabled=False)
-    intake = world.intake(destinations=(only_results, off))
+    intake = world.intake(router=world.router(only_results, off))
     world.push()
     intake.step()
     world.clock.pass_s(5)

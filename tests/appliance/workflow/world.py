@@ -73,11 +73,12 @@ class World:
 
     def release(self, association: int) -> None:
         self.spool.association_closed(association, outcome="released", instances=0)
+        self.spool.settle()
 
     def push(self, *numbers: int, study: str = "1.2.3", series: str = "1.2.3.1", association: int | None = None, **changes: object) -> None:
         for number in numbers or range(1, SLICES + 1):
             dataset = make_dataset(study=study, series=series, number=number, **changes)
-            self.push_bytes(encode(dataset), dataset.SOPInstanceUID, association)
+            self.push_bytes(encode(dataset), str(dataset.SOPInstanceUID), association)
 
     def push_bytes(self, part10: bytes, uid: str, association: int | None = None) -> None:
         self.spool.store(
@@ -87,6 +88,7 @@ class World:
             part10=part10,
             association=association,
         )
+        self.spool.settle()
 
     def study(self, study_uid: str = "1.2.3") -> StudyRecord:
         record = self.archive.studies.find(study_uid)
