@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,9 @@ from appliance.analysis.stages import Heart, Segmentation
 from appliance.errors import AnalysisError, DeclinedError, InferenceError
 from appliance.findings import Findings
 from appliance.volume import Geometry, Volume
+from models.evaluation.calcium import calcium_measures, calcium_series
 from models.evaluation.compare import compare_ways
+from models.evaluation.figures import Pairs, figures_of
 from models.evaluation.lesions import Plaque, lesion_measures
 from models.evaluation.lines import (
     ResultLine,
@@ -36,7 +38,7 @@ from models.evaluation.lines import (
 )
 from models.evaluation.measures import Mask, Points, Share, TrueBranch, cl_dice, dice, false_length_mm, found_length
 from models.evaluation.scans import designed_scan, render_on, scanned_study
-from models.evaluation.truths import Truth, clipped, inside, truth_of
+from models.evaluation.truths import Truth, clipped, inside, stented_points, truth_of
 from models.phantom import Patient, Scan, draw_patient
 from models.training.families import Design
 
@@ -56,6 +58,7 @@ class Case:
         status: ``analysed``, ``declined``, ``failed``, or ``rightly_declined`` (nothing to measure). code: the operator code, else empty.
         measures: plain numbers; None where a measure does not apply. shares: parts of wholes, which can be pooled over cases.
         seconds: what it took, by stage.
+        pairs: true value and result, for what is told over all patients together (correlations, kappa).
     """
 
     seed: int
@@ -66,6 +69,7 @@ class Case:
     measures: dict[str, float | None] = field(default_factory=dict)
     shares: dict[str, Share] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    pairs: Pairs = field(default_factory=dict)
 
     @property
     def values(self) -> dict[str, float | None]:
@@ -88,7 +92,8 @@ def evaluate_case(seed: int, design: Design, *, models: Models, skeletonize: Ske
     clock = _Clock()
     patient, scan = draw_patient(seed), designed_scan(seed, design)
     clock.lap("draw")
-    study = scanned_study(patient, scan)
+    calcium = calcium_series(patient, scan)
+    study = replace(scanned_study(patient, scan), calcium=calcium)
     volume = study.main.volume
     truth = clipped(truth_of(patient, scan), volume.geometry)
     clock.lap("render")
@@ -114,12 +119,16 @@ def evaluate_case(seed: int, design: Design, *, models: Models, skeletonize: Ske
     measures |= mask_measures(patient, scan, truth, segmentation, skeletonize=skeletonize)
     tree_measures(truth, lines, measures, shares)
     result_measures(truth, findings, measures, shares)
+    measures |= calcium_measures(patient, scan, calcium, findings)
+    figures = figures_of(truth.branches, truth.lesions, stented_points(patient), findings, _plaques(findings))
+    measures |= figures.measures
+    shares |= figures.shares
     compared, parts = compare_ways(truth, heart, segmentation, models.sessions)
     measures |= compared
     shares |= parts
     clock.lap("measure")
     seconds = clock.seconds | ({f"stage_{name}": value for name, value in findings.timing_s.items()} if findings else {})
-    case = Case(seed, design.name, truth.conditions, status, code, measures, shares, seconds)
+    case = Case(seed, design.name, truth.conditions, status, code, measures, shares, seconds, figures.pairs)
     return case, Seen(truth, lines, segmentation.hu if segmentation else None, segmentation.geometry if segmentation else None)
 
 
@@ -220,11 +229,14 @@ def tree_measures(truth: Truth, lines: list[ResultLine], measures: dict[str, flo
 
 def result_measures(truth: Truth, findings: Findings | None, measures: dict[str, float | None], shares: dict[str, Share]) -> None:
     """Lesions, dominance and quality of the findings."""
-    plaques = [_plaque(findings, number) for number in range(len(findings.lesions))] if findings else []
-    numbers, parts = lesion_measures(truth.lesions, plaques)
+    numbers, parts = lesion_measures(truth.lesions, _plaques(findings))
     measures.update(numbers)
     shares.update(parts)
     measures["dominance_right"] = float(findings is not None and findings.dominance == truth.dominance)
+
+
+def _plaques(findings: Findings | None) -> list[Plaque]:
+    return [_plaque(findings, number) for number in range(len(findings.lesions))] if findings else []
 
 
 def _plaque(findings: Findings, number: int) -> Plaque:
@@ -238,6 +250,9 @@ def _plaque(findings: Findings, number: int) -> Plaque:
         plaque_type=lesion.plaque_type,
         stenosis_percent=lesion.diameter_stenosis_percent,
         grade=lesion.grade,
+        size_mm=np.inf if lesion.reference_diameter_mm is None else lesion.reference_diameter_mm,
+        segment=lesion.segment,
+        volume_mm3=lesion.volume_mm3.total,
     )
 
 

@@ -38,6 +38,8 @@ class Plaque:
     stenosis_percent: float | None
     grade: str
     size_mm: float = np.inf
+    segment: str = "other"
+    volume_mm3: float = 0.0
 
 
 def may_match(true: Plaque, result: Plaque, *, same_vessel: bool = True) -> bool:

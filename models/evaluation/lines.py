@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from appliance.geometry import arc_length, resample_curve
-from models.evaluation.measures import LEAST_FALSE_MM, Float, Points, Share, TrueBranch
+from models.evaluation.measures import LARGE_MM, LEAST_FALSE_MM, Float, Points, Share, TrueBranch
 
 OSTIUM_MM = 2.0
 IGNORED_MM = 5.0
@@ -151,18 +151,30 @@ def ostium_distances(ostia: Sequence[Sequence[float]], lines: Sequence[ResultLin
     return [float(np.linalg.norm(roots - np.asarray(ostium), axis=1).min()) for ostium in ostia]
 
 
+TRACED_MM = 1.0
+"""Vessels from this diameter on are traced: the whole extent that OV is measured over."""
+
+
 def centreline_measures(truth: Sequence[TrueBranch], lines: Sequence[ResultLine]) -> dict[str, float | None]:
-    """OT, AI, mean OF of the main vessels, and how many of LAD, LCX and RCA are missed (less than half of their large part found)."""
+    """OT, OV, AI, mean OF of the main vessels, and how many of LAD, LCX and RCA are missed (less than half of their large part found)."""
     points = result_points(lines)
     tree = cKDTree(points) if len(points) else None
     right = [_within(branch, tree) for branch in truth]
     mains = [number for number, branch in enumerate(truth) if branch.native and branch.name in MAIN and branch.large.any()]
     before = [_before_first_miss(truth, right, number) for number in mains]
     covered = [float((truth[i].steps * truth[i].large * right[i]).sum() / (truth[i].steps * truth[i].large).sum()) for i in mains]
-    overlap, distance = _overlap(truth, right, lines)
+    overlap, distance = _overlap(truth, right, lines, least_mm=LARGE_MM)
+    whole, _ = _overlap(truth, right, lines, least_mm=TRACED_MM)
+    mean = float(np.mean(before)) if before else None
     return {
+        "ov": whole,
+        "of": mean,
+        "ot": overlap,
+        "ai_mm": distance,
+        **{f"of@{truth[i].name}": value for i, value in zip(mains, before, strict=True)},
+        **{f"found@{truth[i].name}": value for i, value in zip(mains, covered, strict=True)},
         "centreline_ot": overlap,
-        "centreline_of": float(np.mean(before)) if before else None,
+        "centreline_of": mean,
         "centreline_ai_mm": distance,
         "main_vessels_missed": float(sum(share < MISSED_BELOW for share in covered)),
     }
@@ -175,13 +187,17 @@ def _within(branch: TrueBranch, tree: cKDTree | None) -> npt.NDArray[np.bool_]:
 
 
 def _overlap(
-    truth: Sequence[TrueBranch], right: Sequence[npt.NDArray[np.bool_]], lines: Sequence[ResultLine]
+    truth: Sequence[TrueBranch], right: Sequence[npt.NDArray[np.bool_]], lines: Sequence[ResultLine], *, least_mm: float
 ) -> tuple[float | None, float | None]:
-    """OT in lengths, and the mean distance of the right result points; result on smaller true vessels counts neither way."""
+    """Overlap in lengths over true vessels of ``least_mm`` and more, and the mean distance of the right result points.
+
+    Result on smaller true vessels counts neither way.
+    """
     native = [(branch, ok) for branch, ok in zip(truth, right, strict=True) if branch.native]
-    true_right = sum(float((b.steps * b.large * ok).sum()) for b, ok in native)
-    true_missed = sum(float((b.steps * b.large * ~ok).sum()) for b, ok in native)
-    dense = [_dense(branch) for branch in truth]
+    wide = [2.0 * branch.healthy_radius >= least_mm for branch, _ in native]
+    true_right = sum(float((b.steps * w * ok).sum()) for (b, ok), w in zip(native, wide, strict=True))
+    true_missed = sum(float((b.steps * w * ~ok).sum()) for (b, ok), w in zip(native, wide, strict=True))
+    dense = [_dense(branch, least_mm) for branch in truth]
     tree = cKDTree(np.concatenate([points for points, _, _, _ in dense]))
     radius, outer, large = (np.concatenate([item[k] for item in dense]) for k in (1, 2, 3))
     result_right = result_wrong = weighted = 0.0
@@ -200,13 +216,13 @@ def _overlap(
     return overlap, weighted / result_right if result_right else None
 
 
-def _dense(branch: TrueBranch) -> tuple[Points, Float, Float, npt.NDArray[np.bool_]]:
-    """The branch at 0.1 mm: points, radius within which a result is right, reach of the wall, and whether it is large and native."""
+def _dense(branch: TrueBranch, least_mm: float) -> tuple[Points, Float, Float, npt.NDArray[np.bool_]]:
+    """The branch at 0.1 mm: points, radius within which a result is right, reach of the wall, and whether it is wide and native."""
     points = resample_curve(branch.points, _STEP_MM)
     at, along = arc_length(points), arc_length(branch.points)
     radius = np.interp(at, along, branch.found_within)
     outer = np.maximum(np.interp(at, along, branch.outer_radius), LEAST_FALSE_MM)
-    large = np.interp(at, along, branch.large.astype(np.float64)) > 0.5
+    large = np.interp(at, along, (2.0 * branch.healthy_radius >= least_mm).astype(np.float64)) > 0.5
     return points, radius, outer, large & branch.native
 
 

@@ -44,6 +44,7 @@ class TrueBranch:
         name, vessel: the anatomical run, and the main vessel that it belongs to.
         parent: number of the parent branch in the list that holds this one, and the point that it starts from.
         native: False for a bypass graft: its length need not be found, and finding it is not false.
+        lumen_radius: of the lumen as it is, (n,) mm; None where it is not known.
     """
 
     points: Points
@@ -55,6 +56,7 @@ class TrueBranch:
     parent: int | None = None
     parent_index: int | None = None
     native: bool = True
+    lumen_radius: Float | None = None
 
     @property
     def steps(self) -> Float:

@@ -8,6 +8,7 @@ from typing import Any
 
 from models.evaluation.cases import Case
 from models.evaluation.measures import summary
+from models.evaluation.pooled import POOLED, diameter_table, pooled_figure, vessel_table
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,35 @@ MEASURES: tuple[Measure, ...] = (
     Measure("grade_accuracy", "degree of stenosis right, of matched lesions", "lesions"),
     Measure("stenosis_error_points", "diameter stenosis, mean absolute error in points", "lesions", high_is_bad=True),
     Measure("stenosis_bias_points", "diameter stenosis, mean error in points", "lesions"),
+    Measure("ov", "centreline OV (overlap, vessels of 1 mm and more)", "measurements", 0.97),
+    Measure("of", "centreline OF (before the first miss, mean of LAD, LCX, RCA)", "measurements", 0.92),
+    Measure("ot", "centreline OT (overlap, vessels of 1.5 mm and more)", "measurements", 0.98),
+    Measure("ai_mm", "centreline AI (mean distance where right), mm", "measurements", 0.20, high_is_bad=True),
+    Measure("diameter_bias_mm", "lumen diameter of 1.5 mm and more, mean error, mm", "measurements"),
+    Measure("diameter_mae_mm", "lumen diameter of 1.5 mm and more, mean absolute error, mm", "measurements", 0.15, high_is_bad=True),
+    Measure(
+        "ds_mae_noncalcified",
+        "diameter stenosis, non-calcified plaque, mean absolute error in points",
+        "measurements",
+        6.0,
+        high_is_bad=True,
+    ),
+    Measure("ds_mae_calcified", "diameter stenosis, calcified or mixed plaque, likewise", "measurements", 10.0, high_is_bad=True),
+    Measure("stenosis60_sensitivity", "true stenoses of 60 % and more that are called 50 % or more", "measurements", 0.95),
+    Measure("stenosis50_sensitivity", "true stenoses of 50 % and more that are called 50 % or more", "measurements", 0.88),
+    Measure("stenosis50_false_per_case", "calls of 50 % or more that are not so, per case", "measurements", 0.2, high_is_bad=True),
+    Measure("cadrads_exact", "CAD-RADS category right (N counts as wrong)", "measurements", 0.75),
+    Measure("cadrads_within_one", "CAD-RADS category right or next to it (N counts as wrong)", "measurements", 0.98),
+    Measure("cadrads_undecided", "CAD-RADS N, failed or declined", "measurements", high_is_bad=True),
+    Measure("cadrads_kappa", "CAD-RADS, quadratic kappa (without N)", "measurements", 0.90),
+    Measure("plaque_volume_r", "plaque volume of matched lesions, Pearson's r", "measurements", 0.95),
+    Measure("plaque_volume_bias_percent", "plaque volume of matched lesions, bias in per cent", "measurements"),
+    Measure("plaque_total_r", "plaque volume of the patient, Pearson's r", "measurements"),
+    Measure("plaque_total_bias_percent", "plaque volume of the patient, bias in per cent", "measurements"),
+    Measure(
+        "agatston_relative_error", "Agatston score against the rule on the exact mask (10 and more)", "measurements", 0.05, high_is_bad=True
+    ),
+    Measure("calcium_category", "calcium category right", "measurements", 0.98),
     *(
         Measure(f"dice_{name}", f"Dice, {name.replace('_', ' ')}", "heart-loc")
         for name in ("lv_myocardium", "la", "lv", "ra", "rv", "aorta", "pulmonary_artery")
@@ -74,10 +104,11 @@ def make_result(cases: Sequence[Case], *, kind: str, quick: bool = False, **fact
     """The content of evaluation.json.
 
     ``families``: per family by design its name, kind, cases and each measure; ``overall``: the same over all cases; ``groups``: likewise
-    over the cases with one condition (a case is in several groups). Each measure has median, mean, worst, n and 95 % intervals by
+    over the cases with one condition (a case is in several groups); ``vessels`` and ``diameters``: tables per artery, and of the diameters
+    by size and plaque. Each measure has median, mean, worst, n and 95 % intervals by
     bootstrap over patients; shares also ``pooled``, the parts of all cases by the wholes of all cases.
     """
-    names = [name for name in BY_NAME if name in KEPT or any(name in case.values for case in cases)]
+    names = [name for name in BY_NAME if name in KEPT or name in POOLED or any(name in case.values for case in cases)]
     families = list(dict.fromkeys(case.family for case in cases))
     conditions = sorted({condition for case in cases for condition in case.conditions})
     return {
@@ -88,6 +119,8 @@ def make_result(cases: Sequence[Case], *, kind: str, quick: bool = False, **fact
         "families": [{"name": name, "kind": kind, **_row([case for case in cases if case.family == name], names)} for name in families],
         "overall": _row(cases, names),
         "groups": [{"name": name, **_row([case for case in cases if name in case.conditions], names)} for name in conditions],
+        "vessels": vessel_table(cases),
+        "diameters": diameter_table(cases),
         "worst": {name: [case.seed for case in worst_cases(cases, name)] for name in names},
         "cases": [
             {
@@ -97,7 +130,7 @@ def make_result(cases: Sequence[Case], *, kind: str, quick: bool = False, **fact
                 "code": case.code,
                 "conditions": list(case.conditions),
                 "seconds": case.seconds,
-                **case.values,
+                **{name: value for name, value in case.values.items() if "@" not in name},
             }
             for case in sorted(cases, key=lambda case: case.seed)
         ],
@@ -110,6 +143,8 @@ def _row(cases: Sequence[Case], names: Iterable[str]) -> dict[str, Any]:
 
 
 def _figure(cases: Sequence[Case], name: str) -> dict[str, float | int | None]:
+    if name in POOLED:
+        return pooled_figure(cases, name)
     figure = summary([case.values.get(name) for case in cases], worst_is_low=not BY_NAME[name].high_is_bad)
     shares = [case.shares[name] for case in cases if name in case.shares]
     whole = sum(share.whole for share in shares)

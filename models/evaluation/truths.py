@@ -59,6 +59,8 @@ def truth_of(patient: Patient, scan: Scan) -> Truth:
             stenosis_percent=lesion.diameter_stenosis_percent,
             grade=grade(lesion.diameter_stenosis_percent),
             size_mm=2.0 * float(branches[lesion.branch].healthy_radius[lesion.minimum]),
+            segment=str(branches[lesion.branch].names[lesion.minimum]),
+            volume_mm3=float(lesion.volume_mm3["total"]),
         )
         for lesion in patient.lesions
     ]
@@ -78,9 +80,18 @@ def true_branches(patient: Patient, scan: Scan) -> tuple[TrueBranch, ...]:
             parent=branch.parent,
             parent_index=branch.parent_index,
             native=is_native(branch),
+            lumen_radius=np.asarray(branch.lumen_radius_mm, np.float64),
         )
         for branch in patient.branches
     )
+
+
+def stented_points(patient: Patient) -> tuple[Mask, ...]:
+    """For each branch, which of its points lie in a stent."""
+    masks = tuple(np.zeros(len(branch.points_mm), np.bool_) for branch in patient.branches)
+    for stent in patient.stents:
+        masks[stent.branch][stent.start : stent.end + 1] = True
+    return masks
 
 
 def inside(points: Points, region: Geometry) -> Mask:

@@ -28,7 +28,7 @@ from pydicom.uid import (
 
 from appliance.analysis.acceptance import judge
 from appliance.analysis.pixels import LOWEST_HU, read_hu
-from appliance.analysis.reading import read_headers, read_nifti, read_phases, read_series, read_source
+from appliance.analysis.reading import read_headers, read_nifti, read_phases, read_series, read_source, read_study
 from appliance.analysis.slices import phase_in_text
 from appliance.errors import DeclinedError, VolumeError
 from tests.peers.datasets import ROOT, ct_slice, save, write_series
@@ -545,6 +545,9 @@ def test_a_folder_with_phases_calcium_scout_and_rubbish(tmp_path: Path) -> None:
     assert study.phases[0].read().volume.geometry.shape == (115, 40, 40)
     assert study.calcium is not None
     assert study.calcium.header.series_uid == ROOT + "3"
+    named = read_study(sorted(each for each in tmp_path.rglob("*") if each.is_file()), main_series=ROOT + "40")
+    assert named.main.header.phase_percent == 40
+    assert [source.header.phase_percent for source in named.phases] == [75]
 
 
 def test_one_series_of_two_phases(tmp_path: Path) -> None:
