@@ -29,7 +29,6 @@ from tests.demo.box import Box, appliance, box
 from tests.demo.box import Client as ApiClient
 from tests.peers.dcmtk import storescu
 
-
 NOT_FINDINGS = ("read", "locate", "quality", "phases", "segment", "key_views", "report", "total")
 """Stages before the vessels are segmented and after everything is measured."""
 
