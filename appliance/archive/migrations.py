@@ -203,6 +203,13 @@ CREATE TABLE found_instances (
     result INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX found_instances_by_study ON found_instances (study, series_uid);
+CREATE TRIGGER found_images_gone AFTER DELETE ON instances BEGIN
+    DELETE FROM found_instances WHERE sop_instance_uid = OLD.sop_instance_uid AND result = 0;
+END;
+CREATE TRIGGER found_series_gone AFTER DELETE ON found_instances
+WHEN NOT EXISTS (SELECT 1 FROM found_instances WHERE study = OLD.study AND series_uid = OLD.series_uid) BEGIN
+    DELETE FROM found_series WHERE study = OLD.study AND series_uid = OLD.series_uid;
+END;
 
 CREATE TABLE web_tokens (
     id TEXT PRIMARY KEY,

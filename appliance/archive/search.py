@@ -105,6 +105,10 @@ _OF_PATIENT = (
     "JOIN found_studies o ON o.study = e.study WHERE o.patient_id = s.patient_id AND o.state <> 'receiving'"
     " AND (e.result = 0 OR o.state IN ('delivering', 'delivered'))"
 )
+_STUDIES_OF_PATIENT = (
+    "FROM found_studies o WHERE o.patient_id = s.patient_id AND o.state <> 'receiving' AND EXISTS (SELECT 1 FROM found_series e"
+    " WHERE e.study = o.study AND (e.result = 0 OR o.state IN ('delivering', 'delivered')))"
+)
 _SERIES_OF_STUDY = f"FROM found_series e WHERE e.study = s.study AND {_SHOWN}"
 _INSTANCES_OF_STUDY = f"FROM found_instances e WHERE e.study = s.study AND {_SHOWN}"
 COUNTED: Mapping[str, str] = {
@@ -113,7 +117,7 @@ COUNTED: Mapping[str, str] = {
     "study_series": f"(SELECT count(*) {_SERIES_OF_STUDY})",
     "study_instances": f"(SELECT count(*) {_INSTANCES_OF_STUDY})",
     "series_instances": "(SELECT count(*) FROM found_instances x WHERE x.study = e.study AND x.series_uid = e.series_uid)",
-    "patient_studies": "(SELECT count(*) FROM found_studies e WHERE e.patient_id = s.patient_id AND e.state <> 'receiving')",
+    "patient_studies": f"(SELECT count(*) {_STUDIES_OF_PATIENT})",
     "patient_series": f"(SELECT count(*) FROM found_series e {_OF_PATIENT})",  # noqa: S608 - constants
     "patient_instances": f"(SELECT count(*) FROM found_instances e {_OF_PATIENT})",  # noqa: S608 - constants
 }
@@ -254,9 +258,9 @@ def _conditions(query: PageQuery) -> tuple[str, list[str | int]]:
 def _where(level: Level, criteria: Sequence[Criterion]) -> tuple[str, list[str | int | None]]:
     parts, values = ["s.state <> 'receiving'"], list[str | int | None]()
     if level == "patient":
-        parts.append("s.id = (SELECT max(id) FROM found_studies WHERE patient_id = s.patient_id AND state <> 'receiving')")
-    elif level != "study":
-        parts.append(_SHOWN)
+        parts.append(f"s.id = (SELECT max(o.id) {_STUDIES_OF_PATIENT})")
+    else:
+        parts.append(_SHOWN if level != "study" else f"EXISTS (SELECT 1 {_SERIES_OF_STUDY})")
     for criterion in criteria:
         part, more = _condition(criterion)
         parts.append(part)

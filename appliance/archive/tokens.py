@@ -40,10 +40,10 @@ class TokenStore:
         """Make a token for a program; its text is returned here and never again.
 
         Raises:
-            ArchiveError: ARC-060 the name is empty.
+            ArchiveError: ARC-090 the name is empty.
         """
         if not name.strip():
-            raise ArchiveError("ARC-060", zh="令牌名称不能为空", en="the name of the token is empty")
+            raise ArchiveError("ARC-090", zh="令牌名称不能为空", en="the name of the token is empty")
         secret = secrets.token_urlsafe(32)
         token = WebToken(id=secrets.token_hex(4), name=name.strip(), may_store=may_store, revoked=False)
         with self._database.transaction() as connection:
@@ -72,12 +72,12 @@ class TokenStore:
         """Let a token allow nothing from now on.
 
         Raises:
-            ArchiveError: ARC-061 there is none.
+            ArchiveError: ARC-091 there is none.
         """
         with self._database.transaction() as connection:
             statement = "UPDATE web_tokens SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?"
             if connection.execute(statement, (self._clock.wall(), token_id)).rowcount != 1:
-                raise ArchiveError("ARC-061", zh="没有此令牌", en="there is no such token")
+                raise ArchiveError("ARC-091", zh="没有此令牌", en="there is no such token")
 
 
 def _hash(secret: str) -> str:
