@@ -15,6 +15,11 @@ COMMANDS: dict[str, str] = {
     "analyze": "analyse one study from files, without a daemon",
     "simulate-ct": "make a virtual patient's CCTA and push it, as a CT would",
     "check-config": "check a settings file",
+    "import": "take in the DICOM files of a folder, stick or CD",
+    "export": "write studies to a folder or stick, encrypted unless told otherwise",
+    "backup": "write index and settings to a sealed file",
+    "restore": "put the index of a sealed file back in its place",
+    "check-database": "check the database, repair it, or confirm a repair",
     "user": "add, list or remove the people who may sign in",
     "doctor": "say what works on this machine",
 }

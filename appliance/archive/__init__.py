@@ -13,7 +13,6 @@ seconds since the epoch (UTC) and serve display and order only: every timer runs
     ARC-021  no valid SOP Instance UID (0117)
     ARC-022  the UID is taken by another data set (C111)
     ARC-023  an image cannot be written (A700)
-    ARC-060  a token without a name                           ARC-061  no such token
     ARC-024  the journal of the images cannot be written (A700)
     ARC-025  the disk does not keep up with receiving (A700)
     ARC-026  the index of the images cannot be written (A700)
@@ -23,4 +22,10 @@ seconds since the epoch (UTC) and serve display and order only: every timer runs
     ARC-054  the database was restored from a snapshot        ARC-055  a new database was begun
     ARC-056  the data folder cannot be written                ARC-057  the file of an image is missing
     ARC-058  the check found damage                           ARC-059  no snapshot could be written
+    ARC-060  a passphrase is too short                        ARC-061  no sealed file of ours
+    ARC-062  wrong passphrase, or the file was changed        ARC-063  a backup is not whole
+    ARC-064  a backup of newer software                       ARC-065  a backup cannot be read or written
+
+    ARC-090  a token without a name                           ARC-091  no such token
+    ARC-070  the archive could not commit: sent again
 """

@@ -29,7 +29,7 @@ from appliance.archive.clock import Clock
 from appliance.archive.components import ComponentStore
 from appliance.archive.database import Database
 from appliance.archive.index import InstanceIndex
-from appliance.archive.instances import instance_name
+from appliance.archive.instance_files import instance_name
 from appliance.archive.outbox import Outbox
 from appliance.archive.removals import Removal, Removals
 from appliance.archive.studies import StudyRecord, StudyStore

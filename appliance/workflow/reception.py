@@ -7,6 +7,7 @@ import threading
 
 from appliance.archive.archive import open_archive
 from appliance.archive.removals import Sweeper
+from appliance.archive.repair import mark_missing, put_aside
 from appliance.dicom.receiver import run_receiver
 from appliance.settings import Settings
 
@@ -29,6 +30,8 @@ def run_reception(settings: Settings) -> int:
     log.info("spool: %d unfinished files removed, %d whole ones taken in", found.swept, found.adopted)
     if found.missing or found.foreign:
         log.error("spool: %d images have lost their file, %d files are not ours", len(found.missing), len(found.foreign))
+        mark_missing(archive, found.missing)
+        put_aside(found.foreign, settings.data / "foreign")
     stop = threading.Event()
     threading.Thread(target=sweeper.run, args=(stop,), name="sweeper", daemon=True).start()
     try:
