@@ -15,8 +15,10 @@ import msgspec
 
 from appliance.errors import SettingsError
 from appliance.settings.base import AETitle, Count, Port, Positive, Section
+from appliance.settings.hardware import BadgeSettings, GpuSettings, PanelSettings, UpsSettings, hardware_faults
 from appliance.settings.keeping import BackupSettings, RetentionSettings
 from appliance.settings.query import PriorsSettings, QuerySettings, WebSettings, query_faults
+from appliance.settings.receiver import ReceiverSettings, TitleSettings, TlsSettings, receiver_faults
 from appliance.settings.relay import (
     ArchiveSettings,
     CoercionSettings,
@@ -30,32 +32,42 @@ from appliance.settings.relay import (
 )
 
 __all__ = [
-    "AETitle", "AnalysisSettings", "ApiSettings", "ArchiveSettings", "BackupSettings", "CoercionSettings", "CommitmentSettings", "Count",
-    "DestinationSettings", "IntakeSettings", "KioskSettings", "MppsSettings", "PeerSettings", "PolicySettings", "Port", "Positive",
-    "PrinterSettings", "PriorsSettings", "QuerySettings",
-    "ReceiverSettings", "RetentionSettings", "RouteSettings", "Section", "Settings", "SettingsError",
-    "WebSettings", "WorklistSettings", "load_settings", "parse_settings",
+    "AETitle",
+    "AnalysisSettings",
+    "ApiSettings",
+    "ArchiveSettings",
+    "BackupSettings",
+    "BadgeSettings",
+    "CoercionSettings",
+    "CommitmentSettings",
+    "Count",
+    "DestinationSettings",
+    "GpuSettings",
+    "IntakeSettings",
+    "KioskSettings",
+    "MppsSettings",
+    "PanelSettings",
+    "PeerSettings",
+    "PolicySettings",
+    "Port",
+    "Positive",
+    "PrinterSettings",
+    "PriorsSettings",
+    "QuerySettings",
+    "ReceiverSettings",
+    "RetentionSettings",
+    "RouteSettings",
+    "Section",
+    "Settings",
+    "SettingsError",
+    "TitleSettings",
+    "TlsSettings",
+    "UpsSettings",
+    "WebSettings",
+    "WorklistSettings",
+    "load_settings",
+    "parse_settings",
 ]  # fmt: skip
-
-
-class ReceiverSettings(Section, frozen=True, kw_only=True):
-    """``[receiver]``: the DICOM storage door."""
-
-    ae_title: AETitle = "CORONET"
-    host: str = "127.0.0.1"
-    port: Port = 11112
-    calling_ae_titles: tuple[AETitle, ...] = ()
-    """Calling AE titles that may associate; empty: any."""
-    maximum_associations: Count = 32
-    maximum_associations_per_peer: Count = 8
-    maximum_pdu_bytes: Annotated[int, msgspec.Meta(ge=4096, le=1048576)] = 131072
-    maximum_instance_bytes: Count = 1 << 30
-    pdu_timeout_s: Positive = 30.0
-    """One PDU must have arrived whole within this time."""
-    association_timeout_s: Positive = 15.0
-    idle_timeout_s: Positive = 60.0
-    minimum_free_bytes: Annotated[int, msgspec.Meta(ge=0)] = 5 << 30
-    """Below this much free disk new images are refused (0xA700)."""
 
 
 class IntakeSettings(Section, frozen=True, kw_only=True):
@@ -146,6 +158,10 @@ class Settings(Section, frozen=True, kw_only=True):
     query: QuerySettings = QuerySettings()
     web: WebSettings = WebSettings()
     priors: tuple[PriorsSettings, ...] = ()
+    panel: PanelSettings = PanelSettings()
+    badge: BadgeSettings = BadgeSettings()
+    ups: UpsSettings = UpsSettings()
+    gpu: GpuSettings = GpuSettings()
 
 
 def load_settings(path: Path) -> Settings:
@@ -185,7 +201,12 @@ def parse_settings(tree: dict[str, Any], *, source: str) -> Settings:
             en=f"settings file {source}: printers and destinations share the names {', '.join(doubled)}",
         )
     relay = relay_faults(destinations=settings.destination, routes=settings.route, archive=settings.archive)
-    for zh, en in (*relay, *query_faults(query=settings.query, web=settings.web)):
+    for zh, en in (
+        *receiver_faults(settings.receiver),
+        *relay,
+        *query_faults(query=settings.query, web=settings.web),
+        *hardware_faults(settings.ups),
+    ):
         raise SettingsError("CFG-004", zh=f"设置文件 {source}:{zh}", en=f"settings file {source}: {en}")
     return settings
 
