@@ -13,25 +13,30 @@ it is whole. A hostile peer, and just as well a pulled cable, can so hold every 
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import logging
 import socket
+import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, cast
 
 from pynetdicom.transport import AssociationServer
 
-ASSOCIATE_RQ, P_DATA_TF = 0x01, 0x04
+from appliance.dicom.store_message import P_DATA_TF, PDV_OVERHEAD
+
+ASSOCIATE_RQ = 0x01
 LARGEST_ASSOCIATE_RQ = 512 * 1024
 """128 presentation contexts with forty transfer syntaxes each need less."""
 LARGEST_OTHER = 4096
 UNANSWERED_MESSAGES = 4
 """Messages that a peer may send ahead of our answers; the protocol without asynchronous operations allows one."""
-PDV_OVERHEAD = 6
 ABORT_INVALID_PARAMETER = b"\x07\x00\x00\x00\x00\x04\x00\x00\x02\x06"
 """A-ABORT, source service provider, reason 6 'invalid PDU parameter value' (PS3.8 section 9.3.8)."""
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +74,7 @@ class ByteBudget:
 class PduReader:
     """Reads one PDU after the other from an association's socket; stands in for ``AssociationSocket.recv``.
 
-    pynetdicom asks first for the six header bytes, then for as many as the header declares.
+    pynetdicom asks first for the six header bytes, then for as many as the header declares; the fast path reads in pieces of its own.
 
     Args:
         association: the pynetdicom association (acceptor) whose socket is read.
@@ -97,32 +102,69 @@ class PduReader:
         self._budget = budget
         self._clock = clock
         self._deadline = 0.0
+        self._unread = b""
         self._body_type: int | None = None
         self._current = 0
         self._held = 0
         self._lock = threading.Lock()
         association.dul.socket.socket.settimeout(pdu_timeout_s)
 
-    def __call__(self, count: int) -> bytearray:
-        """The next ``count`` bytes; fewer if the peer closed the connection.
+    def __call__(self, count: int) -> bytes:
+        """The next ``count`` bytes for pynetdicom; fewer if the peer closed the connection.
 
         Raises:
             OSError: the deadline passed or a bound was broken; the connection is shut down.
         """
         if self._body_type is None:
-            self._deadline = self._clock() + self._timeout
-            header = self._read(count)
+            if not self._unread:
+                self.begin()
+            header = self.read(count)
             if len(header) == count:
                 self._check_header(header)
             return header
         pdu_type, self._body_type = self._body_type, None
-        body = self._read(count)
+        body = self.read(count)
         if pdu_type == P_DATA_TF and len(body) == count:
             self._check_data(body)
         return body
 
+    def begin(self) -> None:
+        """A PDU begins: its deadline runs from now on."""
+        self._deadline = self._clock() + self._timeout
+
+    def read(self, count: int) -> bytes:
+        """The next ``count`` bytes; fewer if the peer closed the connection.
+
+        Raises:
+            OSError: the deadline passed; the connection is shut down.
+        """
+        before, self._unread = self._unread[:count], self._unread[count:]
+        if len(before) == count:
+            return before
+        rest = bytearray(count - len(before))
+        got = self._receive(memoryview(rest))
+        return before + rest[:got]
+
+    def fill(self, view: memoryview) -> None:
+        """Read exactly as much as the view has room for.
+
+        Raises:
+            OSError: the deadline passed, or the peer closed the connection.
+        """
+        if self._receive(view) < len(view):
+            raise ConnectionAbortedError("the peer closed the connection")
+
+    def put_back(self, data: bytes) -> None:
+        """The next bytes read are these again."""
+        self._unread = data + self._unread
+
+    def check_length(self, pdu_type: int, length: int) -> None:
+        """Cut the connection if a PDU declares more than its type can need."""
+        if length > self._largest.get(pdu_type, LARGEST_OTHER):
+            self.cut(f"PDU type {pdu_type} declares {length} bytes")
+
     def message_done(self, size: int) -> None:
-        """Give back the bytes of a data set that was dealt with."""
+        """Give back the bytes of a data set that pynetdicom has gathered and that was dealt with."""
         with self._lock:
             size = min(size, self._held)
             self._held -= size
@@ -132,17 +174,32 @@ class PduReader:
         """Give back everything held: the association has ended."""
         self.message_done(self._held)
 
-    def _check_header(self, header: bytearray) -> None:
+    def cut(self, why: str) -> NoReturn:
+        """Send an A-ABORT if that goes at once, shut the connection down, and raise.
+
+        Raises:
+            ConnectionAbortedError: always.
+        """
+        peer = peer_address(self._association)
+        log.warning("connection of %s cut: %s", peer, why, extra={"event": "receiver.cut", "peer": peer})
+        sock = self._association.dul.socket.socket
+        with contextlib.suppress(OSError):
+            sock.settimeout(0)
+            sock.send(ABORT_INVALID_PARAMETER)
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+        raise ConnectionAbortedError(why)
+
+    def _check_header(self, header: bytes) -> None:
         pdu_type, _, length = struct.unpack(">BBL", header)
         if not 1 <= pdu_type <= 7:
             return  # pynetdicom aborts with 'unrecognised PDU' without asking for a body
-        if length > self._largest.get(pdu_type, LARGEST_OTHER):
-            self._cut(f"PDU type {pdu_type} declares {length} bytes")
+        self.check_length(pdu_type, length)
         if self._association.dimse.msg_queue.qsize() > UNANSWERED_MESSAGES:
-            self._cut("the peer does not wait for answers")
+            self.cut("the peer does not wait for answers")
         self._body_type = pdu_type
 
-    def _check_data(self, body: bytearray) -> None:
+    def _check_data(self, body: bytes) -> None:
         """Count the data set bytes of each presentation data value (PS3.8 section 9.3.5.1 and annex E)."""
         at = 0
         while at + PDV_OVERHEAD <= len(body):
@@ -156,48 +213,34 @@ class PduReader:
     def _count_data(self, size: int) -> None:
         self._current += size
         if self._current > self._maximum_instance:
-            self._cut(f"an instance exceeds {self._maximum_instance} bytes")
+            self.cut(f"an instance exceeds {self._maximum_instance} bytes")
         if size > 0 and not self._budget.take(size):
-            self._cut("all instances being received together exceed the memory set aside for them")
+            self.cut("all instances being received together exceed the memory set aside for them")
         with self._lock:
             self._held += size
 
-    def _read(self, count: int) -> bytearray:
-        data = bytearray(count)
-        view, at = memoryview(data), 0
+    def _receive(self, view: memoryview) -> int:
+        """Fill a view from the socket; returns how much came before the peer closed the connection."""
+        at = 0
         sock = self._association.dul.socket.socket
         if sock is None:
             raise ConnectionAbortedError("the connection is closed")
         try:
-            while at < count:
+            while at < len(view):
                 left = self._deadline - self._clock()
                 if left <= 0:
-                    self._cut(f"a PDU did not arrive within {self._timeout:g} s")
+                    self.cut(f"a PDU did not arrive within {self._timeout:g} s")
                 sock.settimeout(left)
                 got = sock.recv_into(view[at:])
                 if not got:
                     break
                 at += got
         except TimeoutError:
-            self._cut(f"a PDU did not arrive within {self._timeout:g} s")
+            self.cut(f"a PDU did not arrive within {self._timeout:g} s")
         finally:
             with contextlib.suppress(OSError):
                 sock.settimeout(self._timeout)
-        view.release()
-        del data[at:]
-        return data
-
-    def _cut(self, why: str) -> None:
-        """Send an A-ABORT if that goes at once, shut the connection down, and raise."""
-        peer = peer_address(self._association)
-        log.warning("connection of %s cut: %s", peer, why, extra={"event": "receiver.cut", "peer": peer})
-        sock = self._association.dul.socket.socket
-        with contextlib.suppress(OSError):
-            sock.settimeout(0)
-            sock.send(ABORT_INVALID_PARAMETER)
-        with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
-        raise ConnectionAbortedError(why)
+        return at
 
 
 def tune_socket(sock: socket.socket, *, unacknowledged_s: float) -> None:
@@ -226,15 +269,28 @@ class BoundedServer(AssociationServer):
         connections_per_peer: connections of one address beyond which further ones are closed at once.
         connections: likewise, of all peers together.
         on_tick: called about ten times a second from the accepting thread.
+        networks: addresses that may connect; none: any.
+        tls: wraps each connection; its handshake is part of the first read, so that it runs in the connection's own thread and deadline.
         kwargs: as ``AE.make_server`` passes them.
     """
 
     request_queue_size = 64
 
-    def __init__(self, *args: Any, connections_per_peer: int, connections: int, on_tick: Callable[[], None], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        connections_per_peer: int,
+        connections: int,
+        on_tick: Callable[[], None],
+        networks: Sequence[Network] = (),
+        tls: ssl.SSLContext | None = None,
+        **kwargs: Any,
+    ) -> None:
         self._connections_per_peer = connections_per_peer
         self._connections = connections
         self._on_tick = on_tick
+        self._networks = tuple(networks)
+        self._tls = tls
         super().__init__(*args, **kwargs)
 
     def associations_of(self, peer: str) -> int:
@@ -244,10 +300,20 @@ class BoundedServer(AssociationServer):
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
         """Whether the connection may become an association; the server closes it if not."""
         peer = str(client_address[0])
+        if self._networks and not any(ipaddress.ip_address(peer) in network for network in self._networks):
+            log.warning("connection of %s closed: not on the list", peer, extra={"event": "receiver.not-allowed", "peer": peer})
+            return False
         full = len(self.active_associations) >= self._connections or self.associations_of(peer) >= self._connections_per_peer
         if full:
             log.warning("connection of %s closed: too many", peer, extra={"event": "receiver.too-many", "peer": peer})
         return not full
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Take a connection; a TLS handshake is left to its first read."""
+        connection, address = cast("socket.socket", self.socket).accept()
+        if self._tls is None:
+            return connection, address
+        return self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
         """Log that a connection could not be taken; the listener goes on."""

@@ -1,46 +1,41 @@
 """The storage SCP: the one door through which pixels enter. A process of its own, without numeric code.
 
-Success (0x0000) is answered only after the store has returned, that is, after the instance and its index row are on the disk. Instances
-are passed on as part 10 bytes exactly as sent; of the data set only the two UIDs at its start are looked at. Bounds: ``bounds``.
-
-Status of a C-STORE (PS3.4 annex B.2.3, PS3.7 section 9.1.1.1.9):
-
-    0000  stored, or already there with the same bytes
-    0122  the SOP class is not one that we take
-    A700  out of resources: disk below its reserve, or the store failed; worth sending again
-    A900  the data set is not what the command says: UID missing or different, class not of the context
-    C000  not a DICOM data set in the agreed transfer syntax
+Success (0x0000) is answered only after the store has returned, that is, when the instance and its index row survive a power cut. Instances
+are passed on as part 10 bytes exactly as sent; of the data set only the two UIDs at its start are looked at. What is checked and answered:
+``reception``. Bounds: ``bounds``. How images come in faster than pynetdicom can read them: ``fast_path``.
 """
 
 from __future__ import annotations
 
 import functools
+import ipaddress
 import logging
 import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import pydicom
-from pydicom.dataset import FileMetaDataset
-from pynetdicom import AE, PYNETDICOM_IMPLEMENTATION_UID, _config, evt
+from pynetdicom import AE, _config, evt
 from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.dsutils import encode_file_meta
 from pynetdicom.events import Event
 from pynetdicom.presentation import build_context
 
 from appliance.archive.instances import InstanceStore
 from appliance.dicom.bounds import BoundedServer, ByteBudget, PduReader, peer_address, tune_socket
-from appliance.dicom.dataset_start import NotDicomError, is_uid, read_start
+from appliance.dicom.fast_path import FastPath, InstanceBuffer, check_library
+from appliance.dicom.reception import Keeper, Reception
 from appliance.dicom.service import Service, contexts_of, handlers_of
-from appliance.dicom.syntaxes import STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
-from appliance.errors import ArchiveError
+from appliance.dicom.store_message import StoreRequest, part10_head, store_response
+from appliance.dicom.syntaxes import RAW_DATA, STORAGE_CLASSES, TRANSFER_SYNTAXES, VERIFICATION
+from appliance.dicom.tls import server_context
+from appliance.errors import DicomError
 from appliance.settings import ReceiverSettings
 
-SUCCESS, CLASS_NOT_SUPPORTED, OUT_OF_RESOURCES, DATASET_MISMATCH, CANNOT_UNDERSTAND = 0x0000, 0x0122, 0xA700, 0xA900, 0xC000
 LOCAL_LIMIT_EXCEEDED = (0x02, 0x03, 0x02)
 """A-ASSOCIATE-RJ: transient, presentation service provider, local limit exceeded (PS3.8 section 9.3.4)."""
+CALLING_TITLE_NOT_RECOGNISED, CALLED_TITLE_NOT_RECOGNISED = (0x01, 0x01, 0x03), (0x01, 0x01, 0x07)
 SMALLEST_BUDGET = 256 << 20
 """Bytes that instances being received may always take together."""
 SPARE_CONNECTIONS = 4
@@ -49,47 +44,6 @@ GRACE_S = 10.0
 """How long instances in hand may take to finish when the receiver is told to stop."""
 
 log = logging.getLogger(__name__)
-
-
-class Reception:
-    """One association as the receiver sees it: what came, and how it ended."""
-
-    def __init__(self, association: Any, reader: PduReader) -> None:
-        self.association = association
-        self.reader = reader
-        self.number: int | None = None
-        self.instances = 0
-        self.refused = 0
-        self.octets = 0
-        self.released = False
-        self.since = time.monotonic()
-
-    @property
-    def peer(self) -> str:
-        """Address of the peer."""
-        return peer_address(self.association)
-
-    @property
-    def ended(self) -> bool:
-        """True once the association's thread has come to its end, however it did."""
-        return self.association.ident is not None and not self.association.is_alive()
-
-    def close(self) -> None:
-        """Leave nothing behind: memory, reader thread, socket."""
-        self.reader.close()
-        self.association.dul.kill_dul()
-        sock = self.association.dul.socket
-        if sock is not None and sock.socket is not None:
-            sock.socket.close()
-
-
-class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not an error
-    """An instance is answered with a failure status; ``comment`` goes into (0000,0902)."""
-
-    def __init__(self, status: int, comment: str) -> None:
-        super().__init__(comment)
-        self.status = status
-        self.comment = comment
 
 
 class Receiver:
@@ -111,28 +65,34 @@ class Receiver:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._store = store
+        self._keeper = Keeper(store)
         self._services = tuple(services)
         self._clock = clock
         self._budget = ByteBudget(max(2 * settings.maximum_instance_bytes, SMALLEST_BUDGET))
+        # one for all ports, since it counts the associations
+        self._ae = AE(settings.ae_title)
+        self._ae.maximum_pdu_size = settings.maximum_pdu_bytes
+        self._ae.maximum_associations = settings.maximum_associations
+        self._ae.acse_timeout = settings.association_timeout_s
+        self._ae.dimse_timeout = settings.idle_timeout_s
+        self._ae.network_timeout = settings.idle_timeout_s
+        self._titles = {settings.ae_title, *(each.title for each in settings.ae)}
         self._receptions: dict[int, Reception] = {}
         self._lock = threading.Lock()
-        self._storing = 0
-        self._stopping = False
-        self._server: BoundedServer | None = None
-        self._thread: threading.Thread | None = None
+        self._servers: list[BoundedServer] = []
+        self._threads: list[threading.Thread] = []
 
     @property
     def port(self) -> int:
-        """The port that is listened on."""
-        if self._server is None:
+        """The port that is listened on in the clear."""
+        if not self._servers:
             raise RuntimeError("the receiver has not been started")
-        return int(self._server.server_address[1])
+        return int(self._servers[0].server_address[1])
 
     @property
     def active_associations(self) -> int:
         """Connections that are, or may become, associations."""
-        return len(self._server.active_associations) if self._server else 0
+        return sum(len(server.active_associations) for server in self._servers)
 
     @property
     def free_budget(self) -> int:
@@ -143,50 +103,59 @@ class Receiver:
         """Listen.
 
         Raises:
-            OSError: the address cannot be bound.
+            OSError: an address cannot be bound.
+            DicomError: pynetdicom is not as known, or the TLS certificate cannot be used.
         """
+        check_library()
         settings = self._settings
-        ae = AE(settings.ae_title)
-        ae.maximum_pdu_size = settings.maximum_pdu_bytes
-        ae.maximum_associations = settings.maximum_associations
-        ae.acse_timeout = settings.association_timeout_s
-        ae.dimse_timeout = settings.idle_timeout_s
-        ae.network_timeout = settings.idle_timeout_s
-        ae.require_called_aet = True
-        ae.require_calling_aet = list(settings.calling_ae_titles)
-        contexts = [build_context(VERIFICATION)] + [build_context(uid, list(TRANSFER_SYNTAXES)) for uid in STORAGE_CLASSES]
-        contexts += contexts_of(self._services)
+        self._listen(settings.port)
+        if settings.tls is not None:
+            try:
+                self._listen(settings.tls.port, tls=server_context(settings.tls))
+            except (OSError, DicomError):
+                self.stop()
+                raise
+        log.info("listening on port %d as %s", self.port, ", ".join(sorted(self._titles)), extra={"event": "receiver.listening"})
+
+    def stop(self, *, grace_s: float = GRACE_S) -> None:
+        """Stop listening, let instances in hand finish (at most ``grace_s``), end the associations."""
+        for server in self._servers:
+            server.close()
+        for thread in self._threads:
+            thread.join()
+        self._threads = []
+        self._keeper.stop()
+        deadline = time.monotonic() + grace_s
+        while self._keeper.storing and time.monotonic() < deadline:
+            time.sleep(0.01)
+        for server in self._servers:
+            for association in server.active_associations:
+                association.abort(block=False)
+        while (self.active_associations or self._receptions) and time.monotonic() < deadline:
+            time.sleep(0.01)
+            self._sweep()
+
+    def _listen(self, port: int, *, tls: Any = None) -> None:
+        settings = self._settings
+        classes = [uid for uid in STORAGE_CLASSES if uid != RAW_DATA or settings.raw_data == "keep"]
+        contexts = [build_context(VERIFICATION), *(build_context(uid, list(TRANSFER_SYNTAXES)) for uid in classes)]
         handlers = [(evt.EVT_CONN_OPEN, self._opened), (evt.EVT_REQUESTED, self._requested), (evt.EVT_CONN_CLOSE, self._closed)]
-        server: Any = ae.make_server(
-            (settings.host, settings.port),
-            contexts=contexts,
+        server: Any = self._ae.make_server(
+            (settings.host, port),
+            contexts=[*contexts, *contexts_of(self._services)],
             evt_handlers=[*handlers, (evt.EVT_RELEASED, self._released), *handlers_of(self._services)],
             server_class=BoundedServer,
             connections_per_peer=settings.maximum_associations_per_peer + SPARE_CONNECTIONS,
             connections=settings.maximum_associations + SPARE_CONNECTIONS,
             on_tick=self._sweep,
+            networks=[ipaddress.ip_network(text) for text in settings.calling_addresses],
+            tls=tls,
         )
-        self._server = server
-        self._thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="receiver-listener")
-        self._thread.start()
-        log.info("listening on port %d as %s", self.port, settings.ae_title, extra={"event": "receiver.listening"})
-
-    def stop(self, *, grace_s: float = GRACE_S) -> None:
-        """Stop listening, let instances in hand finish (at most ``grace_s``), end the associations."""
-        if self._server is None:
-            return
-        self._server.close()
-        if self._thread is not None:
-            self._thread.join()
-        self._stopping = True
-        deadline = time.monotonic() + grace_s
-        while self._storing and time.monotonic() < deadline:
-            time.sleep(0.01)
-        for association in self._server.active_associations:
-            association.abort(block=False)
-        while self._server.active_associations and time.monotonic() < deadline:
-            time.sleep(0.01)
-        self._sweep()
+        self._servers.append(server)
+        name = f"receiver-listener-{len(self._servers)}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name=name)
+        self._threads.append(thread)
+        thread.start()
 
     # -- events of an association
 
@@ -203,19 +172,37 @@ class Receiver:
             clock=self._clock,
         )
         association.dul.socket.recv = reader
-        reception = Reception(association, reader)
+        buffer = InstanceBuffer(budget=self._budget, maximum=settings.maximum_instance_bytes)
+        reception = Reception(association, reader=reader, buffer=buffer)
+        association.dul._is_transport_event = FastPath(  # noqa: SLF001 - see fast_path.check_library
+            association,
+            reader=reader,
+            buffer=buffer,
+            begin=functools.partial(self._head, reception),
+            serve=functools.partial(self._serve, reception),
+        )
         # pynetdicom drops a C-STORE with an empty UID without an answer, and aborts on a class that it does not know.
-        association._serve_request = functools.partial(self._serve, reception, association._serve_request)  # noqa: SLF001
+        association._serve_request = functools.partial(self._serve_slowly, reception, association._serve_request)  # noqa: SLF001
         with self._lock:
             self._receptions[id(association)] = reception
 
     def _requested(self, event: Event) -> None:
+        """Reject who is not on the lists, asks for a title that is not ours, or has too many associations."""
         association: Any = event.assoc
-        peer = peer_address(association)
-        if self._server is not None and self._server.associations_of(peer) > self._settings.maximum_associations_per_peer:
-            log.warning("association of %s rejected: too many", peer, extra={"event": "receiver.rejected", "peer": peer})
-            association.acse.send_reject(*LOCAL_LIMIT_EXCEEDED)
-            association.kill()  # returns once the A-ASSOCIATE-RJ has gone out
+        peer, request = peer_address(association), association.requestor.primitive
+        calling, called = str(request.calling_ae_title).strip(), str(request.called_ae_title).strip()
+        of_peer = sum(server.associations_of(peer) for server in self._servers)
+        if self._settings.calling_ae_titles and calling not in self._settings.calling_ae_titles:
+            reason, text = CALLING_TITLE_NOT_RECOGNISED, "calling title not on the list"
+        elif called not in self._titles:
+            reason, text = CALLED_TITLE_NOT_RECOGNISED, "called title is none of ours"
+        elif of_peer > self._settings.maximum_associations_per_peer:
+            reason, text = LOCAL_LIMIT_EXCEEDED, "too many of this peer"
+        else:
+            return
+        log.warning("association of %s rejected: %s", peer, text, extra={"event": "receiver.rejected", "peer": peer})
+        association.acse.send_reject(*reason)
+        association.kill()  # returns once the A-ASSOCIATE-RJ has gone out
 
     def _closed(self, event: Event) -> None:
         """The connection has gone: wake an acceptor that still waits for its A-ASSOCIATE-RQ, so that the slot is free at once."""
@@ -237,119 +224,52 @@ class Receiver:
             receptions = [self._receptions.pop(key) for key in ended]
         for reception in receptions:
             reception.close()
-            self._report(reception)
-
-    def _report(self, reception: Reception) -> None:
-        outcome: Literal["released", "aborted"] = "released" if reception.released else "aborted"
-        seconds = max(time.monotonic() - reception.since, 1e-3)
-        log.info(
-            "association of %s %s: %d stored, %d refused, %.1f MB/s",
-            reception.peer, outcome, reception.instances, reception.refused, reception.octets / seconds / 1e6,
-            extra={"event": "receiver.closed", "association": reception.number},
-        )  # fmt: skip
-        if reception.number is None:
-            return
-        try:
-            self._store.association_closed(reception.number, outcome=outcome, instances=reception.instances)
-        except ArchiveError as error:
-            log.error("association %d not closed in the archive: %s", reception.number, error.code)  # noqa: TRY400
+            self._keeper.report(reception)
 
     # -- C-STORE
 
-    def _serve(self, reception: Reception, otherwise: Callable[[Any, int], None], message: Any, context_id: int) -> None:
-        """Answer a C-STORE request; leave every other message to pynetdicom."""
-        accepted = reception.association.accepted_contexts
-        context = next((context for context in accepted if context.context_id == context_id), None)
+    def _head(self, reception: Reception, request: StoreRequest) -> bytes:
+        """What goes before the data set of an instance that is about to come."""
+        context = reception.context(request.context)
+        if context is None:
+            reception.reader.cut("a presentation context that was not accepted")
+        return part10_head(
+            sop_class=request.sop_class,
+            sop_instance=request.sop_instance,
+            transfer_syntax=context[1],
+            source=reception.calling_ae,
+        )
+
+    def _serve(self, reception: Reception, request: StoreRequest, part10: memoryview) -> bytes:
+        """Keep an instance; the bytes of the answer."""
+        answer = self._keeper.keep(reception, request, part10, head=len(part10) - reception.buffer.size)
+        maximum = int(reception.association.requestor.maximum_length or 0)
+        return store_response(request, status=answer.status, comment=answer.comment, maximum_length=maximum)
+
+    def _serve_slowly(self, reception: Reception, otherwise: Callable[[Any, int], None], message: Any, context_id: int) -> None:
+        """Answer a C-STORE request that came by pynetdicom's own way; leave every other message to it."""
+        context = reception.context(context_id)
         if not isinstance(message, C_STORE) or message.MessageID is None or context is None:
             otherwise(message, context_id)
             return
-        answer: Any = C_STORE()
-        answer.MessageIDBeingRespondedTo = message.MessageID
-        answer.AffectedSOPClassUID = message.AffectedSOPClassUID
-        answer.AffectedSOPInstanceUID = message.AffectedSOPInstanceUID
-        size = message.DataSet.getbuffer().nbytes if message.DataSet is not None else 0
-        with self._lock:
-            self._storing += 1
+        sop_class, sop_instance = (str(uid or "") for uid in (message.AffectedSOPClassUID, message.AffectedSOPInstanceUID))
+        request = StoreRequest(context_id, message.MessageID, sop_class, sop_instance)
+        head = self._head(reception, request)
+        size = 0 if message.DataSet is None else message.DataSet.getbuffer().nbytes
         try:
-            self._keep(reception, message, str(context.abstract_syntax), str(context.transfer_syntax[0]))
-            answer.Status = SUCCESS
-            reception.instances += 1
-            reception.octets += size
-        except Refusal as refusal:
-            self._refuse(reception, answer, refusal)
-        except Exception as error:  # noqa: BLE001 - the door stays open whatever the store does
-            # A traceback could hold patient data, the name of the class cannot.
-            log.error("an instance could not be kept: %s", type(error).__name__)  # noqa: TRY400
-            self._refuse(reception, answer, Refusal(OUT_OF_RESOURCES, "internal error"))
+            part10 = None if message.DataSet is None else memoryview(b"".join((head, message.DataSet.getbuffer())))
+            answer = self._keeper.keep(reception, request, part10, head=len(head))
         finally:
             message.DataSet = None
             reception.reader.message_done(size)
-            with self._lock:
-                self._storing -= 1
-        reception.association.dimse.send_msg(answer, context_id)
-
-    @staticmethod
-    def _refuse(reception: Reception, answer: Any, refusal: Refusal) -> None:
-        reception.refused += 1
-        answer.Status = refusal.status
-        answer.ErrorComment = refusal.comment
-        log.warning(
-            "instance of %s refused with %04X: %s", reception.peer, refusal.status, refusal.comment, extra={"event": "receiver.refused"}
-        )
-
-    def _keep(self, reception: Reception, message: Any, class_of_context: str, transfer_syntax: str) -> None:
-        """Check an instance and hand it to the store.
-
-        Raises:
-            Refusal: with the status to answer.
-        """
-        sop_class, sop_instance = str(message.AffectedSOPClassUID or ""), str(message.AffectedSOPInstanceUID or "")
-        if message.DataSet is None:
-            raise Refusal(CANNOT_UNDERSTAND, "no data set")
-        if sop_class != class_of_context:
-            known = sop_class in STORAGE_CLASSES
-            raise Refusal(DATASET_MISMATCH if known else CLASS_NOT_SUPPORTED, "SOP class is not that of the context")
-        if not is_uid(sop_instance):
-            raise Refusal(DATASET_MISMATCH, "SOP Instance UID is empty or not a UID")
-        self._check_start(message.DataSet.getbuffer(), transfer_syntax, sop_class, sop_instance)
-        if self._stopping:
-            raise Refusal(OUT_OF_RESOURCES, "the receiver is stopping")
-        calling_ae = str(reception.association.requestor.ae_title).strip()
-        part10 = _part10(message.DataSet.getbuffer(), sop_class, sop_instance, transfer_syntax, calling_ae)
-        try:
-            if reception.number is None:
-                called_ae = str(reception.association.acceptor.ae_title).strip()
-                reception.number = self._store.association_opened(peer=reception.peer, calling_ae=calling_ae, called_ae=called_ae)
-            self._store.store(
-                sop_class_uid=sop_class,
-                sop_instance_uid=sop_instance,
-                transfer_syntax_uid=transfer_syntax,
-                part10=part10,
-                association=reception.number,
-            )
-        except ArchiveError as error:
-            raise Refusal(int(error.details.get("status", OUT_OF_RESOURCES)), error.code) from error
-
-    @staticmethod
-    def _check_start(dataset: memoryview, transfer_syntax: str, sop_class: str, sop_instance: str) -> None:
-        try:
-            start = read_start(dataset, transfer_syntax)
-        except NotDicomError as error:
-            raise Refusal(CANNOT_UNDERSTAND, "not a data set of the agreed transfer syntax") from error
-        if start.sop_class_uid != sop_class or start.sop_instance_uid != sop_instance:
-            raise Refusal(DATASET_MISMATCH, "UIDs of the data set differ from those of the command")
-
-
-def _part10(dataset: memoryview, sop_class: str, sop_instance: str, transfer_syntax: str, source: str) -> bytes:
-    """The instance as a DICOM file (PS3.10 section 7.1), its data set byte for byte as sent."""
-    meta: Any = FileMetaDataset()
-    meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID = sop_class
-    meta.MediaStorageSOPInstanceUID = sop_instance
-    meta.TransferSyntaxUID = transfer_syntax
-    meta.ImplementationClassUID = PYNETDICOM_IMPLEMENTATION_UID
-    meta.SourceApplicationEntityTitle = source
-    return b"".join((bytes(128), b"DICM", encode_file_meta(meta), dataset))
+        response: Any = C_STORE()
+        response.MessageIDBeingRespondedTo = message.MessageID
+        response.AffectedSOPClassUID = message.AffectedSOPClassUID
+        response.AffectedSOPInstanceUID = message.AffectedSOPInstanceUID
+        response.Status = answer.status
+        if answer.comment:
+            response.ErrorComment = answer.comment
+        reception.association.dimse.send_msg(response, context_id)
 
 
 def run_receiver(
@@ -370,7 +290,7 @@ def run_receiver(
         stop: ends the receiver when set.
 
     Returns:
-        0 after a clean stop, 1 if the address cannot be bound.
+        0 after a clean stop, 1 if an address cannot be bound or the receiver must not start.
     """
     _configure_libraries()
     stop = stop or threading.Event()
@@ -380,7 +300,7 @@ def run_receiver(
     receiver = Receiver(settings, store=store, services=services)
     try:
         receiver.start()
-    except OSError as error:
+    except (OSError, DicomError) as error:
         log.error("cannot listen on %s:%d: %s", settings.host, settings.port, error)  # noqa: TRY400 - one line says it
         return 1
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 VERIFICATION = "1.2.840.10008.1.1"
+RAW_DATA = "1.2.840.10008.5.1.4.1.1.66"
 
 STORAGE_CLASSES: dict[str, str] = {
     "1.2.840.10008.5.1.4.1.1.2": "CT Image",

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -359,13 +360,79 @@ def test_an_instance_larger_than_the_limit_is_cut(start_door: StartDoor) -> None
     assert door.instances() == []
 
 
-def test_a_peer_that_does_not_wait_for_answers_is_cut(door: Door) -> None:
+def test_a_peer_that_sends_ahead_is_answered_one_by_one(door: Door) -> None:
     dataset, uid = one_image()
     message = p_data(store_command(sop_instance=uid), command=True, last=True) + p_data(dataset, command=False, last=True)
     with Parrot(door.port) as parrot:
+        parrot.associate().say(message * 50)
+        assert [parrot.status() for _ in range(50)] == [(0x0000, "")] * 50
+    assert len(door.instances()) == 1
+
+
+def test_a_peer_that_takes_no_answers_is_cut(start_door: StartDoor) -> None:
+    """Its answers fill both sockets' buffers; from then on nothing more is read of it, and its slot is free after the deadline."""
+    door = start_door(pdu_timeout_s=1.0)
+    request = p_data(store_command(sop_instance="1.2.3"), command=True, last=True) + p_data(b"\x08\x00", command=False, last=True)
+    with Parrot(door.port) as parrot:
+        parrot.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         parrot.associate()
-        assert took_less_than(parrot, [message] * 2000)
+        before = resident_kib()
+        assert took_less_than(parrot, [request * 500] * 2000)
+        assert resident_kib() - before < 32 * 1024
     door.wait_idle()
+
+
+def test_command_sets_in_fragments_and_messages_in_one_pdu_are_understood(door: Door) -> None:
+    """Command set in two PDUs; command and data in one PDU; each fragment of the data set in the same PDU (PS3.8 annex E)."""
+
+    def value(fragment: bytes, control: int) -> bytes:
+        return struct.pack(">LBB", len(fragment) + 2, 1, control) + fragment
+
+    images = [ct_slice(SOPInstanceUID=f"1.2.826.0.1.3680043.10.1999.{number}") for number in range(4)]
+    datas, commands = [encode(image) for image in images], [store_command(sop_instance=str(image.SOPInstanceUID)) for image in images]
+    with Parrot(door.port) as parrot:
+        parrot.associate()
+        parrot.say(p_data(commands[0][:50], command=True, last=False) + p_data(commands[0][50:], command=True, last=True))
+        assert parrot.say(p_data(datas[0], command=False, last=True)).status() == (0x0000, "")
+        assert parrot.say(pdu(4, value(commands[1], 3) + value(datas[1], 2))).status() == (0x0000, "")
+        fragments = b"".join(value(datas[2][at : at + 500], 0) for at in range(0, len(datas[2]), 500))
+        assert parrot.say(pdu(4, value(commands[2], 3) + fragments + value(b"", 2))).status() == (0x0000, "")
+        parrot.say(p_data(commands[3], command=True, last=True))
+        for at in range(0, len(datas[3]), 501):
+            parrot.say(p_data(datas[3][at : at + 501], command=False, last=at + 501 >= len(datas[3])))
+        assert parrot.status() == (0x0000, "")
+    for image, data in zip(images, datas, strict=True):
+        assert door.spool.path(str(image.SOPInstanceUID)).read_bytes().endswith(data)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\x00\x00\x00\xff\x01\x03",  # a value longer than its PDU
+        b"\x00\x00\x00\x01\x01",  # shorter than its own header
+        struct.pack(">LBB", 2, 1, 0),  # a data set without a command
+        struct.pack(">LBB", len(store_command()) + 2, 77, 3) + store_command(),  # a context that nobody accepted
+    ],
+)
+def test_presentation_data_values_that_do_not_fit_end_the_association_only(door: Door, body: bytes) -> None:
+    with Parrot(door.port) as parrot:
+        parrot.associate().say(pdu(4, body))
+        parrot.socket.shutdown(socket.SHUT_WR)
+        parrot.seconds_until_closed()
+    door.wait_idle()
+    assert door.receiver.free_budget == 2 << 30
+    assert dcmtk.echoscu(door.port).returncode == 0
+
+
+def test_a_release_or_an_abort_within_a_message_keeps_nothing_of_it(door: Door) -> None:
+    dataset, uid = one_image()
+    for end in (pdu(5, bytes(4)), pdu(7, bytes(4))):
+        with Parrot(door.port) as parrot:
+            parrot.associate().say(p_data(store_command(sop_instance=uid), command=True, last=True))
+            parrot.say(p_data(dataset[:1000], command=False, last=False) + end)
+            parrot.seconds_until_closed()
+    door.wait_idle()
+    assert door.instances() == []
 
 
 @pytest.mark.parametrize(
