@@ -1,0 +1,156 @@
+"""The UPS: our client against NUT itself with a Megatec UPS behind it, and against servers that misbehave."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from appliance.errors import HardwareError, Reason
+from appliance.hardware.keeper import Keeper
+from appliance.hardware.ups import Power, Ups, UpsClient, UpsLimits, UpsState, judge, order_power_off, power_reason
+from tests.peers.megatec import AVAILABLE, MegatecUps, nut
+from tests.peers.waiting import free_port, wait_until
+
+LIMITS = UpsLimits(low_charge=50, end_charge=20, end_runtime_s=180)
+
+
+def state(flags: str, charge: float | None = None, runtime_s: float | None = None) -> UpsState:
+    return UpsState(flags=frozenset(flags.split()), charge=charge, runtime_s=runtime_s)
+
+
+@pytest.mark.parametrize(
+    ("ups", "power"),
+    [
+        (state("OL CHRG", charge=3), "line"),
+        (state("OB DISCHRG", charge=90, runtime_s=900), "battery"),
+        (state("OB"), "battery"),
+        (state("OB", charge=50), "low"),
+        (state("OB", charge=20), "end"),
+        (state("OB", charge=80, runtime_s=179), "end"),
+        (state("OB LB"), "end"),
+        (state("OL LB"), "line"),
+    ],
+)
+def test_what_the_ups_says_and_what_it_means(ups: UpsState, power: Power) -> None:
+    assert judge(ups, LIMITS) == power
+
+
+def test_people_are_told() -> None:
+    codes = [power_reason(power, state("OB", charge=42)) for power in ("battery", "low", "end")]
+    assert [reason.code for reason in codes if reason] == ["HW-032", "HW-033", "HW-034"]
+    assert "42 %" in str(codes[0])
+    assert power_reason("line", state("OL")) is None
+    replace = power_reason("line", state("OL RB"))
+    assert replace is not None
+    assert replace.code == "HW-035"
+
+
+@pytest.mark.skipif(not AVAILABLE, reason="NUT is not installed")
+def test_with_nut_and_a_megatec_ups_mains_go_battery_sinks_mains_come_back(tmp_path: Path) -> None:
+    ups = MegatecUps()
+    seen: list[tuple[Power, float | None]] = []
+    said: list[tuple[bool, str]] = []
+
+    def report(_name: str, *, ready: bool, detail: str = "", reason: Reason | None = None) -> None:
+        said.append((ready, reason.code if reason else detail))
+
+    with nut(ups, tmp_path) as port:
+        device = Ups(
+            connect=lambda: UpsClient(host="127.0.0.1", port=port, name="ups"),
+            changed=lambda now: seen.append((judge(now, LIMITS), now.charge)),
+            poll_s=0.05,
+        )
+        stop = threading.Event()
+        thread = threading.Thread(target=Keeper(name="ups", device=device, report=report, first_wait_s=0.1).run, args=(stop,), daemon=True)
+        thread.start()
+        wait_until(lambda: seen and seen[-1] == ("line", 100.0), timeout_s=60, what="on line, full")
+        assert "CORONETUPS" in said[-1][1]
+        upsc = subprocess.run(["upsc", f"ups@127.0.0.1:{port}", "battery.charge"], capture_output=True, text=True, timeout=20, check=False)
+        assert upsc.stdout.strip() == "100"
+        ups.mains = False
+        wait_until(lambda: seen[-1][0] == "battery", timeout_s=60, what="on battery")
+        ups.volts = 11.8
+        wait_until(lambda: seen[-1][0] == "low", timeout_s=60, what="low")
+        ups.low = True
+        wait_until(lambda: seen[-1][0] == "end", timeout_s=60, what="at its end")
+        ups.mains, ups.low = True, False
+        wait_until(lambda: seen[-1][0] == "line", timeout_s=60, what="on line again")
+        ups.close()
+        wait_until(lambda: said[-1] == (False, "HW-031"), timeout_s=60, what="dead UPS")
+        stop.set()
+        thread.join(20)
+
+
+# -- servers that misbehave
+
+
+@contextmanager
+def server(*replies: bytes) -> Iterator[int]:
+    """Answers each line with the next reply, then closes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                for reply in replies:
+                    if not connection.recv(1024):
+                        return
+                    connection.sendall(reply)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield int(listener.getsockname()[1])
+        thread.join(20)
+
+
+@pytest.mark.parametrize(
+    ("replies", "code"),
+    [
+        ((b"ERR DATA-STALE\n",), "HW-031"),
+        ((b"ERR UNKNOWN-UPS\n",), "HW-031"),
+        ((b'VAR ups ups.status "OL"\n', b'VAR ups battery.charge "much"\n'), "HW-031"),
+        ((b'VAR ups ups.status "OL\n',), "HW-031"),
+        ((b'VAR other ups.status "OL"\n',), "HW-031"),
+        ((b"\xff" * 4096,), "HW-031"),
+        ((b"",), "HW-030"),
+    ],
+)
+def test_what_is_no_answer_is_a_named_fault(replies: tuple[bytes, ...], code: str) -> None:
+    with server(*replies) as port:
+        client = UpsClient(host="127.0.0.1", port=port, name="ups")
+        with pytest.raises(HardwareError) as caught:
+            client.state()
+        client.close()
+    assert caught.value.code == code
+
+
+def test_a_variable_that_the_ups_does_not_have_is_unknown_not_zero() -> None:
+    absent = b"ERR VAR-NOT-SUPPORTED\n"
+    with server(b'VAR ups ups.status "OB"\n', absent, absent) as port:
+        client = UpsClient(host="127.0.0.1", port=port, name="ups")
+        assert client.state() == state("OB")
+        client.close()
+
+
+def test_no_server_and_no_switch_are_named(tmp_path: Path) -> None:
+    with pytest.raises(HardwareError, match="HW-030"):
+        UpsClient(host="127.0.0.1", port=free_port(), name="ups")
+    with pytest.raises(HardwareError, match="HW-031"):
+        UpsClient(host="127.0.0.1", port=free_port(), name="ups\nLOGIN x")
+    with pytest.raises(HardwareError, match="HW-050"):
+        order_power_off(str(tmp_path / "power.sock"))
+
+
+def test_the_order_to_switch_off_is_a_connection(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(tmp_path / "power.sock"))
+        door.listen(1)
+        door.settimeout(20)
+        order_power_off(str(tmp_path / "power.sock"))
+        door.accept()[0].close()
