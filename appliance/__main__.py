@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import keyword
 import sys
 
 from appliance.errors import CoronetError
@@ -11,6 +12,7 @@ from appliance.errors import CoronetError
 COMMANDS: dict[str, str] = {
     "daemon": "run the appliance (coordinator; starts receiver and analyst)",
     "receiver": "run the DICOM receiver process (started by the daemon)",
+    "query": "run the query/retrieve and DICOMweb process (started by the daemon)",
     "analyst": "run the analyst process (started by the daemon)",
     "analyze": "analyse one study from files, without a daemon",
     "simulate-ct": "make a virtual patient's CCTA and push it, as a CT would",
@@ -20,6 +22,8 @@ COMMANDS: dict[str, str] = {
     "backup": "write index and settings to a sealed file",
     "restore": "put the index of a sealed file back in its place",
     "check-database": "check the database, repair it, or confirm a repair",
+    "studies": "list, search, show and manage studies",
+    "token": "make, list or revoke the tokens of DICOMweb",
     "user": "add, list or remove the people who may sign in",
     "doctor": "say what works on this machine",
 }
@@ -36,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)
         if name == chosen:
-            module = importlib.import_module(f"appliance.commands.{name.replace('-', '_')}")
+            module = importlib.import_module(f"appliance.commands.{name.replace('-', '_')}{'_' * keyword.iskeyword(name)}")
             module.add_arguments(command)
             command.set_defaults(run=module.run)
     options = parser.parse_args(words)

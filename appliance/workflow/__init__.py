@@ -14,6 +14,12 @@ Operator codes:
     WF-021  internal fault during the analysis                WF-055  no such lesion
     WF-022  an approved study without a draft                 WF-056  no draft to correct
     WF-057  the command key was used for another command      WF-034  a treatment of the route cannot be done here
-    WF-058  images were put aside (warning)
+    WF-058  images were put aside (warning)                   WF-070  storage is committed on this box alone (warning)
     WF-080  safe mode: receiving and storing only
+
+    WF-060  a folder cannot be read (import)                  WF-064  a DICOM file is cut short
+    WF-061  too many files at once                            WF-065  the DICOMDIR names a file that is not there
+    WF-062  a file of a medium cannot be read                 WF-066  a study has nothing to export
+    WF-063  a file is too large                               WF-067  plain media need a person and a reason
+    WF-068  what was written does not read back               WF-069  the medium cannot be written
 """
