@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,10 +34,19 @@ class Orthanc:
         """Main tags of all instances."""
         return [self.get(f"/instances/{identifier}/simplified-tags") for identifier in self.get("/instances")]
 
+    def lookup(self, sop_instance_uid: str) -> str:
+        """Orthanc's own identifier of an instance."""
+        found = httpx.post(f"http://127.0.0.1:{self.http_port}/tools/lookup", content=sop_instance_uid, trust_env=False).json()
+        return str(found[0]["ID"])
+
+    def delete(self, path: str) -> None:
+        """DELETE a resource."""
+        httpx.delete(f"http://127.0.0.1:{self.http_port}{path}", trust_env=False).raise_for_status()
+
 
 @contextmanager
-def orthanc(folder: Path) -> Iterator[Orthanc]:
-    """Run Orthanc on ``folder``."""
+def orthanc(folder: Path, *, modalities: Mapping[str, Sequence[Any]] | None = None) -> Iterator[Orthanc]:
+    """Run Orthanc on ``folder``; ``modalities``: name -> AE title, host, port of those it calls."""
     tool = shutil.which("Orthanc")
     if tool is None:
         pytest.fail("Orthanc is not installed: make test installs it")
@@ -45,11 +55,13 @@ def orthanc(folder: Path) -> Iterator[Orthanc]:
     configuration = {
         "Name": "PACS", "DicomAet": "ORTHANC", "DicomPort": peer.port, "HttpPort": peer.http_port, "RemoteAccessAllowed": False,
         "StorageDirectory": str(folder), "IndexDirectory": str(folder), "AuthenticationEnabled": False, "DefaultEncoding": "Utf8",
-        "DicomCheckCalledAet": True, "Plugins": [],
+        "DicomCheckCalledAet": True, "SyncStorageArea": True, "DicomModalities": dict(modalities or {}), "Plugins": [],
     }  # fmt: skip
     file = folder / "orthanc.json"
     file.write_text(json.dumps(configuration))
-    process = subprocess.Popen([tool, str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [tool, str(file)], env={**os.environ, "TCP_NODELAY": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
 
     def ready() -> bool:
         try:
