@@ -13,7 +13,8 @@ from appliance.analysis.naming_table import COLUMNS, POINTS, NamingTable, naming
 from appliance.analysis.surroundings import Surroundings
 from models.networks.naming import MULTIPLE
 from models.training.naming_cases import training_case
-from models.training.naming_trees import Damage, LabelledTree, draw_tree, heart_of, warp
+from models.training.naming_trees import Damage, LabelledTree, draw_tree, heart_of
+from models.training.naming_warp import warp
 
 IGNORED = -1
 _TREES_PER_HEART = 6

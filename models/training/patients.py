@@ -24,7 +24,10 @@ KEPT = 300
 FEW = 24
 FILLING_SHARE = 0.4
 """How often a new patient is drawn while the store fills, once it holds a few: several trainings fill it together."""
-_OF_SCANS = ("artefacts", "compose", "device", "motion", "noise", "physics", "render", "scan", "series", "sinogram", "tissue", "truth")
+_OF_SCANS = (
+    "artefacts", "compose", "device", "device_painting", "motion", "noise", "physics", "render", "scan", "series", "sinogram", "tissue",
+    "truth",
+)  # fmt: skip
 NEW_SHARE = 0.05
 """How often a training process draws a patient that the full store does not hold, and puts it in the place of another."""
 

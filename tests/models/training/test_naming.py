@@ -19,7 +19,8 @@ from models.training.curves import Curve  # noqa: E402
 from models.training.naming_cases import Line, NamingCase, label_of  # noqa: E402
 from models.training.naming_samples import IGNORED, NamingSample, make_batch, make_sample, scale  # noqa: E402
 from models.training.naming_task import LabelScore, development_trees, example, naming_task  # noqa: E402
-from models.training.naming_trees import Damage, draw_tree, heart_of, warp  # noqa: E402
+from models.training.naming_trees import Damage, draw_tree, heart_of  # noqa: E402
+from models.training.naming_warp import warp  # noqa: E402
 from models.training.trainer import Schedule, Trainer  # noqa: E402
 from tests.appliance.analysis.hearts import heart, plain_tree  # noqa: E402
 
