@@ -6,7 +6,6 @@ Clients are bounded in number, and one that does not finish its request in time 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
 import tempfile
@@ -14,18 +13,15 @@ import threading
 import time
 from pathlib import Path
 
-import h11
 import uvicorn
 from starlette.applications import Starlette
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from appliance.api.port import WorkflowPort
 from appliance.api.routes import make_app
 from appliance.errors import ApiError
+from appliance.http_bounds import MAXIMUM_HEADER_BYTES, BoundedProtocol
 
 MAXIMUM_CLIENTS = 32
-HEADER_TIMEOUT_S = 5.0
-MAXIMUM_HEADER_BYTES = 16 * 1024
 KEEP_ALIVE_S = 60
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 5.0
@@ -46,7 +42,7 @@ class ApiServer:
         self._path = socket_path
         config = uvicorn.Config(
             app,
-            http=_BoundedProtocol,
+            http=BoundedProtocol,
             loop="asyncio",
             ws="none",
             lifespan="off",
@@ -130,31 +126,3 @@ def _is_served(path: Path) -> bool:
         except OSError:
             return False
         return True
-
-
-class _BoundedProtocol(H11Protocol):
-    """HTTP/1.1 with a deadline for the request's head: a client that trickles its headers is dropped (uvicorn waits for ever)."""
-
-    _deadline: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._expect_head()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self.conn.their_state is h11.IDLE:
-            self._expect_head()
-        elif self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-        super().connection_lost(exc)
-
-    def _expect_head(self) -> None:
-        if self._deadline is None:
-            self._deadline = self.loop.call_later(HEADER_TIMEOUT_S, self.transport.close)

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from appliance.api import server as server_module
+from appliance import http_bounds
 from appliance.api.server import MAXIMUM_CLIENTS, make_app, serve
 from appliance.errors import ApiError
 from tests.appliance.api.memory_workflow import MemoryWorkflow
@@ -69,7 +69,7 @@ def test_stop_ends_a_long_poll(tmp_path: Path, workflow: MemoryWorkflow) -> None
 
 
 def test_client_that_trickles_its_head_is_dropped(socket_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "HEADER_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(http_bounds, "HEADER_TIMEOUT_S", 0.2)
     with socket.socket(socket.AF_UNIX) as slow:
         slow.settimeout(10)
         slow.connect(str(socket_path))
