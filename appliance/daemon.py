@@ -26,6 +26,8 @@ from appliance.archive.repair import open_repaired
 from appliance.dicom.sender import echo
 from appliance.errors import CoronetError
 from appliance.settings import PolicySettings, Settings
+from appliance.workflow.badge_desk import BadgeDesk
+from appliance.workflow.box import box_workers
 from appliance.workflow.channels import make_channels
 from appliance.workflow.delivery import Delivery
 from appliance.workflow.drafts import DraftFolders
@@ -128,6 +130,7 @@ def _appliance(settings: Settings, *, settings_path: Path, workers: Workers, clo
         for name, work in housekeeping(archive, settings).items():
             workers.start(name, work)
         drafts = DraftFolders(institution=settings.policy.institution)
+        badges = BadgeDesk(archive=archive)
         service = WorkflowService(
             archive=archive,
             machine=machine,
@@ -135,7 +138,10 @@ def _appliance(settings: Settings, *, settings_path: Path, workers: Workers, clo
             windows=windows,
             policy=settings.policy,
             receiver_ready=lambda: receiver.pid is not None and archive.components.get("receiver").ready,
+            badges=None if settings.badge.device is None else badges,
         )
+        for name, work in box_workers(settings, archive=archive, present_badge=badges.present).items():
+            workers.start(name, work)
         stack.callback(_serve_api(service, _info(settings.policy), settings.api.socket))
         _await_receiver(archive, workers)
         workers.start("warm-up", lambda stop: _warm_up(drafts, stop))

@@ -24,6 +24,10 @@ class WorkflowPort(Protocol):
         """Open a session; raises for a PIN that nobody has."""
         ...
 
+    def sign_in_by_badge(self, *, timeout_s: float) -> Session | None:
+        """Open a session for the person whose badge is shown within ``timeout_s``; None if none is; raises for an unknown badge."""
+        ...
+
     def session(self, token: str) -> Session | None:
         """The open session with that token, None if there is none."""
         ...

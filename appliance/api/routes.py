@@ -1,7 +1,8 @@
 """The HTTP interface: paths, sessions, typed errors, pictures and the long poll.
 
-    GET  /v1/info                              which appliance; the only path without a session besides sign-in
+    GET  /v1/info                              which appliance; the only path without a session besides sign-in and badge
     POST /v1/sign-in                           {pin} -> Session
+    GET  /v1/badge[?timeout=S]                 held until a badge is shown -> Session; 204 if none was, 404 without a reader
     POST /v1/sign-out
     GET  /v1/session                           the session of the token
     GET  /v1/snapshot                          Snapshot
@@ -90,6 +91,7 @@ class _Interface:
         return [
             Route("/v1/info", self.info, methods=["GET"]),
             Route("/v1/sign-in", self.sign_in, methods=["POST"]),
+            Route("/v1/badge", self.badge, methods=["GET"]),
             Route("/v1/sign-out", self.sign_out, methods=["POST"]),
             Route("/v1/session", self.session, methods=["GET"]),
             Route("/v1/snapshot", self.snapshot, methods=["GET"]),
@@ -112,6 +114,19 @@ class _Interface:
         except WorkflowError as error:
             return _error(error, default=401)
         return _json(session)
+
+    async def badge(self, request: HttpRequest) -> Response:
+        end = self._clock() + _number(request, "timeout", default=MAXIMUM_POLL_S, low=0, high=MAXIMUM_POLL_S)
+        while True:
+            wait_s = max(min(POLL_SLICE_S, end - self._clock()), 0.0)
+            try:
+                session = await self._call(partial(self._workflow.sign_in_by_badge, timeout_s=wait_s), limiter=self._polls)
+            except WorkflowError as error:
+                return _error(error, default=401)
+            if session is not None:
+                return _json(session)
+            if self._clock() >= end or request.app.state.closing or await request.is_disconnected():
+                return Response(status_code=204)
 
     async def sign_out(self, request: HttpRequest) -> Response:
         session = await self._signed_in(request)

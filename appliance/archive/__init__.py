@@ -27,5 +27,5 @@ seconds since the epoch (UTC) and serve display and order only: every timer runs
     ARC-064  a backup of newer software                       ARC-065  a backup cannot be read or written
 
     ARC-090  a token without a name                           ARC-091  no such token
-    ARC-070  the archive could not commit: sent again
+    ARC-080  the archive could not commit: sent again         ARC-070  the badge belongs to somebody else
 """

@@ -9,14 +9,17 @@ from pathlib import Path
 from argon2 import PasswordHasher
 
 from appliance.archive.audit import AuditTrail
+from appliance.archive.badges import BadgeStore
 from appliance.archive.clock import Clock, SystemClock
 from appliance.archive.commands import CommandLog
+from appliance.archive.commitments import Commitments
 from appliance.archive.components import ComponentStore
 from appliance.archive.database import Database
 from appliance.archive.files import make_folder
 from appliance.archive.found import FoundObjects
 from appliance.archive.index import InstanceIndex
 from appliance.archive.instances import Spool
+from appliance.archive.orders import OrderStore
 from appliance.archive.outbox import Outbox
 from appliance.archive.retention import Retention, Room, room_of
 from appliance.archive.search import SearchIndex
@@ -47,6 +50,9 @@ class Archive:
     found: FoundObjects
     search: SearchIndex
     tokens: TokenStore
+    commitments: Commitments
+    orders: OrderStore
+    badges: BadgeStore
 
     @property
     def drafts(self) -> Path:
@@ -126,4 +132,7 @@ def open_archive(data: Path, *, clock: Clock | None = None, hasher: PasswordHash
         found=FoundObjects(database=database),
         search=SearchIndex(database=database, data=data),
         tokens=TokenStore(database=database, clock=clock),
+        commitments=Commitments(database=database, clock=clock),
+        orders=OrderStore(database=database, clock=clock),
+        badges=BadgeStore(database=database, clock=clock),
     )

@@ -359,5 +359,18 @@ CREATE TABLE removals (
 ) STRICT;
 """
 
-MIGRATIONS: tuple[str, ...] = (FIRST, RECEIVING, SEARCH, ROUTING, KEEPING)
+BADGES = """
+CREATE TABLE badges (
+    user TEXT PRIMARY KEY REFERENCES users (id),
+    hash BLOB NOT NULL UNIQUE,
+    enrolled_at REAL NOT NULL
+) STRICT;
+
+CREATE TABLE badge_salt (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    salt BLOB NOT NULL
+) STRICT;
+"""
+
+MIGRATIONS: tuple[str, ...] = (FIRST, RECEIVING, SEARCH, ROUTING, KEEPING, BADGES)
 """Step n brings the database from version n to n + 1 (``PRAGMA user_version``)."""

@@ -15,7 +15,8 @@ Operator codes:
     WF-022  an approved study without a draft                 WF-056  no draft to correct
     WF-057  the command key was used for another command      WF-034  a treatment of the route cannot be done here
     WF-058  images were put aside (warning)                   WF-070  storage is committed on this box alone (warning)
-    WF-080  safe mode: receiving and storing only
+    WF-080  safe mode: receiving and storing only             WF-081  nobody has this badge
+    WF-082  there is no badge reader
 
     WF-060  a folder cannot be read (import)                  WF-064  a DICOM file is cut short
     WF-061  too many files at once                            WF-065  the DICOMDIR names a file that is not there

@@ -25,6 +25,7 @@ from appliance.errors import ArchiveError, CoronetError, InferenceError, Reason,
 from appliance.findings import Findings
 from appliance.settings import Settings
 from appliance.study import Approval
+from appliance.workflow.box import POWER, may_begin
 from appliance.workflow.entries import read_results
 from appliance.workflow.release import Released, draft_name, enlist, release_name
 from appliance.workflow.states import Facts, StudyEvent, StudyMachine
@@ -138,6 +139,8 @@ class Analyst:
                     return Job(self._machine.apply(study.key, "release_begun", generation=study.generation), release=True)
             except WorkflowError:
                 log.info("study %s changed before it was taken", study.key)
+        if not may_begin(self._archive.components.get(POWER)):
+            return None
         for study in self._archive.studies.in_state("queued"):
             try:
                 return Job(self._machine.apply(study.key, "claimed", generation=study.generation), release=False)

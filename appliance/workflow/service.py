@@ -21,6 +21,7 @@ from appliance.errors import ArchiveError, Reason, WorkflowError
 from appliance.findings import Findings, Grade
 from appliance.settings import PolicySettings
 from appliance.study import Approval, ReportText, notices
+from appliance.workflow.badge_desk import BadgeDesk
 from appliance.workflow.release import draft_name, release_name
 from appliance.workflow.sessions import Sessions
 from appliance.workflow.states import Facts, StudyMachine
@@ -64,6 +65,7 @@ class WorkflowService:
         windows: the open undo windows.
         policy: what the site wants.
         receiver_ready: whether images can be received now.
+        badges: where badges are shown; None where there is no reader.
     """
 
     def __init__(
@@ -75,7 +77,9 @@ class WorkflowService:
         windows: UndoWindows,
         policy: PolicySettings,
         receiver_ready: Callable[[], bool],
+        badges: BadgeDesk | None = None,
     ) -> None:
+        self._badges = badges
         self._archive = archive
         self._machine = machine
         self._drafts = drafts
@@ -102,6 +106,20 @@ class WorkflowService:
             self._archive.audit.record(actor="coronet", action="sign-in refused")
             raise WorkflowError("WF-050", zh="PIN 不正确", en="wrong PIN", kind="unauthenticated")
         self._archive.audit.record(actor=user.id, action="sign-in")
+        return self._sessions.open(user)
+
+    def sign_in_by_badge(self, *, timeout_s: float) -> Session | None:
+        """Open a session for the person whose badge is shown within ``timeout_s`` seconds; None if none is.
+
+        Raises:
+            WorkflowError: WF-081 nobody has that badge (kind ``unauthenticated``), WF-082 there is no badge reader (kind ``not_found``).
+        """
+        if self._badges is None:
+            raise WorkflowError("WF-082", zh="没有读卡器", en="there is no badge reader", kind="not_found")
+        user = self._badges.wait(timeout_s)
+        if user is None:
+            return None
+        self._archive.audit.record(actor=user.id, action="sign-in", details={"by": "badge"})
         return self._sessions.open(user)
 
     def session(self, token: str) -> Session | None:

@@ -67,6 +67,8 @@ class MemoryWorkflow:
         self._done: dict[str, str] = {}
         self._window_ends: dict[str, float] = {}
         self.health: Health = HEALTH
+        self.badge_reader: list[str] | None = None
+        """PINs of the people whose badges are shown next; None: no reader."""
         self.commands_done: list[tuple[str, str, str]] = []
 
     # what the API asks for
@@ -82,6 +84,14 @@ class MemoryWorkflow:
         with self._changed:
             self._sessions[session.token] = session
         return session
+
+    def sign_in_by_badge(self, *, timeout_s: float) -> Session | None:
+        if self.badge_reader is None:
+            raise WorkflowError("WF-082", zh="没有读卡器", en="there is no badge reader", kind="not_found")
+        with self._changed:
+            self._changed.wait_for(lambda: self.badge_reader != [], timeout=timeout_s)
+            pin = self.badge_reader.pop() if self.badge_reader else None
+        return None if pin is None else self.sign_in(pin)
 
     def session(self, token: str) -> Session | None:
         with self._changed:
