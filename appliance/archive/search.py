@@ -84,6 +84,14 @@ class FoundInstance:
     path: Path
 
 
+@dataclass(frozen=True)
+class Keeping:
+    """Whether a person wants a study kept, and whether its images have been removed."""
+
+    protected: bool = False
+    images_removed: bool = False
+
+
 _STUDY_COLUMNS = (
     "study_uid", "patient_name", "patient_id", "patient_birth_date", "patient_sex", "accession_number", "study_id", "study_date",
     "study_time", "study_description", "referring_physician", "institution", "names",
@@ -199,6 +207,16 @@ class SearchIndex:
         where, values = _where(level, criteria)
         with self._database.reading() as connection:
             return int(connection.execute(f"SELECT count(*) FROM {source} WHERE {where}", values).fetchone()[0])  # noqa: S608
+
+    def kept(self, keys: Sequence[str]) -> dict[str, Keeping]:
+        """What retention has noted of studies, for those of which it has noted something."""
+        marks = ", ".join("?" * len(keys))
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                f"SELECT study, protected, images_removed_at FROM keeping WHERE study IN ({marks})",  # noqa: S608 - only marks
+                tuple(keys),
+            )
+            return {row["study"]: Keeping(bool(row["protected"]), row["images_removed_at"] is not None) for row in rows}
 
     def instances(self, criteria: Sequence[Criterion]) -> Iterator[FoundInstance]:
         """The instances that match, with their files, by arrival."""
