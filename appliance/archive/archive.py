@@ -85,6 +85,7 @@ class Archive:
             database=self.database,
             studies=self.studies,
             index=self.index,
+            found=self.found,
             outbox=self.outbox,
             audit=self.audit,
             components=self.components,

@@ -46,6 +46,7 @@ def associate(
     contexts: Sequence[PresentationContext],
     timeout_s: float,
     handlers: Sequence[tuple[Any, Any]] = (),
+    roles: Sequence[Any] = (),
 ) -> Iterator[Any]:
     """An established pynetdicom association; released at the end of the block, aborted if the block raises.
 
@@ -57,6 +58,7 @@ def associate(
         contexts: at most 128 presentation contexts.
         timeout_s: longest wait for any one answer.
         handlers: further pynetdicom event handlers.
+        roles: SCP/SCU role selections (PS3.7 D.3.3.4).
 
     Raises:
         DicomError: DCM-001 to DCM-004.
@@ -75,7 +77,7 @@ def associate(
         connected = True
         _bound(event.assoc, timeout_s)
 
-    association = ae.associate(host, port, ae_title=ae_title, evt_handlers=[(evt.EVT_CONN_OPEN, opened), *handlers])
+    association = ae.associate(host, port, ae_title=ae_title, evt_handlers=[(evt.EVT_CONN_OPEN, opened), *handlers], ext_neg=list(roles))
     if not association.is_established:
         raise _not_established(association, connected=connected)
     try:

@@ -161,4 +161,11 @@ def _send_one(association: Any, instance: _Instance, accepted: set[Kind]) -> Sen
     if "Status" not in answer:
         raise connection_lost()
     status = int(answer.Status)
-    return SendOutcome(instance.path, instance.sop_instance_uid, status, accepted=store_accepted(status), reason=store_reason(status))
+    return SendOutcome(
+        instance.path,
+        instance.sop_instance_uid,
+        status,
+        accepted=store_accepted(status),
+        reason=store_reason(status),
+        sop_class_uid=sop_class,
+    )
