@@ -28,6 +28,7 @@ from appliance.archive.audit import AuditTrail
 from appliance.archive.clock import Clock
 from appliance.archive.components import ComponentStore
 from appliance.archive.database import Database
+from appliance.archive.found import FoundObjects
 from appliance.archive.index import InstanceIndex
 from appliance.archive.instance_files import instance_name
 from appliance.archive.outbox import Outbox
@@ -86,6 +87,7 @@ class Retention:
         database: for transactions over several stores.
         studies: their states.
         index: their images.
+        found: results that a query may find.
         outbox: what is not delivered yet.
         audit: every removal is recorded.
         components: where the operator is told that the disk is nearly full.
@@ -102,6 +104,7 @@ class Retention:
         database: Database,
         studies: StudyStore,
         index: InstanceIndex,
+        found: FoundObjects,
         outbox: Outbox,
         audit: AuditTrail,
         components: ComponentStore,
@@ -114,6 +117,7 @@ class Retention:
         self._database = database
         self._studies = studies
         self._index = index
+        self._found = found
         self._outbox = outbox
         self._audit = audit
         self._components = components
@@ -183,7 +187,6 @@ class Retention:
             freed = sum(int(row["bytes"]) for row in rows)
             self._removals.enlist(Removal("image", row["sop_instance_uid"], row["bytes"]) for row in rows)
             connection.execute("DELETE FROM instances WHERE study = ? AND problem IS NULL", (key,))
-            self._forget_found(key, result=False)
             self._note(key, "images_removed_at")
             self._studies.save(msgspec.structs.replace(study, images=0))
             self._audit.record(actor=actor, action="images-removed", study=key, details={"images": len(rows), "bytes": freed, "why": why})
@@ -258,7 +261,7 @@ class Retention:
             folders = sorted((self._drafts / key).glob("g*"))
             sizes = {folder: sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) for folder in folders}
             self._removals.enlist(Removal("draft", f"{key}/{folder.name}", size) for folder, size in sizes.items())
-            self._forget_found(key, result=True)
+            self._found.replace_results([], study=key)
             self._note(key, "results_removed_at")
             self._studies.save(msgspec.structs.replace(study, draft=None))
             self._audit.record(actor="coronet", action="results-removed", study=key, details={"bytes": sum(sizes.values()), "why": "age"})
@@ -298,12 +301,6 @@ class Retention:
                 )
             }
         return images <= accepted
-
-    def _forget_found(self, key: str, *, result: bool) -> None:
-        """Nobody shall find by query what cannot be retrieved any more."""
-        with self._database.transaction() as connection:
-            for table in ("found_instances", "found_series"):
-                connection.execute(f"DELETE FROM {table} WHERE study = ? AND result = ?", (key, int(result)))  # noqa: S608 - constants
 
     def _note(self, key: str, column: Literal["images_removed_at", "results_removed_at"]) -> None:
         with self._database.transaction() as connection:

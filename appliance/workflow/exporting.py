@@ -186,7 +186,8 @@ def _as_on_media(path: Path) -> bytes:
 def _sink(target: Path, stamp: str, passphrase: str | None) -> Iterator[Sink]:
     """The medium; whatever is unfinished on it goes when the block ends."""
     part = target / f".coronet-{stamp}.part"
-    _clear(part)
+    for left in target.glob(".coronet-*.part"):  # of an export that was killed, or a stick that was pulled out
+        _clear(left)
     sink = (
         PlainFolder(part, target / f"CORONET-{stamp}")
         if passphrase is None
