@@ -11,6 +11,7 @@ Senders are DCMTK's storescu with PDUs of 128 KiB. Every peer has TCP_NODELAY. M
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import statistics
@@ -30,7 +31,7 @@ IMAGES, ROUNDS = 200, 3
 SENDERS = (1, 4)
 
 CORONET = """
-import sys
+import json, sys
 from pathlib import Path
 from appliance.archive.archive import open_archive
 from appliance.archive.disk import Disk
@@ -46,7 +47,10 @@ archive = open_archive(Path(sys.argv[1]))
 spool = Spool(database=archive.database, root=archive.data / "spool", clock=archive.clock, minimum_free_bytes=0,
               disk=NoFlush() if sys.argv[3] == "no_flush" else None)
 spool.recover()
-sys.exit(run_receiver(ReceiverSettings(port=int(sys.argv[2])), spool))
+settings = ReceiverSettings(port=int(sys.argv[2]), **json.loads(sys.argv[4]))
+status = run_receiver(settings, spool)
+spool.close()
+sys.exit(status)
 """
 
 PYNETDICOM = """
@@ -126,9 +130,9 @@ def flush_times(folder: Path, size: int, *, times: int = 30) -> list[float]:
 
 
 @contextmanager
-def coronet(folder: Path, kind: str) -> Iterator[int]:
+def coronet(folder: Path, kind: str, **settings: int) -> Iterator[int]:
     """The receiver process alone, as delivered (``durable``) or without any flush (``no_flush``); its port."""
-    with _program(CORONET, folder, kind) as port:
+    with _program(CORONET, folder, kind, json.dumps(settings)) as port:
         yield port
 
 
@@ -139,7 +143,7 @@ def _peers(folder: Path) -> Iterator[dict[str, tuple[int, str]]]:
     with (
         coronet(folder / "durable", "durable") as durable,
         coronet(folder / "no_flush", "no_flush") as no_flush,
-        _program(PYNETDICOM, folder / "raw", "") as raw,
+        _program(PYNETDICOM, folder / "raw") as raw,
         storescp(folder / "storescp", "+B", "--fork", "--max-pdu", "131072") as scp,
         orthanc(folder / "orthanc") as pacs,
     ):
@@ -153,10 +157,10 @@ def _peers(folder: Path) -> Iterator[dict[str, tuple[int, str]]]:
 
 
 @contextmanager
-def _program(text: str, folder: Path, argument: str) -> Iterator[int]:
+def _program(text: str, folder: Path, *arguments: str) -> Iterator[int]:
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-c", text, str(folder), str(port), argument], env={**ENVIRONMENT, "PYTHONPATH": str(Path.cwd())}
+        [sys.executable, "-c", text, str(folder), str(port), *arguments], env={**ENVIRONMENT, "PYTHONPATH": str(Path.cwd())}
     )
     try:
         wait_until(lambda: answers(port) or process.poll() is not None, timeout_s=60, what="the receiver answering")
