@@ -41,6 +41,8 @@ class StudyHeader(msgspec.Struct, frozen=True, kw_only=True):
     series_number: int | None = None
     institution: str = ""
     referring_physician: str = ""
+    requested_procedure: str = ""
+    """From the order of the RIS, where there is one."""
     manufacturer: str = ""
     manufacturer_model: str = ""
     protocol: str = ""

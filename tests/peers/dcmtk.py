@@ -63,7 +63,7 @@ def storescp(folder: Path, *options: str, port: int | None = None) -> Iterator[S
     folder.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
     command = [need("storescp"), "-aet", "STORESCP", "+xa", "-od", str(folder), *options, str(port)]
-    with _running(command, port):
+    with running(command, port):
         yield StoreScp(port, folder)
 
 
@@ -97,12 +97,13 @@ def dcmprscp(folder: Path) -> Iterator[PrintScp]:
     text = re.sub(r"(?m)^Port\s*=\s*10005\s*$", f"Port = {port}", text)
     config = folder / "print.cfg"
     config.write_text(text)
-    with _running([tool, "-c", str(config), "-p", "IHEFULL"], port):
+    with running([tool, "-c", str(config), "-p", "IHEFULL"], port):
         yield PrintScp(port, database)
 
 
 @contextmanager
-def _running(command: list[str], port: int) -> Iterator[None]:
+def running(command: list[str], port: int) -> Iterator[None]:
+    """Run a server until the block ends; it answers on ``port`` when the block begins."""
     process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_until(lambda: answers(port) or process.poll() is not None, what=f"{Path(command[0]).name} answering")
