@@ -3,7 +3,8 @@
 A bridge follows the cheapest way through the image between the tree and the orphan: cheap where the network half saw a vessel or the
 attenuation is a vessel's, dear through fat, forbidden through chambers. It must be short and straight; from a vessel's end it may be longer
 than from a vessel's side. With the network, it is asked about the likeliest places of each orphan (``repair_network``): it decides if a
-gap is a vessel and makes the price of the way; the rules keep their veto over lengths, chambers, and what an orphan must be like.
+gap is a vessel and makes the price of the way; the rules keep their veto over lengths, chambers, and what an orphan must be like. A long
+piece as bright as the arteries is one, whatever the network says of the gap before it: there the rules decide.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ class RepairRules:
         sharpest_cosine: least cosine between bridge and the lines it joins.
         least_probability: least mean probability of an orphan.
         least_vessel: least probability of a gap by the network, set on development patients: a wrong join costs more than a gap.
+        brightest: the orphan's attenuation as above, at most: catheters, leads and undiluted contrast lie beyond.
+        certain_mm: from this length on an orphan of ``least_hu`` and more is joined by the rules where the network would not.
         judged_from_side_mm, judged_shortest_mm, judged_least_hu: what stands in the place of ``from_side_mm``, ``shortest_mm`` and
             ``least_hu`` where the network judges too: it sees the picture, and small vessels are pale by partial volume.
         most_gaps: places of one orphan that the network is asked about, ``gaps_apart_mm`` from one another.
@@ -58,6 +61,8 @@ class RepairRules:
     sharpest_cosine: float = 0.2
     least_probability: float = 0.5
     least_vessel: float = 0.9
+    brightest: float = 1.6
+    certain_mm: float = 30.0
     judged_from_side_mm: float = 12.0
     judged_shortest_mm: float = 8.0
     judged_least_hu: float = 0.4
@@ -123,6 +128,8 @@ def repair(lines: Centrelines, segmentation: Segmentation, *, rules: RepairRules
         left: list[Orphan] = []
         for orphan in waiting:
             bridge = find_bridge(orphan, ends, sides, segmentation, lines.surroundings, rules=rules, judge=judge)
+            if bridge is None and judge is not None and _surely_artery(orphan, segmentation, blood, rules):
+                bridge = find_bridge(orphan, ends, sides, segmentation, lines.surroundings, rules=rules)
             if bridge is None:
                 left.append(orphan)
                 continue
@@ -156,7 +163,8 @@ def refusal(
     z, y, x = orphan.voxels.T
     if segmentation.coronary[z, y, x].mean() < 255 * rules.least_probability:
         return "low_probability"
-    if float(np.percentile(segmentation.hu[z, y, x], 75)) < (rules.judged_least_hu if judged else rules.least_hu) * blood:
+    least = rules.judged_least_hu if judged else rules.least_hu
+    if blood > 0.0 and not least <= _brightness(orphan, segmentation, blood) <= rules.brightest:
         return "not_arterial"
     points = segmentation.geometry.to_points(orphan.voxels[::4])
     if float(np.median(surroundings.distance(points, *CHAMBERS))) < -rules.deepest_mm:
@@ -164,6 +172,17 @@ def refusal(
     if float(np.median(surroundings.distance(points, *(s for s in Structure if s != Structure.BACKGROUND)))) > rules.farthest_mm:
         return "off_the_heart"
     return None
+
+
+def _brightness(orphan: Orphan, segmentation: Segmentation, blood: float) -> float:
+    """Attenuation in the middle of an orphan as a part of the blood's in the tree; 1 where that is not known."""
+    z, y, x = orphan.voxels.T
+    return float(np.percentile(segmentation.hu[z, y, x], 75)) / blood if blood > 0.0 else 1.0
+
+
+def _surely_artery(orphan: Orphan, segmentation: Segmentation, blood: float, rules: RepairRules) -> bool:
+    """Whether a piece is so long and so bright that the network's doubt of the gap before it does not count."""
+    return orphan.length_mm >= rules.certain_mm and _brightness(orphan, segmentation, blood) >= rules.least_hu
 
 
 def _ends_and_sides(lines: Centrelines, segmentation: Segmentation) -> tuple[Float, Float]:

@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from appliance.analysis.centrelines import trace
-from appliance.analysis.repair import repair
+from appliance.analysis.repair import RepairRules, repair
 from appliance.analysis.repair_network import Gap, GapJudge, end_map, gap_cube
 from appliance.analysis.stages import Heart, Segmentation, Structure
 from appliance.volume import Geometry, LabelMap
@@ -89,19 +89,44 @@ def test_a_gap_that_the_network_calls_a_vessel_is_bridged_along_its_course_and_m
     assert distance_to(marked, TRUNK.points[215:285]).max() < 1.0
 
 
+def doubted(segmentation: Segmentation, *, brightness: float) -> Segmentation:
+    """The broken trunk with a bright spot beside the gap, which is the tiny network's sign for no; its far piece as bright as said."""
+    hu = segmentation.hu.copy()
+    geometry = segmentation.geometry
+    seen = np.argwhere(segmentation.coronary > 0)
+    far = seen[
+        cKDTree(TRUNK.points[265:]).query(geometry.to_points(seen))[0] < cKDTree(TRUNK.points[:235]).query(geometry.to_points(seen))[0]
+    ]
+    hu[tuple(far.T)] = (hu[tuple(far.T)] * brightness).astype(np.int16)
+    near = geometry.to_index(TRUNK.points[250] + [0.0, 5.0, 0.0])
+    hu[tuple(np.rint(near).astype(int))] = 1600
+    return replace(segmentation, hu=hu)
+
+
 def test_what_the_network_refuses_is_not_joined_and_is_told(broken):
     heart, segmentation = broken
-    # the rules alone would join it; a bright spot beside the gap is the tiny network's sign for no
-    hu = segmentation.hu.copy()
-    near = segmentation.geometry.to_index(TRUNK.points[250] + [0.0, 5.0, 0.0])
-    hu[tuple(np.rint(near).astype(int))] = 1600
-    marked = replace(segmentation, hu=hu)
+    # paler than an artery: the network's word counts
+    marked = doubted(segmentation, brightness=0.5)
     lines = trace(heart, marked)
-    joined = repair(lines, marked)
     refused = repair(lines, marked, session=tiny_session("repair"))
-    assert distance_to(TRUNK.points[-10:], np.concatenate([b.points_mm for b in joined.branches])).max() < 1.0
     assert distance_to(TRUNK.points[-10:], np.concatenate([b.points_mm for b in refused.branches])).min() > 10.0
     assert "not_connected" in {one.rule for one in refused.dropped}
+
+
+def test_a_long_piece_as_bright_as_the_arteries_is_joined_by_the_rules_whatever_the_network_says(broken):
+    heart, segmentation = broken
+    marked = doubted(segmentation, brightness=1.0)
+    lines = trace(heart, marked)
+    assert lines.tree.orphans[0].length_mm > 20.0
+    joined = repair(lines, marked, rules=RepairRules(certain_mm=20.0), session=tiny_session("repair"))
+    assert distance_to(TRUNK.points[-10:], np.concatenate([b.points_mm for b in joined.branches])).max() < 1.0
+
+
+def test_what_is_far_brighter_than_the_arteries_is_a_catheter_or_lead(broken):
+    heart, segmentation = broken
+    marked = doubted(segmentation, brightness=2.0)
+    refused = repair(trace(heart, marked), marked, session=tiny_session("repair"))
+    assert "not_arterial" in {one.rule for one in refused.dropped}
 
 
 def test_no_word_of_the_network_leads_through_a_chamber(broken):
