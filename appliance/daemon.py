@@ -117,7 +117,7 @@ def _appliance(settings: Settings, *, settings_path: Path, workers: Workers, clo
         archive.components.report("safe-mode", ready=True)
 
         workers.start("receiver", receiver.run)
-        for name in ("analyst",):
+        for name in ("analyst", "query") if settings.query.enabled or settings.web.enabled else ("analyst",):
             if name not in apart:
                 workers.start(name, _child(name, settings_path, archive).run)
         workers.start("probe", probe.run)
@@ -203,6 +203,7 @@ def _intake(settings: Settings, archive: Archive, machine: StudyMachine) -> Inta
         router=make_router(settings),
         examine=examine,
         identify=read_identity,
+        workflow_of=settings.receiver.workflow_of,
     )
 
 

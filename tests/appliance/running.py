@@ -21,6 +21,8 @@ data = "{data}"
 [receiver]
 port = {port}
 minimum_free_bytes = 0
+[query]
+port = {query_port}
 [intake]
 quiet_seconds = 0.5
 stalled_seconds = 2.0
@@ -61,12 +63,13 @@ class Running:
     process: subprocess.Popen[str]
     notify: NotifySocket
     port: int
+    query_port: int
     data: Path
     log: Path
 
     def children(self) -> dict[str, int]:
         """Name of a child process -> its id."""
-        named = {name: child_named(self.process.pid, name) for name in ("receiver", "analyst")}
+        named = {name: child_named(self.process.pid, name) for name in ("receiver", "analyst", "query")}
         return {name: pid for name, pid in named.items() if pid is not None}
 
 
@@ -74,9 +77,9 @@ class Running:
 def daemon(folder: Path, *, watchdog_s: float | None = None, more_settings: str = "", options: Sequence[str] = ()) -> Iterator[Running]:
     """Start a daemon and wait until it says that it is ready."""
     folder.mkdir(exist_ok=True)
-    port = free_port()
+    port, query_port = free_port(), free_port()
     settings = folder / "coronet.toml"
-    settings.write_text(SETTINGS.format(data=folder / "data", port=port) + more_settings)
+    settings.write_text(SETTINGS.format(data=folder / "data", port=port, query_port=query_port) + more_settings)
     (folder / "notify").unlink(missing_ok=True)
     notify = NotifySocket(folder / "notify")
     environment = {**os.environ, "NOTIFY_SOCKET": str(notify.path), "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -90,7 +93,7 @@ def daemon(folder: Path, *, watchdog_s: float | None = None, more_settings: str 
     try:
         wait_until(lambda: "READY=1" in notify.heard or process.poll() is not None, timeout_s=90, what="READY=1")
         assert process.poll() is None, log.read_text()
-        yield Running(process, notify, port, folder / "data", log)
+        yield Running(process, notify, port, query_port, folder / "data", log)
     finally:
         process.kill()
         process.wait(30)

@@ -122,6 +122,8 @@ def appliance(*words: str, stdin: str = "") -> str:
 def _settings(port: int, socket: Path, data: Path, printer: PrintScp | None, pacs_port: int | None, undo_seconds: float) -> str:
     lines = [
         f'data = "{data}"',
+        "[query]",
+        "enabled = false",
         "[receiver]",
         f"port = {port}",
         f"minimum_free_bytes = {256 << 20}",
