@@ -86,6 +86,16 @@ class InstanceIndex:
             row = connection.execute("SELECT calling_ae_title, called_ae_title FROM associations WHERE id = ?", (association,)).fetchone()
         return ("", "") if row is None else (row["calling_ae_title"], row["called_ae_title"])
 
+    def called_titles(self, study: str) -> set[str]:
+        """The titles of ours that the images of a study were sent to; one that is empty stands for images that no association brought."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT DISTINCT coalesce(called_ae_title, '') AS title FROM instances"
+                " LEFT JOIN associations ON associations.id = instances.association WHERE study = ?",
+                (study,),
+            )
+            return {row["title"] for row in rows}
+
     def with_unrelayed(self) -> list[str]:
         """Keys of the studies with images that have not been offered to the outbox yet."""
         with self._database.reading() as connection:

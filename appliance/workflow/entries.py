@@ -13,7 +13,7 @@ import pydicom
 from appliance.analysis.slices import lenient
 from appliance.archive.archive import Archive
 from appliance.archive.found import InstanceEntry
-from appliance.archive.instances import instance_name
+from appliance.archive.instance_files import instance_name
 
 log = logging.getLogger(__name__)
 

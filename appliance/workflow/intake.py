@@ -20,6 +20,7 @@ from appliance.archive.index import Instance
 from appliance.archive.studies import StudyRecord
 from appliance.errors import CoronetError, Reason, WorkflowError
 from appliance.settings import IntakeSettings
+from appliance.settings.receiver import Workflow
 from appliance.study import StudyHeader
 from appliance.workflow.entries import read_entry
 from appliance.workflow.routing import RouteFacts, Router, enlist_files, facts_of
@@ -35,6 +36,11 @@ SETTLED_S = 1.0
 IDLE_S = 5.0
 
 UNREADABLE = Reason(code="WF-012", zh="序列的影像信息无法解析", en="the headers of the series cannot be understood")
+NOT_ASKED_FOR = Reason(
+    code="WF-014",
+    zh="按接收 AE 标题的设置,本检查不做分析",
+    en="images sent to this AE title are not analysed, by the settings of the receiver",
+)
 NO_SERIES = Reason(code="WF-013", zh="检查中没有可分析的影像", en="the study holds no image that could be analysed")
 
 
@@ -76,6 +82,7 @@ class Intake:
         router: says where the source images go.
         examine: judges a series.
         identify: reads study and series of one file.
+        workflow_of: what happens to images, by the title of ours that they were sent to.
     """
 
     def __init__(
@@ -87,6 +94,7 @@ class Intake:
         router: Router,
         examine: Examiner,
         identify: Callable[[Path], StudyHeader],
+        workflow_of: Callable[[str], Workflow] = lambda _: "analyse",
     ) -> None:
         self._archive = archive
         self._machine = machine
@@ -94,6 +102,7 @@ class Intake:
         self._router = router
         self._examine = examine
         self._identify = identify
+        self._workflow_of = workflow_of
         self._last_image: dict[str, float] = {}
         self._verdicts: dict[str, tuple[int, list[Verdict]]] = {}
 
@@ -170,8 +179,12 @@ class Intake:
         verdicts = self._examine_study(study)  # while the silence lasts, so that it costs no time after it
         if quiet < self._settings.quiet_seconds:
             return
+        if not stalled and self._archive.procedure_steps.awaited(study.study_uid, study=study.key):
+            return  # the CT says that it made more images of these series than have come
         chosen = choose(verdicts)
-        if chosen is not None:
+        if not self._asked_for(study.key):
+            self._finish(study, "declined", Facts(reason=NOT_ASKED_FOR))
+        elif chosen is not None:
             self._finish(study, "completed", Facts(main_series=chosen.series_uid, header=chosen.header), slices=chosen.slices)
         elif stalled or all(verdict.complete for verdict in verdicts):
             largest = max(verdicts, key=lambda verdict: verdict.slices, default=None)
@@ -185,6 +198,10 @@ class Intake:
             self._machine.apply(study.key, event, facts=facts, generation=study.generation, details=details)
         self._verdicts.pop(study.key, None)
         log.info("study %s %s", study.key, event)
+
+    def _asked_for(self, key: str) -> bool:
+        """Whether any image of the study came to a title whose images are analysed, or by no association at all (import)."""
+        return any(self._workflow_of(called) == "analyse" for called in self._archive.index.called_titles(key))
 
     def _quiet(self, key: str) -> float:
         """Seconds since the last image of a study was seen by this process, or since the process first saw the study."""
@@ -223,6 +240,8 @@ class Intake:
         with self._machine.transaction():
             study = self._archive.studies.get(key)
             images = self._archive.index.take_unrelayed(key, most=len(facts) or None)
+            if all(self._workflow_of(called) == "archive-only" for called in self._archive.index.called_titles(key)):
+                return
             for consignment in self._router.consign(facts or [RouteFacts(urgent=study.urgent)] * len(images), what="source"):
                 files = [images[number].path for number in consignment.instances]
                 text = f"原始影像 {len(files)} 幅 / {len(files)} source images"

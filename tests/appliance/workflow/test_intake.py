@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from pydicom.dataset import Dataset
 
-from appliance.settings import DestinationSettings
-from appliance.workflow.intake import UNREADABLE, Verdict, choose
+from appliance.settings import DestinationSettings, ReceiverSettings, TitleSettings
+from appliance.workflow.intake import NOT_ASKED_FOR, UNREADABLE, Verdict, choose
 from tests.appliance.archive.fakes import encode, make_dataset
 from tests.appliance.workflow.world import NO_CONTRAST, TOO_FEW, World, examine
 
@@ -37,6 +37,32 @@ def test_a_whole_released_quiet_series_is_queued(world: World) -> None:
     study = world.study()
     assert (study.state, study.main_series) == ("queued", "1.2.3.1")
     assert study.header.display_name == "王小东"
+
+
+@pytest.mark.parametrize(
+    ("titles", "state", "relayed"),
+    [(("A",), "queued", 4), (("R",), "declined", 4), (("K",), "declined", 0), (("R", "A"), "queued", 4), (("", "K"), "queued", 4)],
+)
+def test_what_happens_to_images_is_said_by_the_title_that_they_were_sent_to(
+    world: World, titles: tuple[str, ...], state: str, relayed: int
+) -> None:
+    """Analysed and relayed, relayed only, or kept only; with several titles the most that any of them asks for."""
+    settings = ReceiverSettings(
+        ae_title="A", ae=(TitleSettings(title="R", workflow="relay"), TitleSettings(title="K", workflow="archive-only"))
+    )
+    intake = world.intake(router=world.router(PACS), workflow_of=settings.workflow_of)
+    for number in range(1, 5):
+        title = titles[number % len(titles)]
+        association = world.spool.association_opened(peer="127.0.0.1", calling_ae="CT1", called_ae=title) if title else None
+        world.push(number, association=association)
+        if association is not None:
+            world.release(association)
+    intake.step()
+    world.clock.pass_s(10)
+    intake.step()
+    study = world.study()
+    assert (study.state, study.reason) == (state, None if state == "queued" else NOT_ASKED_FOR)
+    assert sum(len(row.files) for row in world.archive.outbox.of_study(study.key)) == relayed
 
 
 def test_it_must_have_been_quiet(world: World) -> None:
