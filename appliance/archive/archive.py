@@ -21,6 +21,7 @@ from appliance.archive.index import InstanceIndex
 from appliance.archive.instances import Spool
 from appliance.archive.orders import OrderStore
 from appliance.archive.outbox import Outbox
+from appliance.archive.procedure_steps import ProcedureSteps
 from appliance.archive.retention import Retention, Room, room_of
 from appliance.archive.search import SearchIndex
 from appliance.archive.studies import StudyStore
@@ -52,6 +53,7 @@ class Archive:
     tokens: TokenStore
     commitments: Commitments
     orders: OrderStore
+    procedure_steps: ProcedureSteps
     badges: BadgeStore
 
     @property
@@ -135,5 +137,6 @@ def open_archive(data: Path, *, clock: Clock | None = None, hasher: PasswordHash
         tokens=TokenStore(database=database, clock=clock),
         commitments=Commitments(database=database, clock=clock),
         orders=OrderStore(database=database, clock=clock),
+        procedure_steps=ProcedureSteps(database=database, clock=clock),
         badges=BadgeStore(database=database, clock=clock),
     )

@@ -306,6 +306,7 @@ CREATE INDEX procedure_steps_by_study ON procedure_steps (study_uid);
 
 CREATE TABLE procedure_step_images (
     step TEXT NOT NULL REFERENCES procedure_steps (sop_instance_uid),
+    series_uid TEXT NOT NULL,
     sop_instance_uid TEXT NOT NULL,
     PRIMARY KEY (step, sop_instance_uid)
 ) STRICT, WITHOUT ROWID;
