@@ -11,6 +11,7 @@
     ├── ImagingError           a picture, film page or report could not be made          IMG
     ├── DicomError             a peer, an association, a status                          DCM
     ├── WorkflowError          a transition or command that the state does not allow     WF
+    ├── MaintenanceError       a stick, a bundle, an update, a reset                      MNT
     └── ApiError               a request that cannot be answered                         API
 
 Every error carries an operator code such as ``VOL-003`` (a service engineer can look it up) and the text that a person sees in both
@@ -131,3 +132,9 @@ class ApiError(CoronetError):
     """A request that cannot be answered."""
 
     prefix = "API"
+
+
+class MaintenanceError(CoronetError):
+    """A stick, a bundle, an update, a reset."""
+
+    prefix = "MNT"

@@ -15,8 +15,18 @@ import msgspec
 
 from appliance.errors import SettingsError
 from appliance.settings.base import AETitle, Count, Port, Positive, Section
-from appliance.settings.hardware import BadgeSettings, GpuSettings, PanelSettings, UpsSettings, hardware_faults
+from appliance.settings.hardware import (
+    BadgeSettings,
+    DisplaySettings,
+    GpuSettings,
+    NetworkSettings,
+    PanelSettings,
+    UpsSettings,
+    hardware_faults,
+    network_faults,
+)
 from appliance.settings.keeping import BackupSettings, RetentionSettings
+from appliance.settings.profiles import LISTED, Profile, expand, read_profile
 from appliance.settings.query import PriorsSettings, QuerySettings, WebSettings, query_faults
 from appliance.settings.receiver import ReceiverSettings, TitleSettings, TlsSettings, receiver_faults
 from appliance.settings.relay import (
@@ -42,10 +52,12 @@ __all__ = [
     "CommitmentSettings",
     "Count",
     "DestinationSettings",
+    "DisplaySettings",
     "GpuSettings",
     "IntakeSettings",
     "KioskSettings",
     "MppsSettings",
+    "NetworkSettings",
     "PanelSettings",
     "PeerSettings",
     "PolicySettings",
@@ -65,6 +77,7 @@ __all__ = [
     "UpsSettings",
     "WebSettings",
     "WorklistSettings",
+    "check_profile",
     "load_settings",
     "parse_settings",
 ]  # fmt: skip
@@ -162,6 +175,8 @@ class Settings(Section, frozen=True, kw_only=True):
     badge: BadgeSettings = BadgeSettings()
     ups: UpsSettings = UpsSettings()
     gpu: GpuSettings = GpuSettings()
+    display: DisplaySettings = DisplaySettings()
+    network: NetworkSettings = NetworkSettings()
 
 
 def load_settings(path: Path) -> Settings:
@@ -178,7 +193,27 @@ def load_settings(path: Path) -> Settings:
             zh=f"无法读取设置文件 {path.name}:{error}",
             en=f"settings file {path.name} cannot be read: {error}",
         ) from error
-    return parse_settings(tree, source=path.name)
+    return parse_settings(expand(tree, folder=path.parent / "profiles"), source=path.name)
+
+
+def check_profile(name: str, *, folder: Path) -> Profile:
+    """Read a profile and check its options as a site would use them.
+
+    Raises:
+        SettingsError: it is none, or an option is not known or not allowed.
+    """
+    profile = read_profile(name, folder=folder)
+    if profile.kind in LISTED:
+        site = {"name": name, "host": "192.0.2.1", "port": 104, "ae_title": "PEER"}
+        known = {field.name for field in msgspec.structs.fields(_ROWS[profile.table])}
+        tree: dict[str, Any] = {profile.table: [{**{key: site[key] for key in site if key in known}, **profile.settings}]}
+    else:
+        tree = {profile.table: profile.settings}
+    parse_settings(tree, source=f"{name}.toml")
+    return profile
+
+
+_ROWS: dict[str, type[Section]] = {"printer": PrinterSettings, "destination": DestinationSettings, "peer": PeerSettings}
 
 
 def parse_settings(tree: dict[str, Any], *, source: str) -> Settings:
@@ -206,6 +241,7 @@ def parse_settings(tree: dict[str, Any], *, source: str) -> Settings:
         *relay,
         *query_faults(query=settings.query, web=settings.web),
         *hardware_faults(settings.ups),
+        *network_faults(settings.network),
     ):
         raise SettingsError("CFG-004", zh=f"设置文件 {source}:{zh}", en=f"settings file {source}: {en}")
     return settings

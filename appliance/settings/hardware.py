@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -49,6 +51,49 @@ class GpuSettings(Section, frozen=True, kw_only=True):
 
     watch: bool = False
     maximum_celsius: Positive = 88.0
+
+
+class DisplaySettings(Section, frozen=True, kw_only=True):
+    """``[display]``: the screen of the kiosk."""
+
+    size: tuple[Annotated[int, msgspec.Meta(ge=640, le=7680)], Annotated[int, msgspec.Meta(ge=400, le=4320)]] = (1920, 1080)
+    rotation: Literal[0, 90, 180, 270] = 0
+    """Degrees clockwise."""
+
+
+class NetworkSettings(Section, frozen=True, kw_only=True):
+    """``[network]``: the box's address in the hospital's network. Nothing given: DHCP on every wired port."""
+
+    interface: str = "en*"
+    """Name or pattern, as systemd.network(5) matches it."""
+    address: str = ""
+    """With the length of the prefix, e.g. ``192.0.2.5/24``; empty: DHCP."""
+    gateway: str = ""
+    dns: tuple[str, ...] = ()
+    ntp: tuple[str, ...] = ()
+    allowed: tuple[str, ...] = ()
+    """Networks or addresses of scanners, printers, archives: nobody else reaches the box, nor it them. Empty: the private networks."""
+
+
+def network_faults(network: NetworkSettings) -> list[tuple[str, str]]:
+    """Addresses that are none, or that do not fit together, in Chinese and English."""
+    faults = []
+    kinds = (("address", ipaddress.ip_interface, [network.address]), ("gateway", ipaddress.ip_address, [network.gateway]))
+    lists = (("dns", ipaddress.ip_address, network.dns), ("allowed", ipaddress.ip_network, network.allowed))
+    for name, parse, values in (*kinds, *lists):
+        for value in values:
+            try:
+                parse(value) if value else None
+            except ValueError:
+                faults.append((f"[network] {name} 不是有效地址:{value}", f"[network] {name}: {value} is no address"))
+    routed = not faults and network.address and network.gateway
+    if routed and ipaddress.ip_address(network.gateway) not in ipaddress.ip_interface(network.address).network:
+        faults.append(("[network] gateway 不在本网段内", "[network] gateway is not in the network of address"))
+    if not re.fullmatch(r"[A-Za-z0-9*?_.-]{1,64}", network.interface) or any(
+        not re.fullmatch(r"[A-Za-z0-9.:-]{1,253}", ntp) for ntp in network.ntp
+    ):
+        faults.append(("[network] interface 或 ntp 含不允许的字符", "[network] interface or ntp holds what is not allowed"))
+    return faults
 
 
 def hardware_faults(ups: UpsSettings) -> list[tuple[str, str]]:

@@ -1,0 +1,9 @@
+"""What a service engineer does: check the box, take a support bundle, bring settings and updates on a stick, give the box back empty.
+
+MNT-001  no file of that name on the stick, or too large   MNT-020  the update is for another machine
+MNT-002  no signature beside the file                      MNT-021  the update is older than what is allowed
+MNT-003  the signature is not of one of our keys           MNT-022  the update is not whole
+MNT-004  the signing program is missing                    MNT-023  what stands in the update's manifest is not understood
+MNT-010  the bundle of profiles is not well formed         MNT-030  the confirmation was not typed
+MNT-011  a profile of the bundle cannot be used            MNT-031  the daemon runs
+"""
