@@ -11,7 +11,8 @@ from pathlib import Path
 
 from appliance.archive.archive import open_archive
 from appliance.archive.disk import Disk
-from appliance.archive.instances import Spool, instance_name
+from appliance.archive.instance_files import instance_name
+from appliance.archive.instances import Spool
 from appliance.errors import ArchiveError
 from tests.appliance.archive.fakes import encode, make_dataset
 
