@@ -91,6 +91,26 @@ class DeliveryRow(Message, frozen=True, kw_only=True):
     """How many the profile of a pseudonymised route did not let go."""
 
 
+class PriorRow(Message, frozen=True, kw_only=True):
+    """An earlier examination of the patient: ``here`` has the key of the study on this box, once it is."""
+
+    study_date: str
+    description: str
+    modalities: str
+    source: str
+    state: Literal["found", "fetched", "failed"]
+    here: str | None = None
+    cad_rads: str | None = None
+
+
+class StudyPage(Message, frozen=True, kw_only=True):
+    """A part of what was searched for: urgent ones first, then the newest; ``total`` counts all."""
+
+    total: int
+    offset: int
+    rows: tuple[StudyRow, ...]
+
+
 class StudyDetail(Message, frozen=True, kw_only=True):
     """Everything that the review screen shows of one study."""
 
@@ -100,6 +120,12 @@ class StudyDetail(Message, frozen=True, kw_only=True):
     pictures: tuple[PictureInfo, ...] = ()
     deliveries: tuple[DeliveryRow, ...] = ()
     notices: tuple[str, ...] = ()
+    protected: bool = False
+    """A person wants it kept whatever happens."""
+    images_removed: bool = False
+    """Retention has removed its images from this disk."""
+    priors: tuple[PriorRow, ...] = ()
+    """Earlier examinations of the patient, newest first."""
 
 
 class Session(Message, frozen=True, kw_only=True):

@@ -29,9 +29,11 @@ from appliance.worklist import (
     Health,
     Message,
     PictureInfo,
+    PriorRow,
     Session,
     Snapshot,
     StudyDetail,
+    StudyPage,
     StudyRow,
     StudyState,
 )
@@ -78,6 +80,13 @@ class CommandRequest(Request, frozen=True, kw_only=True):
     """``POST /v1/studies/{key}/undo`` and ``/retry``."""
 
     command: CommandKey
+
+
+class ProtectRequest(Request, frozen=True, kw_only=True):
+    """``POST /v1/studies/{key}/protect``: keep a study whatever happens, or no longer."""
+
+    command: CommandKey
+    protected: bool
 
 
 class ApplianceInfo(Message, frozen=True, kw_only=True):
@@ -130,6 +139,8 @@ __all__ = [
     "Message",
     "PictureInfo",
     "Pin",
+    "PriorRow",
+    "ProtectRequest",
     "Reason",
     "ReportSection",
     "ReportText",
@@ -141,6 +152,7 @@ __all__ = [
     "Snapshot",
     "StudyDetail",
     "StudyHeader",
+    "StudyPage",
     "StudyRow",
     "StudyState",
 ]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from appliance.findings import Grade
-from appliance.worklist import Event, Session, Snapshot, StudyDetail
+from appliance.worklist import Event, Session, Snapshot, StudyDetail, StudyPage, StudyState
 
 
 class WorkflowPort(Protocol):
@@ -66,4 +66,14 @@ class WorkflowPort(Protocol):
 
     def retry(self, *, session: Session, study: str, command: str) -> StudyDetail:
         """Queue a failed study again."""
+        ...
+
+    def search(
+        self, *, text: str, states: Sequence[StudyState], from_date: str, to_date: str, urgent: bool, offset: int, limit: int
+    ) -> StudyPage:
+        """A page of the studies that match; empty values mean any."""
+        ...
+
+    def protect(self, *, session: Session, study: str, protected: bool, command: str) -> StudyDetail:
+        """Keep a study whatever happens, or no longer."""
         ...

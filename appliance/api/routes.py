@@ -7,11 +7,13 @@
     GET  /v1/session                           the session of the token
     GET  /v1/snapshot                          Snapshot
     GET  /v1/events?after=N[&timeout=S]        EventsReply, held until something happens; 410 on a gap
+    GET  /v1/studies?text=&states=&from=&to=&urgent=&offset=&limit=   StudyPage
     GET  /v1/studies/{key}                     StudyDetail
     GET  /v1/studies/{key}/pictures/{id}       PNG with ETag; 304 when the client has it
     POST /v1/studies/{key}/corrections         {command, revision, lesion, grade} -> StudyDetail
     POST /v1/studies/{key}/approve             {command, revision} -> StudyDetail
     POST /v1/studies/{key}/undo, /retry        {command} -> StudyDetail
+    POST /v1/studies/{key}/protect             {command, protected} -> StudyDetail
 
 ``Authorization: Bearer TOKEN`` carries the session. Every error is ``{code, zh, en}``. Work is bounded: request bodies in size and time,
 calls into the workflow in number and time.
@@ -37,12 +39,14 @@ from starlette.routing import Route
 
 from appliance.api.messages import (
     MAXIMUM_POLL_S,
+    STUDY_STATES,
     ApplianceInfo,
     ApproveRequest,
     CommandRequest,
     CorrectionRequest,
     ErrorReply,
     EventsReply,
+    ProtectRequest,
     Session,
     SignInRequest,
 )
@@ -52,6 +56,8 @@ from appliance.errors import ApiError, CoronetError, WorkflowError
 MAXIMUM_BODY_BYTES = 16 * 1024
 BODY_TIMEOUT_S = 5.0
 CALL_TIMEOUT_S = 30.0
+MAXIMUM_PAGE = 200
+MAXIMUM_SEARCH_TEXT = 100
 POLL_SLICE_S = 0.5
 """A long poll asks the workflow in slices, so that a client that left and a server that stops are noticed within one slice."""
 
@@ -96,12 +102,14 @@ class _Interface:
             Route("/v1/session", self.session, methods=["GET"]),
             Route("/v1/snapshot", self.snapshot, methods=["GET"]),
             Route("/v1/events", self.events, methods=["GET"]),
+            Route("/v1/studies", self.search, methods=["GET"]),
             Route(study, self.study, methods=["GET"]),
             Route(f"{study}/pictures/{{picture}}", self.picture, methods=["GET"]),
             Route(f"{study}/corrections", self.correct, methods=["POST"]),
             Route(f"{study}/approve", self.approve, methods=["POST"]),
             Route(f"{study}/undo", self.undo, methods=["POST"]),
             Route(f"{study}/retry", self.retry, methods=["POST"]),
+            Route(f"{study}/protect", self.protect, methods=["POST"]),
         ]
 
     async def info(self, _request: HttpRequest) -> Response:
@@ -198,6 +206,31 @@ class _Interface:
     async def retry(self, request: HttpRequest) -> Response:
         session, body = await self._command(request, CommandRequest)
         call = partial(self._workflow.retry, session=session, study=request.path_params["key"], command=body.command)
+        return _json(await self._call(call))
+
+    async def search(self, request: HttpRequest) -> Response:
+        await self._signed_in(request)
+        asked = request.query_params
+        dates = [asked.get(name, "") for name in ("from", "to")]
+        states = [state for state in STUDY_STATES if state in asked.get("states", "").split(",")]
+        if any(date and (len(date) != 8 or not date.isdecimal()) for date in dates) or len(asked.get("text", "")) > MAXIMUM_SEARCH_TEXT:
+            raise ApiError("API-005", zh="查询参数有误", en="a parameter of the search is out of range", status=400)
+        call = partial(
+            self._workflow.search,
+            text=asked.get("text", ""),
+            states=states,
+            from_date=dates[0],
+            to_date=dates[1],
+            urgent=asked.get("urgent") == "1",
+            offset=int(_number(request, "offset", default=0, low=0, high=2**31)),
+            limit=int(_number(request, "limit", default=50, low=1, high=MAXIMUM_PAGE)),
+        )
+        return _json(await self._call(call))
+
+    async def protect(self, request: HttpRequest) -> Response:
+        session, body = await self._command(request, ProtectRequest)
+        study = request.path_params["key"]
+        call = partial(self._workflow.protect, session=session, study=study, protected=body.protected, command=body.command)
         return _json(await self._call(call))
 
     async def _command(self, request: HttpRequest, kind: type[Body]) -> tuple[Session, Body]:

@@ -22,6 +22,7 @@ from appliance.archive.instances import Spool
 from appliance.archive.orders import OrderStore
 from appliance.archive.outbox import Outbox
 from appliance.archive.procedure_steps import ProcedureSteps
+from appliance.archive.priors import PriorStore
 from appliance.archive.retention import Retention, Room, room_of
 from appliance.archive.search import SearchIndex
 from appliance.archive.studies import StudyStore
@@ -51,6 +52,7 @@ class Archive:
     found: FoundObjects
     search: SearchIndex
     tokens: TokenStore
+    priors: PriorStore
     commitments: Commitments
     orders: OrderStore
     procedure_steps: ProcedureSteps
@@ -135,6 +137,7 @@ def open_archive(data: Path, *, clock: Clock | None = None, hasher: PasswordHash
         found=FoundObjects(database=database),
         search=SearchIndex(database=database, data=data),
         tokens=TokenStore(database=database, clock=clock),
+        priors=PriorStore(database=database, clock=clock),
         commitments=Commitments(database=database, clock=clock),
         orders=OrderStore(database=database, clock=clock),
         procedure_steps=ProcedureSteps(database=database, clock=clock),

@@ -43,3 +43,11 @@ class ComponentStore:
             return Component(ready=False, detail="", reason=None)
         reason = None if row["reason"] is None else msgspec.json.decode(row["reason"], type=Reason)
         return Component(ready=bool(row["ready"]), detail=row["detail"], reason=reason)
+
+    def troubles(self) -> list[Reason]:
+        """Why parts of the appliance are not ready, the analyst first, then by name."""
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT reason FROM components WHERE ready = 0 AND reason IS NOT NULL ORDER BY name <> 'analyst', name"
+            ).fetchall()
+        return list(dict.fromkeys(msgspec.json.decode(row["reason"], type=Reason) for row in rows))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,17 +16,18 @@ from typing import Any, Protocol
 import msgspec
 
 from appliance.archive.archive import Archive
+from appliance.archive.search import Keeping, PageQuery
 from appliance.archive.studies import StudyRecord
 from appliance.errors import ArchiveError, Reason, WorkflowError
 from appliance.findings import Findings, Grade
-from appliance.settings import PolicySettings
+from appliance.settings import PolicySettings, RetentionSettings
 from appliance.study import Approval, ReportText, notices
 from appliance.workflow.badge_desk import BadgeDesk
 from appliance.workflow.release import draft_name, release_name
 from appliance.workflow.sessions import Sessions
 from appliance.workflow.states import Facts, StudyMachine
 from appliance.workflow.undo import UndoWindows
-from appliance.worklist import Event, Health, PictureInfo, Session, Snapshot, StudyDetail, StudyRow
+from appliance.worklist import Event, Health, PictureInfo, Session, Snapshot, StudyDetail, StudyPage, StudyRow, StudyState
 
 WORKLIST_LENGTH = 200
 
@@ -167,7 +168,11 @@ class WorkflowService:
         with self._archive.database.reading():
             study = self._get(key)
             deliveries = tuple(row.delivery() for row in self._archive.outbox.of_study(key))
-        detail = StudyDetail(row=self._row(study), deliveries=deliveries)
+            kept = self._archive.search.kept([key]).get(key, Keeping())
+            earlier = self._archive.priors.of_study(key)
+        detail = StudyDetail(
+            row=self._row(study), deliveries=deliveries, protected=kept.protected, images_removed=kept.images_removed, priors=earlier
+        )
         if study.draft is None:
             return detail
         folder = self._archive.drafts / study.draft
@@ -275,6 +280,29 @@ class WorkflowService:
                     self._machine.apply(study, "retried", actor=session.user_id)
         return self.study(study)
 
+    def search(
+        self, *, text: str, states: Sequence[StudyState], from_date: str, to_date: str, urgent: bool, offset: int, limit: int
+    ) -> StudyPage:
+        """A page of the studies that match, urgent ones first, then the newest; empty values mean any."""
+        query = PageQuery(text=text, states=tuple(states), from_date=from_date, to_date=to_date, urgent=urgent)
+        page = self._archive.search.page(query, offset=offset, limit=limit)
+        rows = tuple(self._row(study) for study in self._archive.studies.rows(page.keys))
+        return StudyPage(total=page.total, offset=offset, rows=rows)
+
+    def protect(self, *, session: Session, study: str, protected: bool, command: str) -> StudyDetail:
+        """Keep a study whatever happens, or no longer.
+
+        Raises:
+            WorkflowError: WF-052 no such study, WF-054 not allowed.
+        """
+        self._require(session.role in {"radiographer", "physician", "engineer"})
+        with self._machine.transaction():
+            if self._first_time(command, "protect", study, protected):
+                self._get(study)
+                self._archive.retention(RetentionSettings()).protect(study, actor=session.user_id, protected=protected)
+                self._archive.studies.save(self._archive.studies.get(study))
+        return self.study(study)
+
     # -- parts
 
     def _corrected(self, study: StudyRecord, lesion: int, grade: Grade) -> tuple[str, Findings, Grade]:
@@ -326,7 +354,7 @@ class WorkflowService:
 
     def _health(self) -> Health:
         analyst = self._archive.components.get("analyst")
-        warnings = [] if analyst.reason is None else [analyst.reason]
+        warnings = self._archive.components.troubles()
         put_aside = len(self._archive.index.quarantined())
         if put_aside:
             zh, en = f"{put_aside} 幅影像无法读取,已隔离保存", f"{put_aside} images cannot be read and are put aside"

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,8 +28,11 @@ from appliance.api.messages import (
     Session,
     Snapshot,
     StudyDetail,
+    StudyPage,
+    StudyState,
 )
 from appliance.api.server import make_app, serve
+from appliance.archive.folding import fold, fold_name
 from appliance.errors import WorkflowError
 from tests.appliance.api.samples import HEALTH, draw_picture, make_findings, make_report, sample_details
 
@@ -70,6 +73,7 @@ class MemoryWorkflow:
         self.badge_reader: list[str] | None = None
         """PINs of the people whose badges are shown next; None: no reader."""
         self.commands_done: list[tuple[str, str, str]] = []
+        self.searches: list[str] = []
 
     # what the API asks for
 
@@ -182,6 +186,32 @@ class MemoryWorkflow:
                 return self._commit("retry", command, detail, {}, deliveries=rows)
             self._expect(detail, state="failed")
             return self._commit("retry", command, detail, {"state": "queued", "reason": None})
+
+    def search(
+        self, *, text: str, states: Sequence[StudyState], from_date: str, to_date: str, urgent: bool, offset: int, limit: int
+    ) -> StudyPage:
+        with self._changed:
+            rows = [each.row for each in self._details.values()]
+            words = fold(text).split()
+            found = [
+                row
+                for row in rows
+                if all(
+                    word in fold(f"{fold_name(row.header.patient_name)} {row.header.patient_id} {row.header.accession_number}")
+                    for word in words
+                )
+                and (not states or row.state in states)
+                and (from_date or "0") <= (row.header.study_date or "0") <= (to_date or "9")
+                and (row.urgent or not urgent)
+            ]
+            found.sort(key=lambda row: (not row.urgent, -row.received_at))
+            self.searches.append(text)
+            return StudyPage(total=len(found), offset=offset, rows=tuple(found[offset : offset + limit]))
+
+    def protect(self, *, session: Session, study: str, protected: bool, command: str) -> StudyDetail:
+        with self._changed:
+            detail = self._detail(study)
+            return detail if command in self._done else self._commit("protect", command, detail, {}, protected=protected)
 
     # what the appliance does by itself, driven by the test
 
