@@ -221,7 +221,7 @@ class Lesion(Record, frozen=True, kw_only=True):
 
 
 class Bridge(Record, frozen=True, kw_only=True):
-    """A myocardial bridge."""
+    """A myocardial bridge: ``depth_mm`` of muscle over the vessel's outer wall; the narrowing under it is not graded as plaque."""
 
     branch: int
     start: int
@@ -229,13 +229,47 @@ class Bridge(Record, frozen=True, kw_only=True):
     depth_mm: float
 
 
+InStent = Literal["patent", "narrowed", "occluded"]
+
+
 class Stent(Record, frozen=True, kw_only=True):
-    """A stent and whether its lumen can be read."""
+    """A stent and whether its lumen can be read.
+
+    Attributes:
+        branch: the vessel.
+        start, end: half-open range of its points.
+        assessable: whether the lumen inside can be read.
+        diameter_mm: of the device.
+        inside: whether blood passes: ``patent``, ``narrowed`` (by half or more), ``occluded``.
+    """
 
     branch: int
     start: int
     end: int
     assessable: bool
+    diameter_mm: float | None = None
+    inside: InStent | None = None
+    inside_reason: str | None = None
+
+
+VariantName = Literal[
+    "separate_left_ostia",
+    "lcx_from_right",
+    "rca_from_left",
+    "left_from_right",
+    "single_coronary",
+    "interarterial_course",
+    "retroaortic_course",
+    "high_takeoff_left",
+    "high_takeoff_right",
+]
+
+
+class Variant(Record, frozen=True, kw_only=True):
+    """An anatomical variant of origin or course, and the branch that shows it."""
+
+    name: VariantName
+    branch: int
 
 
 class Calcium(Record, frozen=True, kw_only=True):
@@ -307,6 +341,7 @@ class Findings(Record, frozen=True, kw_only=True):
     segment_involvement_score_reason: str | None = None
     segment_stenosis_score_reason: str | None = None
     cad_rads_reason: str | None = None
+    variants: tuple[Variant, ...] = ()
 
     @property
     def validated_on_patients(self) -> bool:

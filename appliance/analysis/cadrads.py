@@ -13,7 +13,7 @@ import msgspec
 
 from appliance.anatomy import MAIN_VESSELS, SEGMENTS, SegmentName, Territory, Vessel
 from appliance.errors import AnalysisError
-from appliance.findings import GRADES, Branch, CadRads, Findings, Grade, Lesion, NotAssessable, Quality, Stent
+from appliance.findings import GRADES, Branch, CadRads, Findings, Grade, InStent, Lesion, NotAssessable, Quality, Stent, VariantName
 
 Bands = Literal["scct", "cn2011"]
 Category = Literal["0", "1", "2", "3", "4A", "4B", "5", "N"]
@@ -37,6 +37,10 @@ BURDEN_BY_SIS: tuple[tuple[int, Burden], ...] = ((8, "P4"), (5, "P3"), (3, "P2")
 STENOSIS_SCORE: dict[Grade, int] = {"none": 1, "minimal": 1, "mild": 1, "moderate": 2, "severe": 3, "occluded": 3}
 MODIFIER_ORDER = ("N", "HRP", "I+", "I-", "I±", "S", "G", "E")
 SMALLEST_GRADED_MM = 1.5
+EXCEPTIONAL: frozenset[VariantName] = frozenset({"interarterial_course"})
+"""Variants that make the modifier E: disease that is no atherosclerosis."""
+IN_STENT: dict[InStent, Grade] = {"patent": "none", "narrowed": "moderate", "occluded": "occluded"}
+"""Least degree that the blood inside a stent stands for."""
 THREE_VESSELS: frozenset[Territory] = frozenset({"LAD", "LCX", "RCA"})
 _SCORED_SEGMENTS = frozenset(name for name, segment in SEGMENTS.items() if segment.scored)
 
@@ -118,6 +122,7 @@ def cad_rads(
     grafts: bool = False,
     exceptions: bool = False,
     agatston: float | None = None,
+    ischaemia: str | None = None,
 ) -> CadRads:
     """The patient's category with plaque burden and modifiers.
 
@@ -131,9 +136,10 @@ def cad_rads(
         grafts: any makes modifier G.
         exceptions: non-atherosclerotic disease, modifier E.
         agatston: calcium score, None where there is none.
+        ischaemia: I+, I- or I± as a physician entered it; never derived.
     """
     graded = [lesion for lesion in lesions if _counts(lesion)]
-    category = _category(graded)
+    category = _category(graded, _in_stents(stents, branches))
     if category == "0" and _scores(agatston):
         category = "1"  # calcium is plaque, wherever it was seen
     modifiers: list[str] = []
@@ -144,6 +150,8 @@ def cad_rads(
             modifiers.append("N")
     if any(len(set(lesion.high_risk)) >= 2 for lesion in graded):
         modifiers.append("HRP")
+    if ischaemia is not None:
+        modifiers.append(ischaemia)
     if stents:
         modifiers.append("S")
     if grafts:
@@ -186,19 +194,29 @@ def _undecided(lesion: Lesion) -> bool:
     return lesion.segment == "other" and narrowed and lesion.grade_source == "measured"
 
 
-def _category(lesions: Sequence[Lesion]) -> Category:
-    if not lesions:
+def _category(lesions: Sequence[Lesion], stents: Sequence[tuple[Territory | None, Grade]] = ()) -> Category:
+    degrees = [*((territory_of(lesion.vessel, lesion.segment), lesion.grade) for lesion in lesions), *stents]
+    if not degrees:
         return "0"
-    worst = max((lesion.grade for lesion in lesions), key=GRADES.index)
+    worst = max((grade for _, grade in degrees), key=GRADES.index)
     if worst == "occluded":
         return "5"
-    tight = {territory_of(lesion.vessel, lesion.segment) for lesion in lesions if lesion.grade == "severe"}
-    left_main = any(
-        territory_of(lesion.vessel, lesion.segment) == "LM" and GRADES.index(lesion.grade) >= GRADES.index("moderate") for lesion in lesions
-    )
+    tight = {territory for territory, grade in degrees if grade == "severe"}
+    left_main = any(territory == "LM" and GRADES.index(grade) >= GRADES.index("moderate") for territory, grade in degrees)
     if left_main or tight >= THREE_VESSELS:
         return "4B"
     return CATEGORY[worst]
+
+
+def _in_stents(stents: Sequence[Stent], branches: Sequence[Branch]) -> list[tuple[Territory | None, Grade]]:
+    """The least degree that each readable stent stands for, with its artery: a device is never no disease at all."""
+    by_id = {branch.id: branch for branch in branches}
+    degrees = []
+    for stent in stents:
+        branch = by_id.get(stent.branch)
+        if branch is not None and stent.assessable:
+            degrees.append((territory_of(branch.vessel, branch.segment_at(stent.start)), IN_STENT[stent.inside or "patent"]))
+    return degrees
 
 
 def apply_corrections(findings: Findings, corrections: Mapping[int, Grade]) -> Findings:
@@ -240,8 +258,9 @@ def with_category(findings: Findings) -> Findings:
             untraced=untraced_vessels(findings.branches),
             stents=findings.stents,
             grafts="G" in kept,
-            exceptions="E" in kept,
+            exceptions="E" in kept or any(variant.name in EXCEPTIONAL for variant in findings.variants),
             agatston=None if findings.calcium is None else findings.calcium.agatston,
+            ischaemia=next((modifier for modifier in kept if modifier.startswith("I")), None),
         ),
     )
 

@@ -8,8 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from appliance.analysis.cadrads import Bands, with_category
 from appliance.analysis.calcium import not_scored, score_calcium
+from appliance.analysis.describe import Described, describe, total_of
 from appliance.analysis.locate import Located, locate
 from appliance.analysis.measure import measure
 from appliance.analysis.phase_choice import Chosen, choose_phase, look_at
@@ -35,7 +38,8 @@ SHARES: dict[str, tuple[float, float]] = {
     "quality": (0.06, 0.07),
     "phases": (0.07, 0.08),
     "segment": (0.08, 0.70),
-    "measure": (0.70, 0.97),
+    "measure": (0.70, 0.95),
+    "describe": (0.95, 0.97),
     "calcium": (0.97, 1.00),
 }
 """Where each stage begins and ends on the progress bar, by the time that it takes on two cores."""
@@ -155,9 +159,11 @@ def analyze(
         )
     clock.seconds.pop("measure")
     clock.seconds.update(measured.timing_s)
+    with clock.stage("describe"):
+        seen = describe(study.main.volume, located.heart, measured.branches, measured.lesions, chosen.quality)
     with clock.stage("calcium"):
-        scored = calcium_of(study, located.heart, measured.branches, factor=options.calcium_mass_factor)
-    findings = with_category(_findings(chosen, measured, scored, models, clock.total()))
+        scored = calcium_of(study, located.heart, measured.branches, stents=seen.stents, factor=options.calcium_mass_factor)
+    findings = with_category(_findings(chosen, measured, seen, scored, models, clock.total()))
     return Analysis(findings=findings, study=study, heart=located.heart, segmentation=segmentation)
 
 
@@ -221,7 +227,9 @@ def calcium_of(
     return score_calcium(scan.volume, study.main.volume, heart, branches, series_uid=uid, stents=stents, mass_factor=factor)
 
 
-def _findings(chosen: Chosen, measured: Measured, scored: Calcium | str, models: Models, timing: dict[str, float]) -> Findings:
+def _findings(
+    chosen: Chosen, measured: Measured, seen: Described, scored: Calcium | str, models: Models, timing: dict[str, float]
+) -> Findings:
     study = chosen.study
     return Findings(
         schema=SCHEMA,
@@ -232,16 +240,17 @@ def _findings(chosen: Chosen, measured: Measured, scored: Calcium | str, models:
         models=models.model_infos,
         series=_series_info(study.main),
         other_series=tuple(_other_series(study, chosen.others)),
-        quality=chosen.quality,
+        quality=msgspec.structs.replace(chosen.quality, not_assessable=seen.not_assessable),
         dominance=measured.dominance,
         dominance_reason="not_determined" if measured.dominance is None else None,
         branches=measured.branches,
-        lesions=measured.lesions,
-        bridges=(),
-        stents=(),
+        lesions=seen.lesions,
+        bridges=seen.bridges,
+        stents=seen.stents,
+        variants=seen.variants,
         calcium=None if isinstance(scored, str) else scored,
         calcium_reason=scored if isinstance(scored, str) else None,
-        plaque_total_mm3=measured.plaque_total,
+        plaque_total_mm3=total_of(seen.lesions),
         segment_involvement_score=measured.segment_involvement_score,
         segment_stenosis_score=measured.segment_stenosis_score,
         cad_rads=measured.cad_rads,

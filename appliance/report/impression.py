@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from appliance.anatomy import SegmentName, Vessel
 from appliance.findings import GRADES, Findings, Grade, Lesion, PlaqueType, whole_score
-from appliance.report.phrases import ADVICE, ADVICE_UNASSESSED, GRADE_BANDS, PLAQUES, Phrase
+from appliance.report.phrases import ADVICE, ADVICE_UNASSESSED, GRADE_BANDS, IN_STENT, PLAQUES, Phrase
 from appliance.report.regions import (
     REGIONS,
     in_order,
@@ -21,7 +21,7 @@ from appliance.report.regions import (
     span_segments,
     unassessable,
 )
-from appliance.report.sentences import HIGH_RISK_COUNT, calcium_category, capital, not_assessable
+from appliance.report.sentences import HIGH_RISK_COUNT, calcium_category, capital, not_assessable, variant_sentences
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ def impression(findings: Findings, *, corrected: Phrase) -> list[Phrase]:
     """The sentences of the impression of an analysed study."""
     items = _lesion_items(findings, corrected) or [_nothing_found(findings)]
     items += _bridges_and_stents(findings)
+    items += variant_sentences(findings)
     if findings.quality is not None:
         items += not_assessable(findings.quality)
     untraced = untraced_sentence(missing_trunks(findings))
@@ -119,6 +120,9 @@ def _bridges_and_stents(findings: Findings) -> list[Phrase]:
         branch = findings.branch(stent.branch)
         where = name_segments(span_segments(branch, stent.start, stent.end), vessel=branch.vessel)
         limited = Phrase("", "") if stent.assessable else Phrase(",支架内评价受限", ", lumen inside not assessable")
+        if stent.inside in ("narrowed", "occluded"):
+            inside = IN_STENT[stent.inside]
+            limited = Phrase(f",{inside.zh}", f", {inside.en}")
         items.append(Phrase(f"{where.zh}支架影{limited.zh}。", f"Stent in the {where.en}{limited.en}."))
     for bridge in findings.bridges:
         branch = findings.branch(bridge.branch)

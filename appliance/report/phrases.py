@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from appliance.anatomy import Dominance
-from appliance.findings import Grade, HighRiskFeature, NotAssessableReason, PlaqueType
+from appliance.findings import Grade, HighRiskFeature, InStent, NotAssessableReason, PlaqueType, VariantName
 
 
 @dataclass(frozen=True)
@@ -165,9 +165,30 @@ NOT_BY_AI = Phrase(
 )
 
 ORIGIN_NOT_BY_AI = Phrase(
-    "AI 不判断冠状动脉起源及走行异常,须由医师核对。",
-    "Anomalies of coronary origin and course are not judged by the AI; a physician must check them.",
+    "AI 仅提示部分起源及走行异常,须由医师核对。",
+    "The AI points out some anomalies of coronary origin and course only; a physician must check them.",
 )
+
+VARIANTS: dict[VariantName, Phrase] = {
+    "separate_left_ostia": Phrase("左前降支与左回旋支分别开口于主动脉", "separate ostia of the LAD and the LCx from the aorta"),
+    "lcx_from_right": Phrase("左回旋支起源于右侧(右冠状窦或右冠状动脉)", "origin of the LCx from the right sinus or the RCA"),
+    "rca_from_left": Phrase("右冠状动脉起源于左冠状窦", "origin of the RCA from the left sinus"),
+    "left_from_right": Phrase("左冠状动脉起源于右冠状窦", "origin of the left coronary artery from the right sinus"),
+    "single_coronary": Phrase("单支冠状动脉(左、右冠状动脉共同开口)", "single coronary artery (left and right from one ostium)"),
+    "interarterial_course": Phrase("走行于主动脉与肺动脉之间", "course between aorta and pulmonary artery"),
+    "retroaortic_course": Phrase("走行于主动脉后方", "course behind the aorta"),
+    "high_takeoff_left": Phrase("左冠状动脉高位开口(窦管交界水平附近或以上)", "high take-off of the left coronary artery"),
+    "high_takeoff_right": Phrase("右冠状动脉高位开口(窦管交界水平附近或以上)", "high take-off of the RCA"),
+}
+"""Variants of origin and course, as they stand in a sentence."""
+
+IN_STENT: dict[InStent, Phrase] = {
+    "patent": Phrase("支架内对比剂充盈良好,未见明确再狭窄", "contrast fills the stent well, no clear in-stent restenosis"),
+    "narrowed": Phrase("支架内对比剂充盈减少,提示再狭窄 ≥50%", "less contrast inside the stent, suggesting restenosis of 50% or more"),
+    "occluded": Phrase("支架内未见对比剂充盈,提示闭塞", "no contrast inside the stent, suggesting occlusion"),
+}
+
+BRIDGE_NOT_GRADED = Phrase("肌桥段管腔受压不按斑块狭窄分级。", "Compression under a myocardial bridge is not graded as plaque.")
 
 
 class Headings:

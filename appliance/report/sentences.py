@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from appliance.anatomy import VESSEL_EN, VESSEL_ZH
 from appliance.findings import Bridge, Calcium, Findings, HighRiskFeature, Lesion, Quality, Stent, whole_percent, whole_score
 from appliance.report.phrases import (
     CALCIUM_CATEGORIES,
     CALCIUM_SEVERE,
     GRADE_BANDS,
     HIGH_RISK,
+    IN_STENT,
     NO_PERCENTILE,
     NOT_ASSESSABLE,
     PLAQUES,
     QUALITY_SCORES,
+    VARIANTS,
     Phrase,
 )
 from appliance.report.regions import Region, in_order, length_mm, lesion_segments, name_segments, region_of, span_segments
@@ -25,6 +28,9 @@ from appliance.study import Approval, StudyHeader
 
 HIGH_RISK_COUNT = 2
 """Features that make a plaque a high-risk plaque (CAD-RADS 2.0)."""
+
+DEEP_BRIDGE_MM = 1.0
+"""Depth from which a bridge is called deep."""
 
 SMALLEST_GRADED_MM = 1.5
 """Reference diameter from which a vessel counts for CAD-RADS 2.0."""
@@ -237,33 +243,51 @@ def high_risk_sentence(features: Sequence[HighRiskFeature]) -> Phrase:
 
 
 def bridge_sentence(findings: Findings, bridge: Bridge) -> Phrase:
-    """Place, tunnelled length and depth."""
+    """Place, tunnelled length and depth, and whether that is superficial or deep (1 mm, Chinese reporting standard)."""
     branch = findings.branch(bridge.branch)
     where = name_segments(span_segments(branch, bridge.start, bridge.end), vessel=branch.vessel)
     length = length_mm(branch, bridge.start, bridge.end)
+    kind = Phrase("深在型", "deep") if bridge.depth_mm >= DEEP_BRIDGE_MM else Phrase("表浅型", "superficial")
     return Phrase(
-        f"{where.zh}局部走行于心肌内(心肌桥),长约 {length:.0f} mm,深约 {bridge.depth_mm:.1f} mm。",
-        f"Myocardial bridge of the {where.en}, about {length:.0f} mm long and {bridge.depth_mm:.1f} mm deep.",
+        f"{where.zh}局部走行于心肌内(心肌桥,{kind.zh}),肌桥深约 {bridge.depth_mm:.1f} mm,壁冠状动脉长约 {length:.0f} mm。",
+        f"Myocardial bridge of the {where.en} ({kind.en}), about {length:.0f} mm long and {bridge.depth_mm:.1f} mm deep.",
     )
 
 
 def stent_sentence(findings: Findings, stent: Stent) -> Phrase:
-    """Place, length, and whether the lumen inside can be read."""
+    """Place, length, diameter, and what can be said of the lumen inside."""
     branch = findings.branch(stent.branch)
     where = name_segments(span_segments(branch, stent.start, stent.end), vessel=branch.vessel)
     length = length_mm(branch, stent.start, stent.end)
+    width = stent.diameter_mm
+    size = Phrase("", "") if width is None else Phrase(f",直径约 {width:.1f} mm", f", {width:.1f} mm wide")
     plaque_inside = any(
         lesion.branch == stent.branch and lesion.start < stent.end and lesion.end > stent.start for lesion in findings.lesions
     )
     if not stent.assessable:
         state = Phrase("支架内管腔评价受限", "the lumen inside is not assessable")
+    elif stent.inside is not None:
+        state = IN_STENT[stent.inside]
     elif plaque_inside:
         state = Phrase("支架内管腔可评价,所见如上", "the lumen inside is assessable, findings as above")
     else:
         state = Phrase("支架内未检出管腔狭窄", "no in-stent narrowing detected")
     return Phrase(
-        f"{where.zh}见支架影,长约 {length:.0f} mm,{state.zh}。", f"Stent in the {where.en}, about {length:.0f} mm long; {state.en}."
+        f"{where.zh}见支架影,长约 {length:.0f} mm{size.zh},{state.zh}。",
+        f"Stent in the {where.en}, about {length:.0f} mm long{size.en}; {state.en}.",
     )
+
+
+def variant_sentences(findings: Findings) -> list[Phrase]:
+    """Each variant of origin or course that the tree shows; a course is named with its artery."""
+    sentences = []
+    for variant in findings.variants:
+        words = VARIANTS[variant.name]
+        if variant.name.endswith("_course"):
+            vessel = findings.branch(variant.branch).vessel
+            words = Phrase(f"{VESSEL_ZH[vessel]}{words.zh}", f"{words.en} ({VESSEL_EN[vessel]})")
+        sentences.append(Phrase(f"{words.zh}。", f"{capital(words.en)}."))
+    return sentences
 
 
 def stents_of(findings: Findings, region: Region) -> list[Stent]:

@@ -19,7 +19,9 @@ from highdicom.sr import (
 from appliance.findings import Bridge, Calcium, Findings, Lesion, NotAssessable, PlaqueVolume, Stent
 from appliance.report import codes
 from appliance.report.instance import MANUFACTURER, Origin
+from appliance.report.phrases import IN_STENT
 from appliance.report.regions import length_mm, span_segments
+from appliance.report.sentences import capital, variant_sentences
 
 
 def study_group(origin: Origin) -> MeasurementsAndQualitativeEvaluations:
@@ -39,6 +41,7 @@ def study_group(origin: Origin) -> MeasurementsAndQualitativeEvaluations:
         comments=[
             *([] if reason is None else [f"{reason.code}: {reason.zh} / {reason.en}"]),
             *([] if result is None else [result.text]),
+            *(sentence.en for sentence in variant_sentences(findings)),
         ],
         algorithm=_algorithm(findings, parameters=_engine_and_models(findings)),
     )
@@ -99,6 +102,7 @@ def stent_group(number: int, stent: Stent, origin: Origin) -> MeasurementsAndQua
         sites=[codes.segment_site(name) for name in span_segments(branch, stent.start, stent.end)],
         measurements=_measured(codes.STENT_LENGTH, length_mm(branch, stent.start, stent.end), codes.MILLIMETRE),
         evaluations=[QualitativeEvaluation(codes.ASSESSABILITY, assessable)],
+        comments=[] if stent.inside is None else [capital(f"{IN_STENT[stent.inside].en}.")],
     )
 
 

@@ -10,6 +10,7 @@ from appliance.anatomy import SEGMENTS, SegmentName
 from appliance.findings import Findings, Lesion
 from appliance.report.impression import impression, untraced_sentence
 from appliance.report.phrases import (
+    BRIDGE_NOT_GRADED,
     DOMINANCES,
     NO_CALCIUM,
     NO_CALCIUM_SCORE,
@@ -48,6 +49,7 @@ from appliance.report.sentences import (
     stent_sentence,
     stents_of,
     technique,
+    variant_sentences,
     vessel_quality,
 )
 from appliance.study import Approval, ReportSection, ReportText, StudyHeader, notices
@@ -133,7 +135,7 @@ def _origin(findings: Findings) -> list[Phrase]:
     untraced = untraced_sentence(missing_trunks(findings))
     if untraced is not None:
         sentences.append(untraced)
-    return [*sentences, ORIGIN_NOT_BY_AI]
+    return [*sentences, *variant_sentences(findings), ORIGIN_NOT_BY_AI]
 
 
 def _calcium(findings: Findings) -> list[Phrase]:
@@ -148,7 +150,9 @@ def _region(findings: Findings, region: Region, corrected: Phrase) -> list[Phras
     lesions.sort(key=lambda lesion: (SEGMENT_ORDER.index(lesion.segment), lesion.branch, lesion.start))
     sentences = [lesion_sentence(findings, lesion, corrected=corrected) for lesion in lesions]
     sentences += [stent_sentence(findings, stent) for stent in stents_of(findings, region)]
-    sentences += [bridge_sentence(findings, bridge) for bridge in bridges_of(findings, region)]
+    bridges = bridges_of(findings, region)
+    sentences += [bridge_sentence(findings, bridge) for bridge in bridges]
+    sentences += [BRIDGE_NOT_GRADED] if bridges else []
     if findings.quality is not None:
         sentences += not_assessable(findings.quality, region)
     sentences += _clear_segments(findings, region, lesions)

@@ -7,10 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.analysis.cadrads import apply_corrections, burden_of, cad_rads, grade_of, plaque_burden, segment_scores, untraced_vessels
+from appliance.analysis.cadrads import (
+    apply_corrections,
+    burden_of,
+    cad_rads,
+    grade_of,
+    plaque_burden,
+    segment_scores,
+    untraced_vessels,
+    with_category,
+)
 from appliance.anatomy import SEGMENTS, SegmentName
 from appliance.errors import AnalysisError
-from appliance.findings import GRADES, Branch, Calcium, Findings, Grade, Lesion, NotAssessable, PlaqueVolume, Software, Stent
+from appliance.findings import GRADES, Branch, Calcium, Findings, Grade, Lesion, NotAssessable, PlaqueVolume, Software, Stent, Variant
 
 
 def lesion(
@@ -217,6 +226,44 @@ def test_a_correction_keeps_the_burden_by_calcium():
     calcium = Calcium(series_uid="1", agatston=420.0, volume_mm3=1.0, mass_mg=None, vessels={}, mass_mg_reason="not_calibrated")
     after = apply_corrections(msgspec.structs.replace(before, calcium=calcium), {0: "moderate"})
     assert after.cad_rads.text == "CAD-RADS 3/P3"
+
+
+@pytest.mark.parametrize(
+    ("inside", "assessable", "text"),
+    [
+        ("patent", True, "CAD-RADS 1/S"),
+        ("narrowed", True, "CAD-RADS 3/S"),
+        ("occluded", True, "CAD-RADS 5/S"),
+        (None, True, "CAD-RADS 1/S"),
+    ],
+)
+def test_a_stent_counts_by_what_its_inside_shows(inside, assessable, text):
+    branches = [branch(0, "pLAD"), branch(1, "pLCx"), branch(2, "pRCA")]
+    stent = Stent(branch=0, start=0, end=10, assessable=assessable, inside=inside)
+    assert cad_rads([], branches, stents=(stent,)).text == text
+
+
+def test_a_stent_that_cannot_be_read_is_neither_healthy_nor_ill():
+    branches = [branch(0, "pLAD"), branch(1, "pLCx"), branch(2, "pRCA")]
+    stent = Stent(branch=0, start=0, end=10, assessable=False)
+    hidden = (NotAssessable(segment="pLAD", reason="stent"),)
+    assert cad_rads([], branches, stents=(stent,), not_assessable=hidden).text == "CAD-RADS N/S"
+    assert cad_rads([lesion("mRCA", 75.0)], branches, stents=(stent,), not_assessable=hidden).text == "CAD-RADS 4A/P1/N/S"
+
+
+@pytest.mark.parametrize("entered", ["I+", "I-", "I±"])
+def test_ischaemia_is_what_a_physician_entered(entered):
+    assert cad_rads(*case(("pLAD", 75.0)), ischaemia=entered).text == f"CAD-RADS 4A/P1/{entered}"
+    before = findings(*case(("pLAD", 80.0)))
+    before = msgspec.structs.replace(before, cad_rads=cad_rads(before.lesions, before.branches, ischaemia=entered))
+    assert entered in apply_corrections(before, {0: "moderate"}).cad_rads.modifiers
+
+
+def test_a_course_between_the_great_vessels_is_an_exception():
+    before = findings(*case(("pLAD", 80.0)))
+    variants = (Variant(name="rca_from_left", branch=0), Variant(name="interarterial_course", branch=0))
+    assert with_category(msgspec.structs.replace(before, variants=variants)).cad_rads.text == "CAD-RADS 4A/P1/E"
+    assert with_category(msgspec.structs.replace(before, variants=variants[:1])).cad_rads.text == "CAD-RADS 4A/P1"
 
 
 def test_scores_count_every_scored_segment_once_and_only_those():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import msgspec
 import pytest
 
 from appliance.anatomy import Dominance
-from appliance.findings import Findings
+from appliance.findings import Findings, InStent, Stent, Variant, VariantName
 from appliance.report.text import write_report
 from appliance.study import DRAFT_NOTICE, NOT_VALIDATED_NOTICE, ReportText
 from tests.appliance.report.studies import (
@@ -71,7 +73,8 @@ def test_findings_name_the_percentage_and_high_risk_features() -> None:
             "见斑块内低密度成分（<30 HU）、正性重构，提示高危斑块。"
         ),
         "左前降支中段可见钙化斑块，长约 10 mm，未致管腔狭窄。",
-        "左前降支中段局部走行于心肌内（心肌桥），长约 18 mm，深约 2.1 mm。",
+        "左前降支中段局部走行于心肌内（心肌桥，深在型），肌桥深约 2.1 mm，壁冠状动脉长约 18 mm。",
+        "肌桥段管腔受压不按斑块狭窄分级。",
         "其余追踪节段（左前降支远段及第一对角支）未检出斑块及管腔狭窄。",
     )
     assert sentences(report, "Left anterior descending artery and diagonals") == (
@@ -80,7 +83,8 @@ def test_findings_name_the_percentage_and_high_risk_features() -> None:
             "Low attenuation (<30 HU) and positive remodelling suggest a high-risk plaque."
         ),
         "Calcified plaque in the mid LAD, about 10 mm long, with no stenosis.",
-        "Myocardial bridge of the mid LAD, about 18 mm long and 2.1 mm deep.",
+        "Myocardial bridge of the mid LAD (deep), about 18 mm long and 2.1 mm deep.",
+        "Compression under a myocardial bridge is not graded as plaque.",
         "No plaque or stenosis detected in the other traced segments (distal LAD and first diagonal).",
     )
 
@@ -153,6 +157,42 @@ def test_what_was_not_seen_is_never_called_normal() -> None:
         "The coronary arteries could not be fully assessed; another test is recommended.",
     )
     assert "扫描范围未完整包括冠状动脉。" in whole(report, "zh")
+
+
+@pytest.mark.parametrize("name", get_args(VariantName))
+def test_every_variant_has_words_in_both_languages_and_stands_in_the_impression(name: VariantName) -> None:
+    report = write_report(HEADER, msgspec.structs.replace(NORMAL, variants=(Variant(name=name, branch=1),)))
+    origin, impression = sentences(report, "起源、走行与优势型"), sentences(report, "印象")
+    words = origin[-2]
+    assert any(words in item for item in impression)
+    english = next(section.sentences for section in report.en if section.heading == "Origin, course and dominance")[-2]
+    assert english.isascii()
+    assert english[0].isupper()
+
+
+def test_a_course_is_named_with_its_artery() -> None:
+    report = write_report(HEADER, msgspec.structs.replace(NORMAL, variants=(Variant(name="interarterial_course", branch=3),)))
+    assert "右冠状动脉走行于主动脉与肺动脉之间。" in sentences(report, "起源、走行与优势型")
+
+
+@pytest.mark.parametrize(
+    ("inside", "zh", "en"),
+    [
+        ("patent", "未见明确再狭窄", "no clear in-stent restenosis"),
+        ("narrowed", "提示再狭窄 ≥50%", "suggesting restenosis of 50% or more"),
+        ("occluded", "提示闭塞", "suggesting occlusion"),
+    ],
+)
+def test_what_is_said_of_the_inside_of_a_stent(inside: InStent, zh: str, en: str) -> None:
+    stent = Stent(branch=3, start=165, end=205, assessable=True, diameter_mm=3.5, inside=inside)
+    report = write_report(HEADER, msgspec.structs.replace(NORMAL, stents=(stent,)))
+    (found,) = [item for item in sentences(report, "右冠状动脉及其分支") if "支架影" in item]
+    assert zh in found
+    assert "直径约 3.5 mm" in found
+    english = whole(report, "en")
+    assert en in english
+    assert "3.5 mm wide" in english
+    assert (zh in "".join(sentences(report, "印象"))) == (inside != "patent")
 
 
 def test_calcium_without_a_known_artery_and_without_a_percentile_is_said() -> None:
@@ -241,12 +281,12 @@ def test_no_tree_at_all_gives_no_findings() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_ai_never_speaks_of_chambers_or_origin(kind: str) -> None:
+def test_the_ai_never_speaks_of_chambers_nor_calls_an_origin_normal(kind: str) -> None:
     text = whole(write_report(HEADER, KINDS[kind]), "zh")
     assert "正常" not in text
     if KINDS[kind].status == "analysed":
         assert "心腔、心肌、瓣膜、心包及心外结构不在 AI 分析范围内，须由医师阅片评价。" in text
-        assert "AI 不判断冠状动脉起源及走行异常，须由医师核对。" in text
+        assert "AI 仅提示部分起源及走行异常，须由医师核对。" in text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,68 @@
+"""What is seen beside plaque on the measured tree: stents, bridges, variants, and the segments that cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from appliance.analysis.bridges import find_bridges
+from appliance.analysis.quality_segments import not_assessable_segments
+from appliance.analysis.stages import Heart
+from appliance.analysis.stents import find_stents
+from appliance.analysis.variants import find_variants
+from appliance.findings import Branch, Bridge, Lesion, NotAssessable, PlaqueVolume, Quality, Stent, Variant
+from appliance.volume import Volume
+
+EDGE_POINTS = 2
+"""A lesion whose narrowest point lies so near to a stent is the stent's."""
+UNKNOWN_NOISE_HU = 30.0
+
+
+@dataclass(frozen=True)
+class Described:
+    """What was seen; ``lesions`` are those that are not made of a stent's metal."""
+
+    stents: tuple[Stent, ...]
+    bridges: tuple[Bridge, ...]
+    variants: tuple[Variant, ...]
+    not_assessable: tuple[NotAssessable, ...]
+    lesions: tuple[Lesion, ...]
+
+
+def describe(volume: Volume, heart: Heart, branches: Sequence[Branch], lesions: Sequence[Lesion], quality: Quality) -> Described:
+    """Look along the branches of one measured study."""
+    stents = find_stents(volume, branches, noise_hu=quality.aorta_noise_hu or UNKNOWN_NOISE_HU)
+    return Described(
+        stents=stents,
+        bridges=tuple(
+            Bridge(branch=branch, start=start, end=end, depth_mm=depth)
+            for branch, start, end, depth in find_bridges(volume, heart, branches)
+        ),
+        variants=find_variants(heart, branches),
+        not_assessable=not_assessable_segments(volume, branches, quality, stents=stents),
+        lesions=outside_stents(lesions, stents),
+    )
+
+
+def outside_stents(lesions: Sequence[Lesion], stents: Sequence[Stent]) -> tuple[Lesion, ...]:
+    """The lesions without those that the metal of a stent makes: inside a stent only a narrowing that its blood shows too is kept."""
+    kept = [lesion for lesion in lesions if not any(_made_by(stent, lesion) for stent in stents)]
+    return tuple(msgspec.structs.replace(lesion, id=number) for number, lesion in enumerate(kept))
+
+
+def _made_by(stent: Stent, lesion: Lesion) -> bool:
+    inside = lesion.branch == stent.branch and stent.start - EDGE_POINTS <= lesion.minimum < stent.end + EDGE_POINTS
+    return inside and (not stent.assessable or stent.inside not in ("narrowed", "occluded"))
+
+
+def total_of(lesions: Sequence[Lesion]) -> PlaqueVolume:
+    """All plaque of a study."""
+    volumes = [lesion.volume_mm3 for lesion in lesions]
+    return PlaqueVolume(
+        total=round(sum(volume.total for volume in volumes), 2),
+        calcified=round(sum(volume.calcified for volume in volumes), 2),
+        noncalcified=round(sum(volume.noncalcified for volume in volumes), 2),
+        low_attenuation=round(sum(volume.low_attenuation for volume in volumes), 2),
+    )

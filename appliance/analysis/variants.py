@@ -1,0 +1,160 @@
+"""Variants of origin and course, named when the traced tree shows them.
+
+Terms: SCCT 2014 (JCCT 2014;8:342) and the Chinese reporting standard (Chin J Radiol 2020;54:1044). A course between aorta and pulmonary
+artery is the one that matters: CAD-RADS 2.0 (JCCT 2022;16:536) adds the modifier E for it. The sinus follows from where an ostium lies
+about the aortic root; a take-off is high from 20 mm above the annulus on, above the sinuses of all but the largest roots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from appliance.analysis.ostia import side_of
+from appliance.analysis.stages import Float, Heart, Side, Structure
+from appliance.analysis.surroundings import Surroundings
+from appliance.anatomy import Vessel
+from appliance.findings import Branch, Variant, VariantName
+
+PROXIMAL_MM = 40.0
+"""The course of an artery that matters for where it passes the great vessels."""
+BETWEEN_MM = 5.0
+"""Farthest from each of two walls that an artery passes between."""
+OPPOSITE = -0.3
+"""Cosine between the ways to the two walls: on opposite sides, not both on one."""
+SHORTEST_MM = 4.0
+HIGH_MM = 20.0
+ANNULUS_MM = 4.5
+"""Aorta so near to the left ventricle is its root's lower end."""
+ASCENDING_MM = (25.0, 45.0)
+LEAST_POINTS = 10
+TRUNKS: tuple[Vessel, ...] = ("LM", "LAD", "LCX", "RCA")
+AT_AORTA_MM = 6.0
+"""A tree that begins farther from the aorta was not traced to its origin: nothing follows about it."""
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Where a main artery begins: the branch at the ostium, the side of the root, and the artery's course from there."""
+
+    root: int
+    side: Side
+    course: Float
+    ostium: Float
+
+
+def find_variants(heart: Heart, branches: Sequence[Branch]) -> tuple[Variant, ...]:
+    """What the tree shows, each with the branch that shows it; nothing is said of an artery that was not traced."""
+    around = Surroundings(heart)
+    origins: dict[Vessel, _Origin] = {}
+    for vessel in TRUNKS:
+        origin = _origin(vessel, heart, branches)
+        if origin is not None and float(around.distance(origin.ostium[None], Structure.AORTA)[0]) <= AT_AORTA_MM:
+            origins[vessel] = origin
+    own = {vessel: next(branch.id for branch in branches if branch.vessel == vessel) for vessel in origins}
+    found = {**_of_right(origins, own), **_of_left(origins, own), **_of_circumflex(origins, own)}
+    if "lcx_from_right" in found and _passes(origins["LCX"].course, around, heart, Structure.LEFT_ATRIUM):
+        found["retroaortic_course"] = own["LCX"]
+    courses: tuple[tuple[VariantName, Vessel], ...] = (("rca_from_left", "RCA"), ("left_from_right", "LAD"), ("single_coronary", "RCA"))
+    for name, vessel in courses:
+        if name in found and _passes(origins[vessel].course, around, heart, Structure.PULMONARY_ARTERY):
+            found.setdefault("interarterial_course", own[vessel])
+    found.update(_high(heart, origins))
+    return tuple(Variant(name=name, branch=branch) for name, branch in found.items())
+
+
+def _of_right(origins: dict[Vessel, _Origin], own: dict[Vessel, int]) -> dict[VariantName, int]:
+    """The right coronary artery from the left: from the left artery's own ostium, or from one of its own on that side."""
+    left, right = origins.get("LAD"), origins.get("RCA")
+    if right is None:
+        return {}
+    if left is not None and right.root == left.root:
+        return {"single_coronary": right.root}
+    return {"rca_from_left": own["RCA"]} if right.side == "left" else {}
+
+
+def _of_left(origins: dict[Vessel, _Origin], own: dict[Vessel, int]) -> dict[VariantName, int]:
+    """The left anterior descending artery from an ostium of its own on the right."""
+    left, right = origins.get("LAD"), origins.get("RCA")
+    single = left is not None and right is not None and left.root == right.root
+    return {"left_from_right": own["LAD"]} if left is not None and left.side == "right" and not single else {}
+
+
+def _of_circumflex(origins: dict[Vessel, _Origin], own: dict[Vessel, int]) -> dict[VariantName, int]:
+    """The circumflex from the right, or from an ostium of its own beside that of the left anterior descending artery."""
+    left, circumflex, right = origins.get("LAD"), origins.get("LCX"), origins.get("RCA")
+    if circumflex is None or left is None or circumflex.root == left.root:
+        return {}
+    if circumflex.side == "right" or (right is not None and circumflex.root == right.root):
+        return {"lcx_from_right": own["LCX"]}
+    return {} if "LM" in origins else {"separate_left_ostia": own["LCX"]}
+
+
+def _origin(vessel: Vessel, heart: Heart, branches: Sequence[Branch]) -> _Origin | None:
+    """Where the first branch of an artery comes from; None where it was not traced."""
+    by_id = {branch.id: branch for branch in branches}
+    branch = next((each for each in branches if each.vessel == vessel), None)
+    if branch is None:
+        return None
+    course = [np.asarray(branch.points_mm, np.float64)]
+    while branch.parent is not None and branch.parent_index is not None:
+        index = branch.parent_index
+        branch = by_id[branch.parent]
+        course.insert(0, np.asarray(branch.points_mm, np.float64)[: index + 1])
+    whole = np.concatenate(course)
+    return _Origin(root=branch.id, side=side_of(whole[0], heart), course=whole, ostium=whole[0])
+
+
+def _passes(course: Float, around: Surroundings, heart: Heart, other: Structure) -> bool:
+    """Whether the first part of a course runs between the aorta and another structure for some millimetres."""
+    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(course, axis=0), axis=1))])
+    points = course[along <= PROXIMAL_MM]
+    walls = [heart.points(Structure.AORTA), heart.points(other)]
+    if min(len(wall) for wall in walls) < LEAST_POINTS or len(points) < 2:
+        return False
+    ways = []
+    for wall in walls:
+        way = wall[cKDTree(wall).query(points)[1]] - points
+        ways.append(way / np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-6))
+    near = (around.distance(points, Structure.AORTA) <= BETWEEN_MM) & (around.distance(points, other) <= BETWEEN_MM)
+    between = near & ((ways[0] * ways[1]).sum(axis=1) <= OPPOSITE)
+    step = float(np.linalg.norm(np.diff(points, axis=0), axis=1).mean())
+    return bool(between.sum() * step >= SHORTEST_MM)
+
+
+def _high(heart: Heart, origins: dict[Vessel, _Origin]) -> dict[VariantName, int]:
+    """High take-offs of the left artery and the right one."""
+    root = _root_axis(heart)
+    if root is None:
+        return {}
+    annulus, axis = root
+    found: dict[VariantName, int] = {}
+    names: tuple[tuple[VariantName, tuple[Vessel, ...]], ...] = (
+        ("high_takeoff_left", ("LM", "LAD")),
+        ("high_takeoff_right", ("RCA",)),
+    )
+    for name, vessels in names:
+        origin = next((origins[vessel] for vessel in vessels if vessel in origins), None)
+        if origin is not None and float((origin.ostium - annulus) @ axis) >= HIGH_MM:
+            found[name] = origin.root
+    return found
+
+
+def _root_axis(heart: Heart) -> tuple[Float, Float] | None:
+    """The middle of the aortic annulus and the direction of the ascending aorta from there."""
+    aorta, ventricle = heart.points(Structure.AORTA), heart.points(Structure.LV)
+    if min(len(aorta), len(ventricle)) < LEAST_POINTS:
+        return None
+    near = aorta[cKDTree(ventricle).query(aorta)[0] < ANNULUS_MM]
+    if len(near) < LEAST_POINTS:
+        return None
+    annulus = near.mean(axis=0)
+    off = np.linalg.norm(aorta - annulus, axis=1)
+    above = aorta[(off > ASCENDING_MM[0]) & (off < ASCENDING_MM[1]) & (aorta[:, 2] > annulus[2])]
+    if len(above) < LEAST_POINTS:
+        return None
+    axis = above.mean(axis=0) - annulus
+    return annulus, axis / float(np.linalg.norm(axis))

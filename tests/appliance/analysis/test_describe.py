@@ -1,0 +1,170 @@
+"""Stents, bridges and segments that cannot be read, on straight vessels of which everything is known."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+
+from appliance.analysis.bridges import find_bridges
+from appliance.analysis.describe import outside_stents
+from appliance.analysis.quality_segments import not_assessable_segments
+from appliance.analysis.rings import runs_of
+from appliance.analysis.stages import Heart, Structure
+from appliance.analysis.stents import find_stents
+from appliance.findings import Quality, Stent, VesselQuality
+from appliance.volume import Geometry, LabelMap, Volume
+from tests.appliance.analysis.test_cadrads import lesion
+from tests.appliance.analysis.vessels import BLOOD, FAT, SPACING, WIDTH_MM, Paint, branch, disc, ring, volume
+
+GOOD = Quality(
+    score=4, aorta_mean_hu=BLOOD, aorta_noise_hu=15.0, cnr=20.0, motion=None, coverage_complete=True, not_assessable=(), motion_reason="x"
+)
+
+
+# -- stents
+
+
+@pytest.mark.parametrize("radius", [1.8, 2.2])
+def test_a_ring_all_around_is_a_stent_of_that_length_and_width(radius: float) -> None:
+    (stent,) = find_stents(volume(disc(radius), ring(radius, 900.0, first=12.0, last=24.0)), [branch(radius)], noise_hu=15.0)
+    assert (stent.assessable, stent.inside) == (True, "patent")
+    assert stent.diameter_mm == pytest.approx(2 * radius, abs=0.4)
+    assert ((stent.start * 0.5 + 3.0), (stent.end * 0.5 + 3.0)) == (pytest.approx(12.0, abs=1.5), pytest.approx(24.0, abs=1.5))
+
+
+def test_a_small_stent_is_seen_but_not_read() -> None:
+    (stent,) = find_stents(volume(disc(1.2), ring(1.2, 1500.0, first=12.0, last=24.0)), [branch(1.2)], noise_hu=15.0)
+    assert (stent.assessable, stent.inside, stent.inside_reason) == (False, None, "smaller_than_3_mm")
+
+
+def test_no_blood_inside_is_an_occlusion() -> None:
+    def plug(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+        return np.where((np.hypot(y, z) <= 1.8) & (x > 14.0) & (x < 22.0), 60.0, np.nan)
+
+    found = find_stents(volume(disc(1.8), plug, ring(1.8, 900.0, first=12.0, last=24.0)), [branch(1.8)], noise_hu=15.0)
+    assert [stent.inside for stent in found] == ["occluded"]
+
+
+@pytest.mark.parametrize(
+    "paint",
+    [
+        pytest.param(disc(1.8), id="a plain vessel"),
+        pytest.param(ring(1.8, 1300.0, first=12.0, last=24.0, width=0.8, arc=1.6), id="calcium on one side"),
+        pytest.param(ring(1.8, 900.0, first=15.0, last=18.0), id="a ring of 3 mm"),
+    ],
+)
+def test_what_is_no_stent(paint: Paint) -> None:
+    assert find_stents(volume(disc(1.8), paint, noise_hu=15.0), [branch(1.8)], noise_hu=15.0) == ()
+
+
+def test_lesions_made_of_metal_are_dropped_and_the_rest_is_numbered_anew() -> None:
+    lesions = [lesion("pLAD", 60.0, number=0), msgspec.structs.replace(lesion("pLAD", 30.0, number=1), branch=0, minimum=50)]
+    lesions = [msgspec.structs.replace(each, branch=0) for each in lesions]
+    stent = Stent(branch=0, start=15, end=30, assessable=True, inside="patent")
+    (kept,) = outside_stents(lesions, [stent])
+    assert (kept.id, kept.minimum) == (0, 50)
+    assert len(outside_stents(lesions, [msgspec.structs.replace(stent, inside="narrowed")])) == 2
+    assert len(outside_stents(lesions, [msgspec.structs.replace(stent, assessable=False, inside=None)])) == 1
+    assert len(outside_stents(lesions, [msgspec.structs.replace(stent, branch=3)])) == 2
+
+
+# -- bridges
+
+
+def ground(above_mm: float, *, first: float = 0.0, last: float = 0.0) -> Paint:
+    """Muscle below the vessel, and up to ``above_mm`` above its middle between two places."""
+
+    def paint(x: np.ndarray, _: np.ndarray, z: np.ndarray) -> np.ndarray:
+        surface = np.where((x >= first) & (x < last), above_mm, -2.0)
+        return np.where(z <= surface, 110.0, np.nan)
+
+    return paint
+
+
+def muscle_below() -> Heart:
+    shape = (9, 9, 13)
+    z = 3.0 * np.arange(9)[:, None, None] - WIDTH_MM / 2
+    labels = np.where(np.broadcast_to(z <= -1.0, shape), int(Structure.LV_MYOCARDIUM), 0).astype(np.uint8)
+    grid = Geometry(shape, (3.0,) * 3, (0.0, 0.0, 0.0))
+    return Heart(LabelMap(labels, grid), grid)
+
+
+@pytest.mark.parametrize("depth", [1.0, 2.0, 3.5])
+def test_a_roof_of_muscle_is_a_bridge_of_that_depth(depth: float) -> None:
+    scan = volume(ground(1.9 + depth, first=10.0, last=26.0), disc(1.5), noise_hu=10.0)
+    ((number, start, end, found),) = find_bridges(scan, muscle_below(), [branch(1.5)])
+    assert (number, found) == (0, pytest.approx(depth, abs=0.5))
+    assert (start * 0.5 + 3.0, end * 0.5 + 3.0) == (pytest.approx(10.0, abs=1.5), pytest.approx(26.0, abs=1.5))
+
+
+@pytest.mark.parametrize(
+    ("paint", "name"),
+    [
+        (ground(-2.0), "mLAD"),
+        (ground(4.0, first=14.0, last=18.0), "mLAD"),
+        (ground(4.0, first=10.0, last=26.0), "pRCA"),
+        (ground(30.0, first=0.0, last=99.0), "mLAD"),
+    ],
+    ids=["on the surface", "too short", "in the groove", "no fat in sight"],
+)
+def test_what_is_no_bridge(paint: Paint, name: str) -> None:
+    line = branch(1.5, name=name)  # type: ignore[arg-type]
+    assert find_bridges(volume(paint, disc(1.5), noise_hu=10.0), muscle_below(), [line]) == []
+
+
+# -- segments
+
+
+def reasons(scan: Volume, *, radius: float = 1.5, quality: Quality = GOOD, **more: object) -> list[tuple[str, str]]:
+    found = not_assessable_segments(scan, [branch(radius, **more)], quality)  # type: ignore[arg-type]
+    return [(each.segment, each.reason) for each in found]
+
+
+def test_a_good_vessel_is_assessable() -> None:
+    assert reasons(volume(disc(1.5), noise_hu=15.0)) == []
+
+
+def test_a_vessel_that_leaves_the_images_is_truncated() -> None:
+    assert reasons(volume(disc(1.5)), last=35.0) == [("mLAD", "truncated")]
+    assert reasons(volume(disc(0.6)), radius=0.6, last=35.0) == []
+
+
+def test_a_vessel_that_does_not_stand_out_of_the_noise() -> None:
+    faint = msgspec.structs.replace(GOOD, aorta_noise_hu=100.0, aorta_mean_hu=280.0)
+    assert reasons(volume(disc(1.5, 250.0)), quality=faint) == [("mLAD", "noise")]
+
+
+def test_a_smeared_vessel_has_moved() -> None:
+    def smear(_: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+        return np.where((np.abs(y) <= 4.0) & (np.abs(z) <= 1.3), 180.0, np.nan)
+
+    assert reasons(volume(smear)) == [("mLAD", "motion")]
+    assert reasons(volume(smear), name="LM", vessel="LM") == []
+
+
+def test_calcium_all_around_a_small_lumen_blooms() -> None:
+    coat = ring(1.2, 1300.0, first=10.0, last=22.0, width=0.8)
+    assert reasons(volume(disc(1.0), coat), radius=1.0) == [("mLAD", "blooming")]
+    assert reasons(volume(disc(1.0), ring(1.2, 1300.0, first=10.0, last=13.0, width=0.8)), radius=1.0) == []
+
+
+def test_an_artery_that_the_network_calls_non_diagnostic_is_not_assessable() -> None:
+    poor = msgspec.structs.replace(GOOD, vessels=(VesselQuality(vessel="LAD", grade=1, motion_mm=5.0, contrast_hu=300.0, noise_hu=20.0),))
+    assert reasons(volume(disc(1.5)), quality=poor) == [("mLAD", "motion")]
+    assert reasons(volume(disc(1.5)), quality=poor, name="mRCA", vessel="RCA") == []
+
+
+def test_a_stent_that_cannot_be_read_hides_its_segment() -> None:
+    stent = Stent(branch=0, start=10, end=30, assessable=False)
+    found = not_assessable_segments(volume(disc(1.5)), [branch(1.5)], GOOD, stents=[stent])
+    assert [(each.segment, each.reason) for each in found] == [("mLAD", "stent")]
+
+
+def test_runs_are_joined_over_small_gaps_only() -> None:
+    mask = np.array([0, 1, 1, 0, 1, 0, 0, 0, 1, 0], np.bool_)
+    assert runs_of(mask) == [(1, 3), (4, 5), (8, 9)]
+    assert runs_of(mask, gap=1) == [(1, 5), (8, 9)]
+    assert runs_of(mask, gap=3) == [(1, 9)]
+    assert runs_of(np.zeros(4, np.bool_), gap=2) == []
+    assert FAT < 0.0 < SPACING
