@@ -26,7 +26,7 @@ from appliance.archive.clock import Clock
 from appliance.archive.database import Database
 from appliance.archive.disk import Disk
 from appliance.archive.files import PART, disk_full_error, is_full, make_folder, sync_folder, write_durably
-from appliance.archive.instance_files import Part10, content_digest, hold_lock, instance_name
+from appliance.archive.instance_files import Part10, data_set, hold_lock, instance_name
 from appliance.archive.journal import SEGMENT_BYTES, Journal, open_journal
 from appliance.archive.registrar import AssociationEnd, AssociationRow, InstanceRow, Registrar, release, write_entry
 from appliance.archive.sameness import same_instance
@@ -180,12 +180,11 @@ class Spool:
         if len(sop_instance_uid) > 64 or not _UID.match(sop_instance_uid):
             raise ArchiveError("ARC-021", zh="SOP 实例 UID 无效", en="the SOP Instance UID is not valid", status=STATUS_INVALID_UID)
         self._make_ready()
-        content = content_digest(part10)
         with self._locks[int(instance_name(sop_instance_uid)[:2], 16)]:
             kept = self._kept(sop_instance_uid)
             path = self.path(sop_instance_uid)
             if kept is not None and path.exists():
-                if kept == content or same_instance(path, part10):
+                if data_set(path.read_bytes()) == data_set(part10) or same_instance(path, part10):
                     return "duplicate"
                 raise ArchiveError(
                     "ARC-022",
@@ -197,7 +196,7 @@ class Spool:
                 raise disk_full_error()
             opened = self._associations.get(association) if association is not None else None
             row = InstanceRow(
-                sop_instance_uid, sop_class_uid, transfer_syntax_uid, hashlib.sha256(part10).hexdigest(), content, len(part10),
+                sop_instance_uid, sop_class_uid, transfer_syntax_uid, hashlib.sha256(part10).hexdigest(), len(part10),
                 self._clock.wall(), association, opened,
             )  # fmt: skip
             if self._journal is None or len(part10) > self._journal.largest:
@@ -283,7 +282,7 @@ class Spool:
         for record in journal.records(after=released):
             row = msgspec.json.decode(record.meta, type=InstanceRow)
             kept = self._kept(row.sop_instance_uid)
-            if kept not in (None, row.content) or row.sop_instance_uid in gone:
+            if kept not in (None, row.sha256) or row.sop_instance_uid in gone:
                 continue
             path = self.path(row.sop_instance_uid)
             whole = path.exists() and path.stat().st_size == row.bytes and hashlib.sha256(path.read_bytes()).hexdigest() == row.sha256
@@ -302,15 +301,15 @@ class Spool:
         return missing
 
     def _kept(self, sop_instance_uid: str) -> str | None:
-        """Digest of the data set that is kept under a UID."""
+        """Digest of the file that is kept under a UID."""
         pending = self._registrar.pending(sop_instance_uid)
         if pending is not None:
-            return pending.content
+            return pending.sha256
         with self._database.reading() as connection:
             row: sqlite3.Row | None = connection.execute(
-                "SELECT content_sha256 FROM instances WHERE sop_instance_uid = ?", (sop_instance_uid,)
+                "SELECT sha256 FROM instances WHERE sop_instance_uid = ?", (sop_instance_uid,)
             ).fetchone()
-            return None if row is None else str(row["content_sha256"])
+            return None if row is None else str(row["sha256"])
 
     def _put_part(self, path: Path, part10: Part10) -> Path:
         """Write an unfinished file beside its place; without a flush."""
@@ -372,7 +371,7 @@ class Spool:
         if instance_name(uid) != f"{path.parent.name}/{path.name}":
             return None
         digest = hashlib.sha256(data).hexdigest()
-        return InstanceRow(uid, sop_class, syntax, digest, content_digest(data), len(data), self._clock.wall())
+        return InstanceRow(uid, sop_class, syntax, digest, len(data), self._clock.wall())
 
 
 _ALL_UIDS = "SELECT sop_instance_uid FROM instances"

@@ -136,6 +136,8 @@ CREATE TABLE journal (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     released INTEGER NOT NULL
 ) STRICT;
+
+ALTER TABLE instances DROP COLUMN content_sha256;
 """
 
 SEARCH = """

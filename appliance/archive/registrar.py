@@ -36,7 +36,6 @@ class InstanceRow(msgspec.Struct, frozen=True, array_like=True):
     sop_class_uid: str
     transfer_syntax_uid: str
     sha256: str
-    content: str
     bytes: int
     received_at: float
     association: int | None = None
@@ -82,14 +81,14 @@ def write_entry(connection: sqlite3.Connection, entry: Entry) -> None:
         if entry.opened is not None:
             write_entry(connection, entry.opened)
         connection.execute(
-            "INSERT INTO instances (sop_instance_uid, sop_class_uid, transfer_syntax_uid, sha256, content_sha256, bytes, association,"
-            " received_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (sop_instance_uid) DO UPDATE SET sha256 = excluded.sha256, content_sha256 = excluded.content_sha256,"
+            "INSERT INTO instances (sop_instance_uid, sop_class_uid, transfer_syntax_uid, sha256, bytes, association,"
+            " received_at) VALUES (?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (sop_instance_uid) DO UPDATE SET sha256 = excluded.sha256,"
             " bytes = excluded.bytes, transfer_syntax_uid = excluded.transfer_syntax_uid,"
             # an image whose file had been lost has come again
             " problem = CASE WHEN CAST(problem AS TEXT) LIKE '%ARC-057%' THEN NULL ELSE problem END",
             (
-                entry.sop_instance_uid, entry.sop_class_uid, entry.transfer_syntax_uid, entry.sha256, entry.content, entry.bytes,
+                entry.sop_instance_uid, entry.sop_class_uid, entry.transfer_syntax_uid, entry.sha256, entry.bytes,
                 entry.association, entry.received_at,
             ),
         )  # fmt: skip

@@ -100,6 +100,9 @@ class ForgetfulDisk(Disk):
     def flush(self, descriptor: int) -> None:
         """Nothing."""
 
+    def flush_all(self, folder: Path) -> None:
+        """Nothing."""
+
 
 def main(data: str, images: str, threads: str, log: str, forgetful: str) -> None:
     """Send, and write each acknowledged UID to the standard output with the length that a log had then."""
