@@ -40,6 +40,7 @@ from appliance.workflow.liveness import Liveness
 from appliance.workflow.logs import configure_logging
 from appliance.workflow.notify import Notifier, SystemdNotifier
 from appliance.workflow.probe import ReceiverProbe, own_door
+from appliance.workflow.relay import make_treater, relay_workers
 from appliance.workflow.release import make_router
 from appliance.workflow.safe_mode import SAFE_MODE, SafeMode
 from appliance.workflow.service import WorkflowService
@@ -127,6 +128,8 @@ def _appliance(settings: Settings, *, settings_path: Path, workers: Workers, clo
         delivery = _delivery(settings, archive, machine)
         for name, work in delivery.workers().items():
             workers.start(f"delivery {name}", work)
+        for name, work in relay_workers(settings, archive).items():
+            workers.start(name, work)
         for name, work in housekeeping(archive, settings).items():
             workers.start(name, work)
         drafts = DraftFolders(institution=settings.policy.institution)
@@ -208,7 +211,12 @@ def _intake(settings: Settings, archive: Archive, machine: StudyMachine) -> Inta
 
 
 def _delivery(settings: Settings, archive: Archive, machine: StudyMachine) -> Delivery:
-    delivery = Delivery(archive=archive, machine=machine, channels=make_channels(settings), random=random.SystemRandom().random)
+    delivery = Delivery(
+        archive=archive,
+        machine=machine,
+        channels=make_channels(settings, treater=make_treater(archive)),
+        random=random.SystemRandom().random,
+    )
     delivery.resume()
     return delivery
 

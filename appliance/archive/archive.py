@@ -22,6 +22,7 @@ from appliance.archive.instances import Spool
 from appliance.archive.orders import OrderStore
 from appliance.archive.outbox import Outbox
 from appliance.archive.procedure_steps import ProcedureSteps
+from appliance.archive.pseudonyms import Pseudonyms
 from appliance.archive.priors import PriorStore
 from appliance.archive.retention import Retention, Room, room_of
 from appliance.archive.search import SearchIndex
@@ -56,6 +57,7 @@ class Archive:
     commitments: Commitments
     orders: OrderStore
     procedure_steps: ProcedureSteps
+    pseudonyms: Pseudonyms
     badges: BadgeStore
 
     @property
@@ -141,5 +143,6 @@ def open_archive(data: Path, *, clock: Clock | None = None, hasher: PasswordHash
         commitments=Commitments(database=database, clock=clock),
         orders=OrderStore(database=database, clock=clock),
         procedure_steps=ProcedureSteps(database=database, clock=clock),
+        pseudonyms=Pseudonyms(database=database),
         badges=BadgeStore(database=database, clock=clock),
     )

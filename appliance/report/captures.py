@@ -31,13 +31,14 @@ CAPTION_INK = (255, 255, 255)
 NOTICE_INK = (255, 196, 92)
 
 
-def make_captures(key_views: Sequence[KeyView], *, origin: Origin, notices: Sequence[str]) -> list[Dataset]:
+def make_captures(key_views: Sequence[KeyView], *, origin: Origin, notices: Sequence[str], clear: bool = False) -> list[Dataset]:
     """One Secondary Capture per key view, all in one new series.
 
     Args:
         key_views: the pictures.
         origin: what they are made from.
         notices: sentences burnt into every picture.
+        clear: leave the patient line out (for pseudonymised routes).
 
     Raises:
         ImagingError: IMG-010, the font is not installed.
@@ -45,16 +46,16 @@ def make_captures(key_views: Sequence[KeyView], *, origin: Origin, notices: Sequ
     if not key_views:
         return []
     series_uid = origin.uids()
-    return [_capture(view, number, series_uid, origin, notices) for number, view in enumerate(key_views, start=1)]
+    return [_capture(view, number, series_uid, origin, notices, clear=clear) for number, view in enumerate(key_views, start=1)]
 
 
-def burn_in(view: KeyView, *, header: StudyHeader, notices: Sequence[str]) -> NDArray[np.uint8]:
-    """The picture, unchanged, with the patient line above and caption and notices below; uint8 RGB, shape (height, width, 3)."""
+def burn_in(view: KeyView, *, header: StudyHeader | None, notices: Sequence[str]) -> NDArray[np.uint8]:
+    """The picture, unchanged, with the patient line above (none without a header) and caption and notices below; uint8 RGB."""
     rows, columns, _ = view.image.shape
     width = max(columns, MINIMUM_WIDTH)
     size = min(max(width // TEXT_SHARE, TEXT_SIZES[0]), TEXT_SIZES[1])
     font = ImageFont.truetype(str(cjk_font()), size, index=SIMPLIFIED_CHINESE)
-    above = _lines([(patient_line(header), PATIENT_INK)], width, font)
+    above = [] if header is None else _lines([(patient_line(header), PATIENT_INK)], width, font)
     below = _lines([(f"{view.title_zh}  {view.title_en}", CAPTION_INK), *((notice, NOTICE_INK) for notice in notices)], width, font)
     leading = round(size * 1.45)
     head, foot = leading * len(above) + size // 2, leading * len(below) + size // 2
@@ -89,7 +90,7 @@ def _lines(texts: Sequence[Line], width: int, font: ImageFont.FreeTypeFont) -> l
     return [(line, ink) for text, ink in texts for line in wrap(text, width - font.size, measure)]
 
 
-def _capture(view: KeyView, number: int, series_uid: str, origin: Origin, notices: Sequence[str]) -> Dataset:
+def _capture(view: KeyView, number: int, series_uid: str, origin: Origin, notices: Sequence[str], *, clear: bool) -> Dataset:
     dataset = new_instance(
         origin,
         sop_class=SecondaryCaptureImageStorage,
@@ -99,12 +100,12 @@ def _capture(view: KeyView, number: int, series_uid: str, origin: Origin, notice
         number=number,
         description="Coronary CTA key views",
     )
-    pixels = burn_in(view, header=origin.header, notices=notices)
+    pixels = burn_in(view, header=None if clear else origin.header, notices=notices)
     dataset.ConversionType = "WSD"
     dataset.ImageType = ["DERIVED", "SECONDARY"]
     dataset.BodyPartExamined = "HEART"
     dataset.PatientOrientation = ""
-    dataset.BurnedInAnnotation = "YES"
+    dataset.BurnedInAnnotation = "NO" if clear else "YES"
     dataset.LossyImageCompression = "00"
     dataset.ImageComments = f"{view.title_zh} / {view.title_en}"
     dataset.DerivationDescription = "; ".join((f"Coronet key view {view.id}", *notices))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 from pydicom.dataset import Dataset
+from pydicom.uid import EncapsulatedPDFStorage
 
 from appliance.findings import Findings
 from appliance.report.captures import make_captures
@@ -31,6 +32,7 @@ def make_objects(
     uids: Callable[[], str],
     now: datetime,
     institution: str = "",
+    clear: bool = False,
 ) -> list[Dataset]:
     """Structured report, encapsulated PDF, key-view captures and their key object selection, in this order.
 
@@ -47,6 +49,8 @@ def make_objects(
         uids: makes a fresh UID at each call; called in a fixed order.
         now: the time of making.
         institution: name of the site, where the source images name none.
+        clear: what a pseudonymised route may carry: no document, captures without the patient line. The UIDs are the same, so that the
+            key object selection fits either.
 
     Raises:
         ImagingError: IMG-010, the font of the captures is not installed.
@@ -55,10 +59,10 @@ def make_objects(
         header = msgspec.structs.replace(header, institution=institution)
     origin = Origin(header=header, findings=findings, source=tuple(source), approval=approval, uids=uids, now=now)
     objects = [make_structured_report(origin=origin, report=report), make_encapsulated_pdf(pdf, origin=origin, report=report)]
-    captures = make_captures(key_views, origin=origin, notices=report.notices)
+    captures = make_captures(key_views, origin=origin, notices=report.notices, clear=clear)
     if captures:
         objects += [*captures, make_selection(captures, origin=origin, notices=report.notices)]
-    return objects
+    return [each for each in objects if not clear or each.SOPClassUID != EncapsulatedPDFStorage]
 
 
 def write_objects(datasets: Sequence[Dataset], folder: Path) -> list[Path]:

@@ -137,23 +137,33 @@ def make_release(
         with whole_folder(released) as part:
             report = _write_report(part, draft.header, draft.findings, views, approval=approval, institution=institution)
             shutil.copy2(folder / "findings.json", part / "findings.json")
-            objects = make_objects(
-                draft.header,
-                draft.findings,
-                report,
-                (part / "report.pdf").read_bytes(),
-                views,
-                draft.source,
-                approval=approval,
-                uids=_repeatable_uids(draft.header.study_uid, released.name),
-                now=approval.at,
-                institution=institution,
-            )
-            write_objects(objects, part / "objects")
+            pdf = (part / "report.pdf").read_bytes()
+            kinds = {"objects": False, "clear": True} if _pseudonymised(settings) else {"objects": False}
+            for name, clear in kinds.items():
+                objects = make_objects(
+                    draft.header,
+                    draft.findings,
+                    report,
+                    pdf,
+                    views,
+                    draft.source,
+                    approval=approval,
+                    uids=_repeatable_uids(draft.header.study_uid, released.name),
+                    now=approval.at,
+                    institution=institution,
+                    clear=clear,
+                )
+                write_objects(objects, part / name)
             for printer in settings.printer:
                 _write_pages(part, draft, views, printer, approval=approval, institution=institution)
     pages = {printer.name: _pages_in(released / "film" / _page_folder(printer)) for printer in settings.printer}
-    return Released(objects=tuple(sorted((released / "objects").glob("*.dcm"))), pages=pages)
+    objects_in, clear_in = (tuple(sorted((released / name).glob("*.dcm"))) for name in ("objects", "clear"))
+    return Released(objects=objects_in, pages=pages, clear=clear_in)
+
+
+def _pseudonymised(settings: Settings) -> bool:
+    """Whether results go anywhere without the patient."""
+    return any(route.enabled and route.pseudonymise and "results" in route.send for route in settings.route)
 
 
 def preview_release(draft: Draft, folder: Path, *, printer: PrinterSettings | None = None, institution: str = "", now: datetime) -> None:

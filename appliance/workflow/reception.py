@@ -10,6 +10,7 @@ from appliance.archive.removals import Sweeper
 from appliance.archive.repair import mark_missing, put_aside
 from appliance.dicom.receiver import run_receiver
 from appliance.settings import Settings
+from appliance.workflow.relay import relay_services
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,10 @@ def run_reception(settings: Settings) -> int:
     threading.Thread(target=sweeper.run, args=(stop,), name="sweeper", daemon=True).start()
     try:
         return run_receiver(
-            settings.receiver, spool, ready=lambda port: archive.components.report("receiver", ready=True, detail=str(port))
+            settings.receiver,
+            spool,
+            ready=lambda port: archive.components.report("receiver", ready=True, detail=str(port)),
+            services=relay_services(settings, archive),
         )
     finally:
         stop.set()
