@@ -168,6 +168,8 @@ STAGE = {
     "plaque": Words("分析斑块", "Analysing plaque"),
     "cadrads": Words("CAD-RADS 分级", "CAD-RADS grading"),
     "cad_rads": Words("CAD-RADS 分级", "CAD-RADS grading"),
+    "describe": Words("支架、肌桥与可评价性", "Stents, bridges, what can be read"),
+    "calcium": Words("计算钙化积分", "Scoring calcium"),
     "imaging": Words("生成关键图像", "Making key views"),
     "key_views": Words("生成关键图像", "Making key views"),
     "pictures": Words("生成关键图像", "Making key views"),

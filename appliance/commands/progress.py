@@ -13,6 +13,8 @@ STAGES_ZH = {
     "phases": "选择期相",
     "segment": "分割冠状动脉",
     "measure": "测量与分析",
+    "describe": "支架、肌桥与可评价性",
+    "calcium": "计算钙化积分",
     "key_views": "生成关键图像",
 }
 WIDTH = 32
