@@ -86,7 +86,12 @@ def losses(data: Path, acknowledged: set[str]) -> list[str]:
             wrong.append(f"not as sent: {uid}")
     for uid in sorted(acknowledged)[:2]:  # the scanner sends again
         part10 = image(int(uid.rsplit(".", 1)[1]))[1]
-        again = spool.store(sop_class_uid=SOP_CLASS, sop_instance_uid=uid, transfer_syntax_uid=SYNTAX, part10=part10, association=None)
+        try:
+            again: str = spool.store(
+                sop_class_uid=SOP_CLASS, sop_instance_uid=uid, transfer_syntax_uid=SYNTAX, part10=part10, association=None
+            )
+        except ArchiveError as error:
+            again = error.code
         if again != "duplicate":
             wrong.append(f"{again} when sent again: {uid}")
     spool.close()
