@@ -16,6 +16,7 @@ from pynetdicom.events import Event
 from pynetdicom.presentation import PresentationContext
 
 from appliance.dicom.bounds import ByteBudget, PduReader, tune_socket
+from appliance.dicom.guard import guard
 from appliance.errors import DicomError
 
 CONNECT_TIMEOUT_S = 10.0
@@ -106,6 +107,7 @@ def _bound(association: Any, timeout_s: float) -> None:
             association.dimse.msg_queue.put((context_id, message))
 
     association._serve_request = serve_or_put_back  # noqa: SLF001
+    guard(association)
     tune_socket(association.dul.socket.socket, unacknowledged_s=timeout_s)
     association.dul.socket.recv = PduReader(
         association,

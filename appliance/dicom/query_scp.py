@@ -32,6 +32,7 @@ from pynetdicom.presentation import build_context
 
 from appliance.archive.search import Level, SearchIndex
 from appliance.dicom.bounds import BoundedServer, ByteBudget, PduReader, peer_address, tune_socket
+from appliance.dicom.guard import guard
 from appliance.dicom.query_answer import answer_of
 from appliance.dicom.query_keys import KeyMismatchError, Query, parse_query
 from appliance.dicom.retrieve import MoveTarget, Retrieval
@@ -155,6 +156,7 @@ class QueryServer:
     def _opened(self, event: Event) -> None:
         association: Any = event.assoc
         settings = self._settings
+        guard(association)
         tune_socket(association.dul.socket.socket, unacknowledged_s=settings.idle_timeout_s)
         reader = PduReader(
             association,

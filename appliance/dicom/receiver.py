@@ -25,6 +25,7 @@ from pynetdicom.presentation import build_context
 from appliance.archive.instances import InstanceStore
 from appliance.dicom.bounds import BoundedServer, ByteBudget, PduReader, peer_address, tune_socket
 from appliance.dicom.fast_path import FastPath, InstanceBuffer, check_library
+from appliance.dicom.guard import guard
 from appliance.dicom.reception import Keeper, Reception
 from appliance.dicom.service import Service, contexts_of, handlers_of
 from appliance.dicom.store_message import StoreRequest, part10_head, store_response
@@ -162,6 +163,7 @@ class Receiver:
     def _opened(self, event: Event) -> None:
         association: Any = event.assoc
         settings = self._settings
+        guard(association)
         tune_socket(association.dul.socket.socket, unacknowledged_s=settings.idle_timeout_s)
         reader = PduReader(
             association,

@@ -1,0 +1,47 @@
+"""A short run of the fuzzers, always the same inputs; longer: ``python -m tests.faults pdus files --pdus 100000 --files 20000``."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.faults.files import mutated_files
+from tests.faults.mutations import mutate
+from tests.faults.pages import damaged_pages, read_only
+from tests.faults.pdus import mutated_pdus
+
+
+def test_mutated_pdus_are_answered_and_leave_nothing_behind() -> None:
+    tally = mutated_pdus(pdus=600)
+    assert tally.losses == []
+    assert tally.tried["mutated PDUs"] >= 600
+    assert tally.tried["statuses"] > 50
+    assert tally.tried["aborts"] > 50
+
+
+def test_mutated_files_end_in_a_value_or_a_typed_error() -> None:
+    tally = mutated_files(files=400)
+    assert tally.losses == []
+    assert tally.tried["mutated files"] == 400
+    assert tally.tried["typed errors"] > 100
+
+
+def test_damaged_databases_lose_no_image() -> None:
+    tally = damaged_pages(trials=60)
+    assert tally.losses == []
+    assert sum(number for name, number in tally.tried.items() if name.startswith("ended as ARC")) > 30
+
+
+def test_a_disk_that_becomes_read_only_refuses_and_says_so() -> None:
+    tally = read_only()
+    if tally.skipped:
+        pytest.skip(tally.skipped)
+    assert tally.losses == []
+    assert tally.tried["images refused"] == 10
+
+
+def test_mutations_are_the_same_every_time() -> None:
+    first = [mutate(bytes(range(256)), random.Random(f"seed {number}")) for number in range(50)]
+    assert first == [mutate(bytes(range(256)), random.Random(f"seed {number}")) for number in range(50)]
+    assert len(set(first)) > 40
