@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pydicom
 import pytest
 
 from tests.peers.waiting import answers, free_port, wait_until
@@ -37,6 +38,21 @@ def storescu(
 ) -> subprocess.CompletedProcess[str]:
     """C-STORE files; the return code tells."""
     return _run([need("storescu"), *options, "-aet", calling, "-aec", called, "127.0.0.1", str(port), *map(str, files)])
+
+
+def storescu_profile(folder: Path, files: list[Path]) -> Path:
+    """A storescu profile that proposes each kind of the files in the transfer syntax of the files only."""
+    kinds = {
+        (str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)) for meta in (pydicom.dcmread(path).file_meta for path in files)
+    }
+    lines = ["[[TransferSyntaxes]]"]
+    lines += [f"[S{number}]\nTransferSyntax1 = {syntax}" for number, (_, syntax) in enumerate(sorted(kinds))]
+    lines += ["[[PresentationContexts]]", "[C]"]
+    lines += [f"PresentationContext{number + 1} = {sop_class}\\S{number}" for number, (sop_class, _) in enumerate(sorted(kinds))]
+    lines += ["[[Profiles]]", "[All]", "PresentationContexts = C"]
+    profile = folder / "profile.cfg"
+    profile.write_text("\n".join(lines) + "\n")
+    return profile
 
 
 def start_storescu(port: int, files: Sequence[Path], *, calling: str = "DCMTK") -> subprocess.Popen[bytes]:

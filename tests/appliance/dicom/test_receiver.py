@@ -244,7 +244,7 @@ def unpack(name: str, folder: Path) -> list[Path]:
 @pytest.mark.parametrize("name", ["chest-ct-no-contrast", "tilt-and-gaps", "legacy-enhanced"])
 def test_real_series_pushed_by_storescu_are_kept_as_they_are(door: Door, tmp_path: Path, name: str) -> None:
     files = unpack(name, tmp_path)
-    result = dcmtk.storescu(door.port, files, "-xf", str(storescu_profile(tmp_path, files)), "All")
+    result = dcmtk.storescu(door.port, files, "-xf", str(dcmtk.storescu_profile(tmp_path, files)), "All")
     assert result.returncode == 0, result.stderr
     assert len(door.instances()) == len(files)
     for path in files:
@@ -252,21 +252,6 @@ def test_real_series_pushed_by_storescu_are_kept_as_they_are(door: Door, tmp_pat
         kept = pydicom.dcmread(door.spool.path(original.SOPInstanceUID))
         assert kept == original
         assert kept.file_meta.TransferSyntaxUID == original.file_meta.TransferSyntaxUID
-
-
-def storescu_profile(folder: Path, files: list[Path]) -> Path:
-    """A storescu profile that proposes each kind of the files in the transfer syntax of the files only."""
-    kinds = {
-        (str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)) for meta in (pydicom.dcmread(path).file_meta for path in files)
-    }
-    lines = ["[[TransferSyntaxes]]"]
-    lines += [f"[S{number}]\nTransferSyntax1 = {syntax}" for number, (_, syntax) in enumerate(sorted(kinds))]
-    lines += ["[[PresentationContexts]]", "[C]"]
-    lines += [f"PresentationContext{number + 1} = {sop_class}\\S{number}" for number, (sop_class, _) in enumerate(sorted(kinds))]
-    lines += ["[[Profiles]]", "[All]", "PresentationContexts = C"]
-    profile = folder / "profile.cfg"
-    profile.write_text("\n".join(lines) + "\n")
-    return profile
 
 
 def test_images_with_empty_uids_are_refused_one_by_one_and_the_next_one_is_taken(door: Door, tmp_path: Path) -> None:
