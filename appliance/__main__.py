@@ -26,7 +26,9 @@ COMMANDS: dict[str, str] = {
     "studies": "list, search, show and manage studies",
     "token": "make, list or revoke the tokens of DICOMweb",
     "user": "add, list or remove the people who may sign in",
-    "doctor": "say what works on this machine",
+    "doctor": "try every part of the box and say what works",
+    "support-bundle": "write what a service engineer needs, nothing of any patient",
+    "factory-reset": "erase everything of patients, people and the site",
 }
 FAILED, USAGE = 1, 2
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from appliance.daemon import run_daemon
+from appliance.maintenance.reset import CONFIRMATION, reset, reset_pending
 from appliance.settings import load_settings
 
 
@@ -20,4 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run until told to stop."""
-    return run_daemon(load_settings(options.settings), settings_path=options.settings, apart=options.apart, safe_mode=options.safe_mode)
+    settings = load_settings(options.settings)
+    if reset_pending(settings.data):
+        reset(settings.data, site=[], confirmation=CONFIRMATION)  # confirmed when it was begun
+    return run_daemon(settings, settings_path=options.settings, apart=options.apart, safe_mode=options.safe_mode)

@@ -6,4 +6,8 @@ MNT-003  the signature is not of one of our keys           MNT-022  the update i
 MNT-004  the signing program is missing                    MNT-023  what stands in the update's manifest is not understood
 MNT-010  the bundle of profiles is not well formed         MNT-030  the confirmation was not typed
 MNT-011  a profile of the bundle cannot be used            MNT-031  the daemon runs
+MNT-032  that is no data folder of ours                    MNT-040  the system refuses (examination)
+MNT-041  there is no data folder                           MNT-042  the disk is nearly full
+MNT-043  what is read is not what was written              MNT-044  the database is damaged
+MNT-045  the clock is wrong                                MNT-046  no screen is connected
 """
