@@ -142,7 +142,8 @@ class Quality(Record, frozen=True, kw_only=True):
 class Branch(Record, frozen=True, kw_only=True):
     """A whole anatomical run (LM, LAD from the bifurcation to its end, D1, ...), proximal to distal, step at most 0.5 mm.
 
-    ``segments`` are half-open index ranges that cover all points; diameters have one entry per point.
+    ``segments`` are half-open index ranges that cover all points; diameters have one entry per point. ``name_source``: whether a person
+    gave a name.
     """
 
     id: int
@@ -158,6 +159,7 @@ class Branch(Record, frozen=True, kw_only=True):
     series_uid: str | None = None
     parent_reason: str | None = None
     parent_index_reason: str | None = None
+    name_source: Literal["measured", "corrected"] = "measured"
 
     @property
     def name(self) -> SegmentName:

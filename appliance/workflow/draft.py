@@ -18,8 +18,10 @@ from pydicom.uid import generate_uid
 
 from appliance.analysis.cadrads import apply_corrections
 from appliance.analysis.golden import check_models
+from appliance.analysis.naming_corrections import rename
 from appliance.analysis.pipeline import Models, Options, Progress, analyze
 from appliance.analysis.reading import StudyInput, read_study
+from appliance.anatomy import SegmentName
 from appliance.film.pages import make_film_pages
 from appliance.findings import Findings, Grade
 from appliance.imaging.keyviews import make_key_views
@@ -92,14 +94,23 @@ def make_draft(
     return findings
 
 
-def correct_draft(folder: Path, corrected: Path, *, corrections: Mapping[int, Grade], institution: str = "") -> Findings:
-    """A new draft folder with corrected grades: findings, scores, CAD-RADS and report follow; pictures are linked, not drawn again.
+def correct_draft(
+    folder: Path,
+    corrected: Path,
+    *,
+    corrections: Mapping[int, Grade],
+    names: Mapping[tuple[int, int], SegmentName] | None = None,
+    institution: str = "",
+) -> Findings:
+    """A new draft folder with corrected grades and names; findings, scores, CAD-RADS and report follow, pictures are linked.
+
+    ``names`` is by branch id and number of the segment within the branch.
 
     Raises:
-        AnalysisError: no such lesion, or no analysis to correct.
+        AnalysisError: no such lesion or segment, or no analysis to correct.
     """
     draft = read_draft(folder)
-    findings = apply_corrections(draft.findings, corrections)
+    findings = apply_corrections(rename(draft.findings, names) if names else draft.findings, corrections)
     with whole_folder(corrected) as part:
         for name in ("header.json", "source.json", "structures.npz"):
             os.link(folder / name, part / name)
@@ -180,8 +191,9 @@ def preview_release(draft: Draft, folder: Path, *, printer: PrinterSettings | No
 
 
 def _current_views(draft: Draft, study: Callable[[], StudyInput], progress: Progress | None) -> list[KeyView]:
-    """The draft's key views; drawn again where a corrected grade is written in them."""
-    if all(lesion.grade_source == "measured" for lesion in draft.findings.lesions):
+    """The draft's key views; drawn again where a corrected grade or name is written in them."""
+    graded = all(lesion.grade_source == "measured" for lesion in draft.findings.lesions)
+    if graded and all(branch.name_source == "measured" for branch in draft.findings.branches):
         return list(draft.key_views)
     structures = read_structures(draft.folder)
     volume = study().holding(draft.source).volume

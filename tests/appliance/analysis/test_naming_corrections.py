@@ -1,0 +1,103 @@
+"""A person's names for segments, and what follows from them."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from appliance.analysis.cadrads import with_category
+from appliance.analysis.naming_corrections import dominance_of, rename
+from appliance.anatomy import Dominance, SegmentName
+from appliance.errors import AnalysisError
+from appliance.findings import Branch, Findings, NotAssessable, Quality
+from tests.appliance.analysis.test_cadrads import branch, case, findings, lesion
+
+QUALITY = Quality(
+    score=4,
+    aorta_mean_hu=400.0,
+    aorta_noise_hu=20.0,
+    cnr=20.0,
+    motion=None,
+    coverage_complete=True,
+    not_assessable=(NotAssessable(segment="OM1", reason="motion"),),
+    motion_reason="not_measured",
+)
+
+
+def study() -> Findings:
+    """A severe narrowing on a side branch called OM1, with a branch without a name below it, and a healthy rest."""
+    side = msgspec.structs.replace(branch(1, "OM1"), parent=0, parent_index=20)
+    below = msgspec.structs.replace(branch(2, "other"), parent=1, parent_index=10, vessel="LCX")
+    trunks = [branch(0, "pLCx"), side, below, branch(3, "pLAD"), branch(4, "pRCA")]
+    found = msgspec.structs.replace(lesion("OM1", 80.0), branch=1)
+    return with_category(msgspec.structs.replace(findings([], trunks), lesions=(found,), quality=QUALITY))
+
+
+def test_a_new_name_moves_the_lesion_its_artery_and_what_cannot_be_read() -> None:
+    after = rename(study(), {(1, 0): "RI"})
+    assert (after.lesions[0].segment, after.lesions[0].vessel) == ("RI", "RI")
+    assert after.branches[1].vessel == after.branches[2].vessel == "RI"
+    assert (after.branches[1].name_source, after.branches[1].name_confidence) == ("corrected", 1.0)
+    assert after.branches[0] == study().branches[0]
+    assert after.quality is not None
+    assert [entry.segment for entry in after.quality.not_assessable] == ["RI"]
+    assert after.lesions[0].diameter_stenosis_percent == 80.0
+
+
+def test_scores_and_category_follow() -> None:
+    before = study()
+    assert before.cad_rads is not None
+    assert before.cad_rads.text == "CAD-RADS 4A/P1/N"
+    after = rename(before, {(1, 0): "other"})
+    assert after.cad_rads is not None
+    assert (after.cad_rads.category, after.segment_stenosis_score) == ("N", 0)
+    assert rename(after, {(1, 0): "OM1"}).cad_rads == before.cad_rads
+
+
+def test_three_vessels_are_counted_by_the_new_names() -> None:
+    found, trunks = case(("pLAD", 75.0), ("D1", 75.0), ("mRCA", 75.0))
+    before = findings(found, trunks)
+    assert before.cad_rads is not None
+    assert before.cad_rads.category == "4A"
+    after = rename(before, {(1, 0): "OM1"})
+    assert after.cad_rads is not None
+    assert after.cad_rads.category == "4B"
+
+
+def test_segments_of_one_name_become_one() -> None:
+    trunk = msgspec.structs.replace(branch(0, "pLAD"), segments=((0, 20, "pLAD"), (20, 40, "mLAD"), (40, 60, "dLAD")))
+    before = findings([], [trunk, branch(1, "pLCx"), branch(2, "pRCA")])
+    assert rename(before, {(0, 1): "pLAD"}).branches[0].segments == ((0, 40, "pLAD"), (40, 60, "dLAD"))
+
+
+@pytest.mark.parametrize(
+    ("seen", "dominance"),
+    [
+        (("R-PDA", "R-PLB"), "right"),
+        (("R-PDA", "R-PLB", "L-PLB"), "right"),
+        (("R-PDA", "L-PLB"), "codominant"),
+        (("R-PDA", "L-PDA"), "codominant"),
+        (("R-PLB", "L-PDA"), "codominant"),
+        (("L-PDA", "L-PLB"), "left"),
+        (("R-PDA",), "right"),
+        ((), None),
+    ],
+)
+def test_dominance_follows_the_posterior_branches(seen: tuple[SegmentName, ...], dominance: Dominance | None) -> None:
+    trees: list[Branch] = [branch(number, name) for number, name in enumerate(("pRCA", *seen))]
+    assert dominance_of(trees) == dominance
+
+
+def test_dominance_that_was_told_by_the_course_stays_unless_a_posterior_branch_is_renamed() -> None:
+    assert rename(study(), {(1, 0): "RI"}).dominance == "right"
+    assert rename(study(), {(1, 0): "L-PDA"}).dominance == "left"
+
+
+def test_what_cannot_be_renamed() -> None:
+    for where, name, code in (((9, 0), "D1", "ANA-703"), ((1, 3), "D1", "ANA-703"), ((1, 0), "pLAD", "ANA-704")):
+        with pytest.raises(AnalysisError) as caught:
+            rename(study(), {where: name})  # type: ignore[dict-item]
+        assert caught.value.code == code
+    with pytest.raises(AnalysisError) as caught:
+        rename(msgspec.structs.replace(study(), cad_rads=None), {})
+    assert caught.value.code == "ANA-702"
