@@ -21,9 +21,9 @@ from appliance.archive.index import InstanceIndex
 from appliance.archive.instances import Spool
 from appliance.archive.orders import OrderStore
 from appliance.archive.outbox import Outbox
+from appliance.archive.priors import PriorStore
 from appliance.archive.procedure_steps import ProcedureSteps
 from appliance.archive.pseudonyms import Pseudonyms
-from appliance.archive.priors import PriorStore
 from appliance.archive.retention import Retention, Room, room_of
 from appliance.archive.search import SearchIndex
 from appliance.archive.studies import StudyStore
@@ -79,13 +79,16 @@ class Archive:
             series_reserve_bytes=series_reserve_bytes,
         )
 
-    def retention(self, settings: RetentionSettings, *, refuse_below: int = 0, room: Callable[[], Room] | None = None) -> Retention:
+    def retention(
+        self, settings: RetentionSettings, *, refuse_below: int = 0, room: Callable[[], Room] | None = None, archive_name: str = ""
+    ) -> Retention:
         """What decides which images may go.
 
         Args:
             settings: ``[retention]``.
             refuse_below: free bytes below which the receiver takes no new association.
             room: the data disk, if not this one.
+            archive_name: the destination that is the long-term archive, if there is one.
         """
         return Retention(
             database=self.database,
@@ -100,6 +103,7 @@ class Archive:
             settings=settings,
             refuse_below=refuse_below,
             room=room or (lambda: room_of(self.data)),
+            archive_name=archive_name,
         )
 
     def relative(self, path: Path) -> str:

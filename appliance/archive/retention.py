@@ -96,6 +96,7 @@ class Retention:
         settings: ``[retention]``.
         refuse_below: free bytes below which the receiver takes no new association.
         room: the data disk.
+        archive_name: the destination that is the long-term archive; empty: any that takes the source counts.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class Retention:
         settings: RetentionSettings,
         refuse_below: int,
         room: Callable[[], Room],
+        archive_name: str = "",
     ) -> None:
         self._database = database
         self._studies = studies
@@ -126,6 +128,7 @@ class Retention:
         self._settings = settings
         self._refuse_below = refuse_below
         self._room = room
+        self._archive_name = archive_name
         self._removals = Removals(database=database)
         self._clocks = (clock.wall(), clock.monotonic())
         self._steady_since = clock.monotonic()
@@ -286,7 +289,7 @@ class Retention:
             return row is not None
 
     def _archived(self, key: str) -> bool:
-        """Whether an archive has accepted every image of a study."""
+        """Whether an archive (the long-term one, if the site names one) has accepted every image of a study."""
         with self._database.reading() as connection:
             images = {
                 f"spool/{instance_name(row['sop_instance_uid'])}"
@@ -296,8 +299,11 @@ class Retention:
                 row["path"]
                 for row in connection.execute(
                     "SELECT path FROM outbox_files JOIN outbox ON outbox.id = outbox_files.outbox"
-                    " WHERE outbox.study = ? AND outbox.purpose = 'source' AND outbox_files.accepted = 1",
-                    (key,),
+                    " WHERE outbox.study = ? AND outbox.purpose = 'source' AND outbox_files.accepted = 1 AND outbox_files.left_out = 0"
+                    # a pseudonymised copy for research is no archive
+                    " AND coalesce(json_extract(CAST(outbox.treatment AS TEXT), '$.pseudonymise'), 0) = 0"
+                    " AND (? = '' OR outbox.destination = ?)",
+                    (key, self._archive_name, self._archive_name),
                 )
             }
         return images <= accepted

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+import msgspec
+
 from appliance.archive.archive import Archive
 from appliance.archive.backup import SnapshotKeeper
 from appliance.settings import Settings
@@ -12,8 +14,14 @@ from appliance.settings import Settings
 
 def housekeeping(archive: Archive, settings: Settings) -> dict[str, Callable[[threading.Event], None]]:
     """The workers, by name."""
+    # where the CT was told that the box itself is the storage, what the box holds is no copy
+    rules = msgspec.structs.replace(
+        settings.retention, images_must_be_archived=settings.retention.images_must_be_archived or settings.commitment.local_storage
+    )
     retention = archive.retention(
-        settings.retention, refuse_below=settings.receiver.minimum_free_bytes + settings.retention.series_reserve_bytes
+        rules,
+        refuse_below=settings.receiver.minimum_free_bytes + settings.retention.series_reserve_bytes,
+        archive_name=settings.archive.destination,
     )
     snapshots = SnapshotKeeper(
         database=archive.database.path,

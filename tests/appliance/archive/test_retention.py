@@ -115,6 +115,26 @@ def test_images_that_no_archive_took_stay_unless_the_site_says_they_are_copies(w
     assert retention(world, used=99, images_must_be_archived=False).step() == 1
 
 
+@pytest.mark.parametrize(
+    ("treatment", "destination", "goes"),
+    [
+        (None, "PACS", True),
+        (b'{"pseudonymise":false}', "PACS", True),
+        (b'{"pseudonymise":true}', "PACS", False),
+        (None, "RESEARCH", False),
+    ],
+)
+def test_only_an_unaltered_copy_in_the_long_term_archive_counts(
+    world: World, treatment: bytes | None, destination: str, goes: bool
+) -> None:
+    delivered(world, 1)
+    with world.archive.database.transaction() as connection:
+        connection.execute("UPDATE outbox SET treatment = ?, destination = ?", (treatment, destination))
+    world.clock.pass_s(400 * DAY_S)
+    keeper = world.archive.retention(RetentionSettings(), room=Disk(world, 99), archive_name="PACS")
+    assert keeper.step() == goes
+
+
 def test_one_image_that_the_archive_did_not_take_keeps_the_study(world: World) -> None:
     key = delivered(world, 1)
     world.push(9, study="1.2.3.1", series="1.2.3.1.7")
