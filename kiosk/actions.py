@@ -127,3 +127,78 @@ class Approve(Action):
 @dataclass(frozen=True)
 class Undo(Action):
     """Take the approval back."""
+
+
+@dataclass(frozen=True)
+class OpenSearch(Action):
+    """From the worklist to the search."""
+
+
+@dataclass(frozen=True)
+class TypeText(Action):
+    """A character for the search field."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class EraseText(Action):
+    """Take the last character away."""
+
+
+@dataclass(frozen=True)
+class ClearText(Action):
+    """Empty the search field."""
+
+
+@dataclass(frozen=True)
+class ShowKeyboard(Action):
+    """Show or hide the on-screen keyboard."""
+
+    shown: bool
+
+
+@dataclass(frozen=True)
+class FilterTab(Action):
+    """Find only one group of states."""
+
+    tab: Tab
+
+
+@dataclass(frozen=True)
+class FilterDays(Action):
+    """Find only studies of the last days; None: of any date."""
+
+    days: int | None
+
+
+@dataclass(frozen=True)
+class FilterUrgent(Action):
+    """Find only urgent ones, or all again."""
+
+
+@dataclass(frozen=True)
+class TurnPage(Action):
+    """The next (1) or previous (-1) page."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class ShowDetails(Action):
+    """Open the details of a study that was found."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Protect(Action):
+    """Keep a study whatever happens, or no longer."""
+
+    key: str
+    protected: bool
+
+
+@dataclass(frozen=True)
+class ShowTroubles(Action):
+    """Open the list of what is wrong with the appliance."""

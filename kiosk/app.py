@@ -22,10 +22,11 @@ from kiosk.fonts import Fonts
 from kiosk.screens import theme
 from kiosk.screens.frame import Screen
 from kiosk.screens.review import ReviewScreen
+from kiosk.screens.search import SearchScreen
 from kiosk.screens.sign_in import SignInScreen
 from kiosk.screens.theme import Scale
 from kiosk.screens.worklist import WorklistScreen
-from kiosk.views import ReviewView, SignInView, View
+from kiosk.views import ReviewView, SearchView, SignInView, View
 from kiosk.watchdog import Watchdog
 
 FRAME_S = 1 / 20
@@ -37,6 +38,12 @@ KEYS: dict[int, actions.Action] = {
     27: actions.Dismiss(),
 }
 NUMBER_PAD_ZERO = 256
+SEARCH_KEYS: dict[int, actions.Action] = {
+    13: actions.ShowKeyboard(shown=False),
+    271: actions.ShowKeyboard(shown=False),
+    8: actions.EraseText(),
+    27: actions.Dismiss(),
+}
 
 
 class KioskApp(App):
@@ -112,6 +119,9 @@ class KioskApp(App):
 
     def _key(self, _window: object, code: int, _scancode: int, text: str | None, _modifiers: Any) -> bool:
         """A keyboard or number pad types the PIN; Escape closes a pop-up (and never the kiosk)."""
+        if isinstance(self._view, SearchView) and ((text and text.isprintable()) or code in SEARCH_KEYS):
+            self._act(SEARCH_KEYS.get(code) or actions.TypeText(text or ""))
+            return True
         digit = text if text and text.isdecimal() and text.isascii() else str(code - NUMBER_PAD_ZERO)
         if len(digit) == 1 and digit.isdecimal() and isinstance(self._view, SignInView):
             self._act(actions.PressDigit(digit))
@@ -123,4 +133,6 @@ class KioskApp(App):
 def _screen_for(view: View) -> type[Screen]:
     if isinstance(view, SignInView):
         return SignInScreen
+    if isinstance(view, SearchView):
+        return SearchScreen
     return ReviewScreen if isinstance(view, ReviewView) else WorklistScreen

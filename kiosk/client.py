@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 import msgspec
@@ -31,6 +31,7 @@ from appliance.api.messages import (
     SignInRequest,
     Snapshot,
     StudyDetail,
+    StudyPage,
 )
 from kiosk.exchange import (
     Answered,
@@ -39,6 +40,7 @@ from kiosk.exchange import (
     EventsReceived,
     FetchPicture,
     FetchStudy,
+    FindStudies,
     Lost,
     Offline,
     Online,
@@ -223,7 +225,7 @@ class Client:
         token = self._token
         try:
             if isinstance(ask, Command):
-                value: Session | StudyDetail | Picture | None = await asyncio.wait_for(self._insist(ask), COMMAND_DEADLINE_S)
+                value: Session | StudyDetail | StudyPage | Picture | None = await asyncio.wait_for(self._insist(ask), COMMAND_DEADLINE_S)
             else:
                 value = await asyncio.wait_for(self._question(ask), QUESTION_DEADLINE_S)
             self._inbox.put(Answered(number, ask, value))
@@ -237,7 +239,7 @@ class Client:
             self._inbox.put(Lost(number, ask))
             raise
 
-    async def _question(self, ask: Ask) -> Session | StudyDetail | Picture | None:
+    async def _question(self, ask: Ask) -> Session | StudyDetail | StudyPage | Picture | None:
         if isinstance(ask, SignIn):
             session = await self._post("/v1/sign-in", SignInRequest(pin=ask.pin), Session)
             self._use(session.token)
@@ -246,6 +248,8 @@ class Client:
             return await self._get(f"/v1/studies/{quote(ask.key, safe='')}", StudyDetail)
         if isinstance(ask, FetchPicture):
             return await self._picture(ask)
+        if isinstance(ask, FindStudies):
+            return await self._find(ask)
         headers = self._headers()
         self._use(None)
         await self._http.post("/v1/sign-out", headers=headers)
@@ -263,6 +267,13 @@ class Client:
                 return await self._post(f"/v1/studies/{quote(command.key, safe='')}/{command.verb}", command.body(), StudyDetail)
             except httpx.HTTPError:
                 await asyncio.sleep(backoff.next())
+
+    async def _find(self, ask: FindStudies) -> StudyPage:
+        asked = {
+            "text": ask.text, "states": ",".join(ask.states), "from": ask.since, "urgent": str(int(ask.urgent)), "offset": str(ask.offset),
+            "limit": str(ask.limit),
+        }  # fmt: skip
+        return await self._get(f"/v1/studies?{urlencode(asked)}", StudyPage)
 
     async def _picture(self, ask: FetchPicture) -> Picture | None:
         headers = self._headers() | ({"If-None-Match": ask.tag} if ask.tag else {})

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from appliance.api.messages import Session, StudyDetail, StudyRow
+from appliance.api.messages import Session, StudyDetail, StudyPage, StudyRow
 from kiosk import actions, words
 from kiosk.desk import ReviewDesk
 from kiosk.exchange import (
@@ -21,6 +21,7 @@ from kiosk.exchange import (
     EventsReceived,
     FetchPicture,
     FetchStudy,
+    FindStudies,
     Lost,
     Offline,
     Online,
@@ -31,6 +32,7 @@ from kiosk.exchange import (
     SignOut,
     SnapshotReceived,
 )
+from kiosk.finder import SearchDesk
 from kiosk.state import KioskState, Picture
 from kiosk.views import View, make_view
 from kiosk.words import Language, Words, words_of
@@ -71,6 +73,9 @@ class Controller:
         self._idle_lock_s = idle_lock_s
         self._touched_at = clock()
         self._desk = ReviewDesk(state=self.state, client=client, clock=clock, new_key=new_key, say=self._say, may_command=self._may_command)
+        self._search = SearchDesk(
+            state=self.state, client=client, clock=clock, wall_clock=wall_clock, new_key=new_key, may_command=self._may_command
+        )
         self._takers: Mapping[type[Received], Callable[[Any], None]] = {
             Online: self._take_online,
             Offline: self._take_offline,
@@ -83,6 +88,10 @@ class Controller:
         }
         self._doers: Mapping[type[actions.Action], Callable[[Any], None]] = {
             **dict.fromkeys(self._desk.doers, self._desk.act),
+            **dict.fromkeys(self._search.doers, self._search.act),
+            actions.OpenSearch: self._open_search,
+            actions.ShowTroubles: self._show_troubles,
+            actions.Dismiss: self._dismiss,
             actions.PressDigit: self._press_digit,
             actions.ErasePin: self._erase_pin,
             actions.SubmitPin: self._submit_pin,
@@ -115,6 +124,7 @@ class Controller:
         if self.state.session is not None and now - self._touched_at >= limit:
             self._lock()
         self._desk.tick()
+        self._search.tick()
 
     def view(self) -> View:
         """What is to be shown now."""
@@ -171,7 +181,7 @@ class Controller:
     def _leave(self, why: Words | None) -> None:
         """Back to the sign-in screen; nothing of any patient stays in memory."""
         state = self.state
-        state.screen, state.session, state.review = "sign_in", None, None
+        state.screen, state.session, state.review, state.finder, state.troubles_open = "sign_in", None, None, None, False
         state.pin, state.pin_message, state.signing_in = "", why, False
         state.rows, state.health, state.message, state.tab = {}, None, None, "all"
         state.undo_ends, state.undo_lengths, state.retrying, state.locked_study = {}, {}, set(), None
@@ -184,6 +194,7 @@ class Controller:
 
     def _open_study(self, action: actions.OpenStudy) -> None:
         if self.state.session is not None:
+            self._search.dismiss()
             self._desk.open(action.key)
 
     def _retry_study(self, action: actions.RetryStudy) -> None:
@@ -192,7 +203,21 @@ class Controller:
             self._client.send(Command(key=action.key, verb="retry", command=self._new_key()))
 
     def _go_back(self, _action: actions.GoBack) -> None:
+        if self.state.screen == "search":
+            self.state.screen, self.state.finder = "worklist", None
         self._desk.close()
+
+    def _open_search(self, _action: actions.OpenSearch) -> None:
+        if self.state.session is not None and self.state.screen == "worklist":
+            self._search.open()
+
+    def _show_troubles(self, _action: actions.ShowTroubles) -> None:
+        self.state.troubles_open = self.state.health is not None and bool(self.state.health.warnings)
+
+    def _dismiss(self, action: actions.Dismiss) -> None:
+        self.state.troubles_open = False
+        self._search.dismiss()
+        self._desk.act(action)
 
     def _may_command(self) -> bool:
         if not self.state.online:
@@ -237,6 +262,7 @@ class Controller:
 
     def _row_came(self, row: StudyRow) -> None:
         self.state.rows[row.key] = row
+        self._search.row_changed(row)
         self._note_undo(row)
         if row.state != "failed":
             self.state.retrying.discard(row.key)
@@ -263,7 +289,9 @@ class Controller:
             self._signed_in(value)
         if self.state.session is None:
             return
-        if isinstance(ask, FetchPicture):
+        if isinstance(value, StudyPage):
+            self._search.asking_over(value)
+        elif isinstance(ask, FetchPicture):
             self._desk.picture_came(ask, value if isinstance(value, Picture) else None)
         elif isinstance(value, StudyDetail):
             if isinstance(ask, FetchStudy):
@@ -271,9 +299,11 @@ class Controller:
             elif isinstance(ask, Command):
                 self._command_over(ask)
                 self._desk.tell(ask, value)
-            self.state.rows[value.row.key] = value.row
+            if value.row.key in self.state.rows or self.state.finder is None:
+                self.state.rows[value.row.key] = value.row
             self._note_undo(value.row)
             self._desk.take_detail(value)
+            self._search.take_detail(value)
 
     def _take_refusal(self, received: Refused) -> None:
         ask = received.ask
@@ -282,8 +312,12 @@ class Controller:
             self.state.pin_message = words_of(received.error)
         elif isinstance(ask, FetchPicture):
             self._desk.picture_failed(ask)
+        elif isinstance(ask, FindStudies):
+            self._search.asking_over(None)
+            self._say(words_of(received.error), error=True)
         elif isinstance(ask, FetchStudy):
             self._desk.close()
+            self._search.dismiss()
             self._say(words_of(received.error), error=True)
         elif isinstance(ask, Command):
             self._command_over(ask)
@@ -297,6 +331,8 @@ class Controller:
             self.state.pin_message = words.CONNECTING
         elif isinstance(ask, FetchPicture):
             self._desk.picture_lost(ask)
+        elif isinstance(ask, FindStudies):
+            self._search.asking_over(None)
         elif isinstance(ask, FetchStudy):
             self._desk.reading_over(ask)
         elif isinstance(ask, Command):
@@ -307,6 +343,7 @@ class Controller:
     def _command_over(self, command: Command) -> None:
         self.state.retrying.discard(command.key)
         self._desk.command_over(command)
+        self._search.command_over(command)
 
     def _heard(self) -> None:
         self.state.online = True

@@ -63,9 +63,9 @@ class ReviewDesk:
         self.refresh()
 
     def close(self) -> None:
-        """Back to the worklist."""
+        """Back to the search if that is where the study was found, else to the worklist."""
         if self._state.review is not None:
-            self._state.screen, self._state.review = "worklist", None
+            self._state.screen, self._state.review = "worklist" if self._state.finder is None else "search", None
 
     # looking
 

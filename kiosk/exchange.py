@@ -15,9 +15,12 @@ from appliance.api.messages import (
     ErrorReply,
     Event,
     Grade,
+    ProtectRequest,
     Session,
     Snapshot,
     StudyDetail,
+    StudyPage,
+    StudyState,
 )
 from kiosk.state import Picture
 
@@ -49,6 +52,18 @@ class FetchStudy(Ask):
 
 
 @dataclass(frozen=True)
+class FindStudies(Ask):
+    """Answered by ``StudyPage``. ``since`` is a study date, YYYYMMDD; empty values mean any."""
+
+    text: str
+    states: tuple[StudyState, ...]
+    since: str
+    urgent: bool
+    offset: int
+    limit: int
+
+
+@dataclass(frozen=True)
 class FetchPicture(Ask):
     """Answered by ``Picture``, or None if the one with ``tag`` is still the right one."""
 
@@ -62,11 +77,12 @@ class Command(Ask):
     """Changes a study; answered by ``StudyDetail``."""
 
     key: str
-    verb: Literal["corrections", "approve", "undo", "retry"]
+    verb: Literal["corrections", "approve", "undo", "retry", "protect"]
     command: str
     revision: int = 0
     lesion: int = 0
     grade: Grade = "none"
+    protected: bool = False
 
     def body(self) -> msgspec.Struct:
         """The message that the API expects."""
@@ -74,6 +90,8 @@ class Command(Ask):
             return CorrectionRequest(command=self.command, revision=self.revision, lesion=self.lesion, grade=self.grade)
         if self.verb == "approve":
             return ApproveRequest(command=self.command, revision=self.revision)
+        if self.verb == "protect":
+            return ProtectRequest(command=self.command, protected=self.protected)
         return CommandRequest(command=self.command)
 
 
@@ -122,7 +140,7 @@ class Answered(Received):
 
     id: int
     ask: Ask
-    value: Session | StudyDetail | Picture | None
+    value: Session | StudyDetail | StudyPage | Picture | None
 
 
 @dataclass(frozen=True)

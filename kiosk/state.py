@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from appliance.anatomy import Vessel
 from appliance.api.messages import ApplianceInfo, Health, Session, StudyDetail, StudyRow
 from kiosk.words import Language, Words
 
-ScreenName = Literal["sign_in", "worklist", "review"]
+ScreenName = Literal["sign_in", "worklist", "search", "review"]
 Tab = Literal["all", "review", "working", "done", "trouble"]
 
 PICTURE_CACHE_BYTES = 256 << 20
@@ -97,6 +97,35 @@ class Review:
 
 
 @dataclass
+class Finder:
+    """The search that is open."""
+
+    PAGE: ClassVar[int] = 10
+    """Studies of one page."""
+
+    text: str = ""
+    tab: Tab = "all"
+    days: int | None = None
+    """Only studies of the last so many days, today among them."""
+    urgent: bool = False
+    offset: int = 0
+    typing: bool = True
+    """The on-screen keyboard is shown."""
+    rows: tuple[StudyRow, ...] | None = None
+    """The page as it was answered last; None before the first answer."""
+    total: int = 0
+    asking: bool = False
+    stale: bool = False
+    """Something was changed while a question was under way: ask again."""
+    asked_at: float = 0.0
+    details: str | None = None
+    """The study whose details are open."""
+    detail: StudyDetail | None = None
+    pending: str | None = None
+    """The study for which a command is under way."""
+
+
+@dataclass
 class KioskState:
     """Everything. Times are the injected monotonic clock's."""
 
@@ -116,6 +145,9 @@ class KioskState:
     rows: dict[str, StudyRow] = field(default_factory=dict)
     health: Health | None = None
     review: Review | None = None
+    finder: Finder | None = None
+    troubles_open: bool = False
+    """The list of what is wrong with the appliance is open."""
     undo_ends: dict[str, float] = field(default_factory=dict)
     undo_lengths: dict[str, float] = field(default_factory=dict)
     retrying: set[str] = field(default_factory=set)

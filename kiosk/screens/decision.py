@@ -86,7 +86,7 @@ class DeliveryCard(Panel):
         if not view.deliveries:
             self.add_widget(self._line(view.no_deliveries))
         for delivery in view.deliveries:
-            self.add_widget(self._delivery(delivery))
+            self.add_widget(delivery_widget(delivery, scale=scale))
         if view.send_again:
             self.add_widget(self._again(view.key, view.send_again))
 
@@ -102,24 +102,6 @@ class DeliveryCard(Panel):
 
     def _line(self, text: str) -> Text:
         return Text(scale=self.scale, text=text, type_size=theme.SMALL, colour=theme.MUTED, lines=None, size_hint_y=None)
-
-    def _delivery(self, line: DeliveryLine) -> BoxLayout:
-        scale = self.scale
-        colour = DELIVERY_COLOUR[line.state]
-        row = BoxLayout(size_hint_y=None, spacing=scale(12), padding=[0, scale(4)])
-        row.bind(minimum_height=row.setter("height"))
-        row.add_widget(Icon(scale=scale, name=line.icon, size=28, colour=colour))
-        words = BoxLayout(orientation="vertical", size_hint_y=None)
-        words.bind(minimum_height=words.setter("height"))
-        top = BoxLayout(size_hint_y=None, height=scale(28))
-        top.add_widget(Text(scale=scale, text=line.destination, type_size=theme.BODY - 1, bold=True))
-        state = Text(scale=scale, text=line.state_text, type_size=theme.SMALL, bold=True, colour=colour, align="right", size_hint_x=None)
-        state.width = state.natural_width() + scale(4)
-        top.add_widget(state)
-        words.add_widget(top)
-        words.add_widget(self._line(line.detail))
-        row.add_widget(words)
-        return row
 
 
 class ApproveCard(BoxLayout):
@@ -212,3 +194,22 @@ class UndoStrip(Panel):
         self._undo.tappable = bar.enabled
         self._undo.opacity = 1.0 if bar.enabled else 0.45
         self._bar.value = bar.fraction
+
+
+def delivery_widget(line: DeliveryLine, *, scale: Scale) -> BoxLayout:
+    """One outbox row: where to, how far, and why not."""
+    colour = DELIVERY_COLOUR[line.state]
+    row = BoxLayout(size_hint_y=None, spacing=scale(12), padding=[0, scale(4)])
+    row.bind(minimum_height=row.setter("height"))
+    row.add_widget(Icon(scale=scale, name=line.icon, size=28, colour=colour))
+    words = BoxLayout(orientation="vertical", size_hint_y=None)
+    words.bind(minimum_height=words.setter("height"))
+    top = BoxLayout(size_hint_y=None, height=scale(28))
+    top.add_widget(Text(scale=scale, text=line.destination, type_size=theme.BODY - 1, bold=True))
+    state = Text(scale=scale, text=line.state_text, type_size=theme.SMALL, bold=True, colour=colour, align="right", size_hint_x=None)
+    state.width = state.natural_width() + scale(4)
+    top.add_widget(state)
+    words.add_widget(top)
+    words.add_widget(Text(scale=scale, text=line.detail, type_size=theme.SMALL, colour=theme.MUTED, lines=None, size_hint_y=None))
+    row.add_widget(words)
+    return row

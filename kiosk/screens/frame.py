@@ -67,6 +67,19 @@ class AlertBar(Strip):
         self.add_widget(self._icon)
         self.add_widget(self._text)
         self.opacity = 0
+        self._on_tap: Callable[[], None] | None = None
+
+    def opens(self, on_tap: Callable[[], None]) -> None:
+        """A tap on the bar shows more."""
+        self._on_tap = on_tap
+        self.test_id = "troubles"
+
+    def on_touch_down(self, touch: Any) -> bool:
+        """A finger came down."""
+        if self._on_tap is not None and self.opacity and self.collide_point(*touch.pos):
+            self._on_tap()
+            return True
+        return bool(super().on_touch_down(touch))
 
     def show(self, text: str) -> None:
         """Show the text; empty: the bar goes."""

@@ -11,7 +11,7 @@ from kivy.uix.widget import Widget
 from kiosk.screens import theme
 from kiosk.screens.theme import Colour, Scale
 
-IconName = Literal["back", "next", "check", "undo", "warning", "printer", "archive", "erase", "leave", "wait", "heart"]
+IconName = Literal["back", "next", "check", "undo", "warning", "printer", "archive", "erase", "leave", "wait", "heart", "search", "close"]
 Stroke = tuple[tuple[float, float], ...]
 
 
@@ -60,6 +60,8 @@ STROKES: dict[IconName, tuple[Stroke, ...]] = {
         ((0.72, 0.7), (0.92, 0.5), (0.72, 0.3)),
     ),
     "wait": (_arc(0.5, 0.5, 0.4, 0, 360, 40), ((0.5, 0.74), (0.5, 0.5), (0.66, 0.4))),
+    "search": (_arc(0.42, 0.58, 0.3, 0, 360, 40), ((0.64, 0.36), (0.92, 0.08))),
+    "close": (((0.18, 0.82), (0.82, 0.18)), ((0.18, 0.18), (0.82, 0.82))),
     "heart": (_heart(0.0), _heart(math.pi)),
 }
 

@@ -13,6 +13,7 @@ from kiosk.screens.icons import Icon
 from kiosk.screens.theme import Scale
 from kiosk.screens.widgets import Gap, Panel, Scroll, Tap, Text, TextTap
 from kiosk.views.decision import GradeChoice, GradePopup, ReportPopup
+from kiosk.views.worklist import TroublesPopup
 
 
 def grade_panel(popup: GradePopup, *, scale: Scale, act: Act) -> Panel:
@@ -61,6 +62,27 @@ def report_panel(popup: ReportPopup, *, scale: Scale, act: Act) -> Panel:
     foot = BoxLayout(size_hint_y=None, height=scale(60))
     foot.add_widget(Gap(scale=scale))
     foot.add_widget(_close_key("close-report", popup.close, scale=scale, act=act))
+    panel.add_widget(foot)
+    return panel
+
+
+def troubles_panel(popup: TroublesPopup, *, scale: Scale, act: Act) -> Panel:
+    """Everything that is wrong with the appliance, one under the other."""
+    panel = Panel(
+        scale=scale, orientation="vertical", border=theme.BAD, padding=28, gap=14, size_hint=(None, None), size=(scale(860), scale(480))
+    )
+    panel.add_widget(Text(scale=scale, text=popup.title, type_size=theme.TITLE - 2, bold=True, size_hint_y=None, height=scale(42)))
+    scroll = Scroll(scale=scale, gap=14)
+    for trouble in popup.troubles:
+        line = BoxLayout(size_hint_y=None, spacing=scale(14))
+        line.bind(minimum_height=line.setter("height"))
+        line.add_widget(Icon(scale=scale, name="warning", size=26, colour=theme.BAD))
+        line.add_widget(Text(scale=scale, text=trouble, type_size=theme.BODY, lines=None, size_hint_y=None))
+        scroll.list.add_widget(line)
+    panel.add_widget(scroll)
+    foot = BoxLayout(size_hint_y=None, height=scale(60))
+    foot.add_widget(Gap(scale=scale))
+    foot.add_widget(_close_key("close-troubles", popup.close, scale=scale, act=act))
     panel.add_widget(foot)
     return panel
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from kivy.uix.anchorlayout import AnchorLayout
 from kivy.uix.boxlayout import BoxLayout
 from kivy.uix.floatlayout import FloatLayout
 
 from kiosk import actions
 from kiosk.screens import theme
-from kiosk.screens.frame import Act, Screen, Strip, brand
+from kiosk.screens.frame import Act, Screen, Shade, Strip, brand
 from kiosk.screens.icons import Icon
+from kiosk.screens.popups import troubles_panel
 from kiosk.screens.theme import Scale
 from kiosk.screens.widgets import Bar, Chip, Gap, Lamp, Scroll, Tap, Text, TextTap
-from kiosk.views.worklist import HealthItem, RowView, TabView, WorklistView
+from kiosk.views.worklist import HealthItem, RowView, TabView, TroublesPopup, WorklistView
 
 ROW_HEIGHT, TALL_ROW_HEIGHT = 84, 112
 FILL = {"x": 0, "y": 0}
@@ -22,11 +25,12 @@ RESULT_WIDTH, RECEIVED_WIDTH, STATE_WIDTH, END_WIDTH = 150, 170, 390, 120
 class StudyRowWidget(Tap):
     """One study: result, patient, time, state."""
 
-    def __init__(self, *, scale: Scale, act: Act, view: RowView) -> None:
+    def __init__(self, *, scale: Scale, act: Act, view: RowView, opens: Callable[[str], actions.Action] = actions.OpenStudy) -> None:
+        """``opens`` makes the wish of a tap."""
         super().__init__(
             scale=scale,
             test_id=f"study-{view.key}",
-            on_tap=lambda: act(actions.OpenStudy(view.key)),
+            on_tap=lambda: act(opens(self._view.key if self._view is not None else view.key)),
             fill=theme.PANEL,
             padding=(18, 8, 12, 8),
             gap=0,
@@ -43,6 +47,7 @@ class StudyRowWidget(Tap):
         if view == self._view:
             return
         old, self._view = self._view, view
+        self.test_id = f"study-{view.key}"
         self.tappable = view.can_open
         self.height = self.scale(TALL_ROW_HEIGHT if view.tone in ("caution", "trouble") else ROW_HEIGHT)
         self.clear_widgets()
@@ -135,6 +140,9 @@ class WorklistScreen(Screen):
         self._tabs: tuple[TabView, ...] = ()
         self._lamps: tuple[HealthItem, ...] = ()
         self._columns: tuple[str, ...] = ()
+        self._search_word = ""
+        self._troubles_shown: TroublesPopup | None = None
+        self.alert.opens(lambda: act(actions.ShowTroubles()))
         self._fill_bar()
         self.body.orientation = "vertical"
         self._tab_strip = BoxLayout(size_hint_y=None, height=scale(theme.TOUCH), spacing=scale(10))
@@ -156,11 +164,21 @@ class WorklistScreen(Screen):
         self._language.label.words = view.switch_language
         self.alert.show(view.warnings)
         self._show_health(view.health)
-        self._show_tabs(view.tabs)
+        self._show_tabs(view.tabs, view.search)
         self._show_columns(view.columns)
         self._show_rows(view.rows)
         self._empty.words = view.empty
         self._empty.opacity = 1 if view.empty else 0
+        self._show_troubles(view.troubles)
+
+    def _show_troubles(self, troubles: TroublesPopup | None) -> None:
+        if troubles == self._troubles_shown:
+            return
+        self._troubles_shown = troubles
+        self.close_popup()
+        if troubles is not None:
+            panel = troubles_panel(troubles, scale=self.scale, act=self.act)
+            self.open_popup(Shade(on_outside=lambda: self.act(actions.Dismiss()), content=panel))
 
     def _fill_bar(self) -> None:
         scale = self.scale
@@ -190,14 +208,35 @@ class WorklistScreen(Screen):
             item.add_widget(text)
             self._health.add_widget(item)
 
-    def _show_tabs(self, tabs: tuple[TabView, ...]) -> None:
+    def _show_tabs(self, tabs: tuple[TabView, ...], search: str) -> None:
         if tabs == self._tabs:
             return
         self._tabs = tabs
+        self._search_word = search
         self._tab_strip.clear_widgets()
         for tab in tabs:
             self._tab_strip.add_widget(self._tab(tab))
         self._tab_strip.add_widget(Gap(scale=self.scale))
+        self._tab_strip.add_widget(self._search_key())
+
+    def _search_key(self) -> Tap:
+        scale = self.scale
+        key = Tap(
+            scale=scale,
+            test_id="search",
+            on_tap=lambda: self.act(actions.OpenSearch()),
+            fill=theme.PANEL,
+            border=theme.LINE,
+            radius=theme.TOUCH / 2,
+            padding=(22, 4, 22, 4),
+            gap=10,
+            size_hint_x=None,
+        )
+        text = Text(scale=scale, text=self._search_word, type_size=theme.BODY)
+        key.width = text.natural_width() + scale(86)
+        key.add_widget(Icon(scale=scale, name="search", size=24, colour=theme.ACCENT))
+        key.add_widget(text)
+        return key
 
     def _tab(self, tab: TabView) -> TextTap:
         button = TextTap(

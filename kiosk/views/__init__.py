@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from kiosk.state import KioskState
 from kiosk.views.review import ReviewView, make_review_view
+from kiosk.views.search import SearchView, make_search_view
 from kiosk.views.sign_in import SignInView, make_sign_in_view
 from kiosk.views.worklist import WorklistView, make_worklist_view
 
-View = SignInView | WorklistView | ReviewView
+View = SignInView | WorklistView | SearchView | ReviewView
 
-__all__ = ["ReviewView", "SignInView", "View", "WorklistView", "make_view"]
+__all__ = ["ReviewView", "SearchView", "SignInView", "View", "WorklistView", "make_view"]
 
 
 def make_view(state: KioskState, *, now: float, wall: float) -> View:
@@ -24,4 +25,6 @@ def make_view(state: KioskState, *, now: float, wall: float) -> View:
         return make_sign_in_view(state, now=now, wall=wall)
     if state.screen == "review" and state.review is not None:
         return make_review_view(state, state.review, now=now, wall=wall)
+    if state.screen == "search" and state.finder is not None:
+        return make_search_view(state, state.finder, now=now, wall=wall)
     return make_worklist_view(state, now=now, wall=wall)

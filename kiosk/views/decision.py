@@ -142,8 +142,18 @@ def delivery_line(row: DeliveryRow, *, wall: float, language: Language) -> Deliv
         icon="printer" if row.kind == "print" else "archive",
         state=row.state,
         state_text=words.DELIVERY_STATE[row.state].say(language),
-        detail=" · ".join(details) or row.description,
+        detail=" · ".join([*details, *([_counts(row, language=language)] if row.files and row.kind == "store" else [])]) or row.description,
     )
+
+
+def _counts(row: DeliveryRow, *, language: Language) -> str:
+    """Sent, accepted and committed apart; committed only where the destination offers it."""
+    parts = [words.SENT.say(language, count=row.sent, files=row.files), words.ACCEPTED.say(language, count=row.accepted)]
+    if row.committed is not None:
+        parts.append(words.COMMITTED.say(language, count=row.committed))
+    if row.left_out:
+        parts.append(words.LEFT_OUT.say(language, count=row.left_out))
+    return " · ".join(parts)
 
 
 def send_again(detail: StudyDetail | None, state: KioskState, *, language: Language) -> str:

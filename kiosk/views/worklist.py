@@ -33,6 +33,10 @@ TAB_OF_STATE: dict[StudyState, Tab] = {
     "declined": "trouble",
     "failed": "trouble",
 }
+STATES_OF_TAB: dict[Tab, tuple[StudyState, ...]] = {
+    "all": (),
+    **{tab: tuple(state for state, its in TAB_OF_STATE.items() if its == tab) for tab in TABS if tab != "all"},
+}
 TONE_OF_STATE: dict[StudyState, Tone] = {
     "receiving": "working",
     "queued": "quiet",
@@ -91,6 +95,15 @@ class HealthItem:
 
 
 @dataclass(frozen=True)
+class TroublesPopup:
+    """All that is wrong with the appliance."""
+
+    title: str
+    troubles: tuple[str, ...]
+    close: str
+
+
+@dataclass(frozen=True)
 class WorklistView:
     """The whole screen."""
 
@@ -102,6 +115,8 @@ class WorklistView:
     empty: str
     health: tuple[HealthItem, ...]
     warnings: str
+    search: str
+    troubles: TroublesPopup | None
     sign_out: str
     switch_language: str
 
@@ -121,10 +136,12 @@ def make_worklist_view(state: KioskState, *, now: float, wall: float) -> Worklis
             frame.say(words.COLUMN_RECEIVED),
             frame.say(words.COLUMN_STATE),
         ),
-        rows=tuple(_row(row, state=state, wall=wall) for row in shown),
+        rows=tuple(make_row(row, state=state, wall=wall) for row in shown),
         empty="" if shown else frame.say(words.EMPTY_TAB if rows else words.EMPTY_LIST),
         health=_health(state.health, language=state.language),
         warnings=_warnings(state.health, language=state.language),
+        search=frame.say(words.SEARCH),
+        troubles=_troubles(state),
         sign_out=frame.say(words.SIGN_OUT),
         switch_language=frame.say(words.SWITCH_LANGUAGE),
     )
@@ -150,7 +167,8 @@ def _tab(tab: Tab, rows: list[StudyRow], *, chosen: bool, language: Language) ->
     return TabView(tab=tab, text=TABS[tab].say(language), count=count, chosen=chosen)
 
 
-def _row(row: StudyRow, *, state: KioskState, wall: float) -> RowView:
+def make_row(row: StudyRow, *, state: KioskState, wall: float) -> RowView:
+    """A study in words."""
     language = state.language
     category = category_of(row.cad_rads)
     return RowView(
@@ -204,5 +222,19 @@ def _health(health: Health | None, *, language: Language) -> tuple[HealthItem, .
 
 
 def _warnings(health: Health | None, *, language: Language) -> str:
-    """What a person must know of the appliance itself, in one line."""
-    return "    ".join(words_of(warning).say(language) for warning in (health.warnings if health else ()))
+    """What a person must know of the appliance itself: the first trouble, and how many more there are."""
+    warnings = health.warnings if health else ()
+    if not warnings:
+        return ""
+    more = words.MORE_TROUBLES.say(language, count=len(warnings) - 1) if len(warnings) > 1 else ""
+    return words_of(warnings[0]).say(language) + more
+
+
+def _troubles(state: KioskState) -> TroublesPopup | None:
+    if not state.troubles_open or state.health is None or not state.health.warnings:
+        return None
+    return TroublesPopup(
+        title=words.TROUBLES.say(state.language),
+        troubles=tuple(words_of(warning).say(state.language) for warning in state.health.warnings),
+        close=words.CLOSE.say(state.language),
+    )
