@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "token": "make, list or revoke the tokens of DICOMweb",
     "user": "add, list or remove the people who may sign in",
     "doctor": "try every part of the box and say what works",
+    "update": "look for updates on a stick, and check one whole",
     "support-bundle": "write what a service engineer needs, nothing of any patient",
     "factory-reset": "erase everything of patients, people and the site",
 }

@@ -1,8 +1,8 @@
 """Factory reset: nothing of patients, people or the site stays.
 
 The order makes a cut of the power harmless: first a mark is written, then everything goes, the mark last. A daemon that finds the mark at
-its start would begin on half of the data; `reset_pending` tells it, and the reset is run again first. On an encrypted data partition the image
-throws the key away as well, which is what makes it final on a flash disk; without encryption the freed blocks are discarded (fstrim).
+its start would begin on half of the data; `reset_pending` tells it, and the reset is run again first. On an encrypted data partition the
+image throws the key away as well, which is what makes it final on a flash disk; elsewhere the freed blocks are discarded (fstrim).
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def read_signed(path: Path, *, keyring: Path, maximum_bytes: int) -> bytes:
         copy.write_bytes(content)
         signed.write_bytes(signature)
         # only our keyring counts: not the authorities that this system trusts for the web
-        done = _openssl(
+        done = run_openssl(
             "cms", "-verify", "-binary", "-inform", "DER", "-in", str(signed), "-content", str(copy), "-out", str(Path(folder) / "out"),
             "-CAfile", str(keyring), "-no-CApath", "-no-CAstore",
         )  # fmt: skip
@@ -58,7 +58,7 @@ def sign(path: Path, *, certificate: Path, key: Path) -> Path:
         MaintenanceError: MNT-003 the key cannot be used, MNT-004.
     """
     signature = path.with_name(path.name + SUFFIX)
-    done = _openssl(
+    done = run_openssl(
         "cms", "-sign", "-binary", "-outform", "DER", "-in", str(path), "-out", str(signature),
         "-signer", str(certificate), "-inkey", str(key), "-md", "sha256",
     )  # fmt: skip
@@ -67,7 +67,8 @@ def sign(path: Path, *, certificate: Path, key: Path) -> Path:
     return signature
 
 
-def _openssl(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run_openssl(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the OpenSSL command. Raises MNT-004 where there is none, or where it hangs."""
     try:
         return subprocess.run(["openssl", *arguments], capture_output=True, text=True, timeout=TIMEOUT_S, check=False, errors="replace")
     except (OSError, subprocess.TimeoutExpired) as error:
