@@ -120,16 +120,34 @@ def _bound(association: Any, timeout_s: float) -> None:
 
 def _not_established(association: Any, *, connected: bool) -> DicomError:
     if not connected:
-        return DicomError(
-            "DCM-001", zh="无法连接对方(未开机、网络不通或端口有误)", en="the peer cannot be reached (off, no network, or another port)"
-        )
+        return unreachable()
     answer = association.acceptor.primitive
     if association.is_rejected and answer is not None:
-        zh, en = REJECTIONS.get((answer.result_source, answer.diagnostic), ("未说明原因", "no reason given"))
-        return DicomError("DCM-002", zh=f"对方拒绝连接:{zh}", en=f"the peer rejected the association: {en}")
-    if answer is not None and answer.result == 0:
-        return DicomError("DCM-004", zh="对方不支持所需的服务", en="the peer accepts none of the services asked for")
+        return rejected(answer.result_source, answer.diagnostic)
+    return none_accepted() if answer is not None and answer.result == 0 else no_answer()
+
+
+def unreachable() -> DicomError:
+    """The error for a connection that could not be made."""
+    return DicomError(
+        "DCM-001", zh="无法连接对方(未开机、网络不通或端口有误)", en="the peer cannot be reached (off, no network, or another port)"
+    )
+
+
+def rejected(source: int, reason: int) -> DicomError:
+    """The error for an A-ASSOCIATE-RJ."""
+    zh, en = REJECTIONS.get((source, reason), ("未说明原因", "no reason given"))
+    return DicomError("DCM-002", zh=f"对方拒绝连接:{zh}", en=f"the peer rejected the association: {en}")
+
+
+def no_answer() -> DicomError:
+    """The error for a peer that takes the connection and says nothing that makes sense."""
     return DicomError("DCM-003", zh="对方未应答连接请求", en="the peer did not answer the association request")
+
+
+def none_accepted() -> DicomError:
+    """The error for an association without any accepted presentation context."""
+    return DicomError("DCM-004", zh="对方不支持所需的服务", en="the peer accepts none of the services asked for")
 
 
 def connection_lost() -> DicomError:

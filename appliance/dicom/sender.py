@@ -6,19 +6,20 @@ another uncompressed syntax where it must be. What the peer answered is kept for
 
 from __future__ import annotations
 
+import mmap
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pydicom
-from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_file_meta_info
-from pynetdicom import _config
+from pynetdicom.dsutils import encode
 from pynetdicom.presentation import PresentationContext, build_context
 
 from appliance.dicom.association import associate, connection_lost
 from appliance.dicom.statuses import store_accepted, store_reason
+from appliance.dicom.store_stream import Kind, StoreStream, open_stream
 from appliance.dicom.syntaxes import VERIFICATION
 from appliance.errors import DicomError, Reason
 from appliance.settings import DestinationSettings
@@ -29,8 +30,12 @@ UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
 CONVERTIBLE = (*UNCOMPRESSED, "1.2.840.10008.1.2.1.99")
 """Explicit and implicit little endian, and deflated: of the same values, only written otherwise."""
 
-Kind = tuple[str, str]
-"""SOP class UID, transfer syntax UID."""
+IMPLICIT = "1.2.840.10008.1.2"
+META_BYTES = 1 << 16
+META_UIDS = {0x0002: "class", 0x0003: "instance", 0x0010: "syntax"}
+LONG_VRS = (b"OB", b"OW", b"SQ", b"UN", b"UT")
+MAPPED_FROM = 16 << 20
+UNREADABLE = Reason("DCM-007", zh="文件无法读取或不是 DICOM 文件", en="the file cannot be read or is no DICOM file")
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ class _Instance:
     path: Path
     sop_instance_uid: str
     kind: Kind
+    offset: int
 
 
 def echo(destination: DestinationSettings) -> None:
@@ -81,9 +87,8 @@ def send(destination: DestinationSettings, files: Sequence[Path]) -> list[SendOu
     for path in files:
         try:
             instances.append(_identify(path))
-        except (OSError, InvalidDicomError, KeyError, AttributeError, ValueError):
-            reason = Reason("DCM-007", zh="文件无法读取或不是 DICOM 文件", en="the file cannot be read or is no DICOM file")
-            outcomes[path] = SendOutcome(path, "", None, accepted=False, reason=reason)
+        except (OSError, ValueError):
+            outcomes[path] = SendOutcome(path, "", None, accepted=False, reason=UNREADABLE)
     for batch in _batches(instances):
         for outcome in _send_batch(destination, batch):
             outcomes[outcome.path] = outcome
@@ -91,9 +96,34 @@ def send(destination: DestinationSettings, files: Sequence[Path]) -> list[SendOu
 
 
 def _identify(path: Path) -> _Instance:
-    meta = read_file_meta_info(path)
-    kind = (str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID))
-    return _Instance(path, str(meta.MediaStorageSOPInstanceUID), kind)
+    with path.open("rb") as file:
+        meta, offset = read_meta(file.read(META_BYTES))
+        size = file.seek(0, os.SEEK_END)
+    if offset >= size:
+        raise ValueError("no data set")
+    return _Instance(path, meta["instance"], (meta["class"], meta["syntax"]), offset)
+
+
+def read_meta(start: bytes) -> tuple[dict[str, str], int]:
+    """SOP class, SOP instance and transfer syntax by the file meta information (PS3.10 7.1), and where the data set begins.
+
+    Raises:
+        ValueError: not a DICOM file.
+    """
+    if start[128:132] != b"DICM":
+        raise ValueError("no DICOM prefix")
+    found: dict[str, str] = {}
+    at = 132
+    while start[at : at + 2] == b"\x02\x00":
+        element, vr = int.from_bytes(start[at + 2 : at + 4], "little"), start[at + 4 : at + 6]
+        head = 12 if vr in LONG_VRS else 8
+        length = int.from_bytes(start[at + 8 : at + 12] if head == 12 else start[at + 6 : at + 8], "little")
+        if element in META_UIDS:
+            found[META_UIDS[element]] = start[at + head : at + head + length].rstrip(b"\0 ").decode("ascii")
+        at += head + length
+    if at + 8 > len(start) or set(found) != set(META_UIDS.values()) or not all(found.values()):
+        raise ValueError("no whole file meta information")
+    return found, at
 
 
 def _proposals(kinds: Sequence[Kind]) -> list[Kind]:
@@ -129,38 +159,46 @@ def _associate(destination: DestinationSettings, contexts: Sequence[Presentation
 
 
 def _send_batch(destination: DestinationSettings, batch: Sequence[_Instance]) -> Iterator[SendOutcome]:
-    # A switch of the library, not a state of ours: a path given to send_c_store is sent as it lies on the disk, in chunks.
-    _config.STORE_SEND_CHUNKED_DATASET = True
-    contexts = [build_context(sop_class, [syntax]) for sop_class, syntax in _proposals([each.kind for each in batch])]
     done = 0
     try:
-        with _associate(destination, contexts) as association:
-            accepted = {(str(each.abstract_syntax), str(each.transfer_syntax[0])) for each in association.accepted_contexts}
+        with open_stream(
+            host=destination.host,
+            port=destination.port,
+            ae_title=destination.ae_title,
+            calling_ae_title=destination.calling_ae_title,
+            kinds=_proposals([each.kind for each in batch]),
+            timeout_s=destination.timeout_s,
+            megabits_s=destination.megabits_s,
+        ) as stream:
             for instance in batch:
-                if not association.is_established:
-                    raise connection_lost()
-                yield _send_one(association, instance, accepted)
+                yield _send_one(stream, instance)
                 done += 1
     except DicomError as error:
         for instance in batch[done:]:
             yield SendOutcome(instance.path, instance.sop_instance_uid, None, accepted=False, reason=error.reason)
 
 
-def _send_one(association: Any, instance: _Instance, accepted: set[Kind]) -> SendOutcome:
-    sop_class, syntax = instance.kind
-    what: Any = None
-    if instance.kind in accepted:
-        what = instance.path
-    elif syntax in CONVERTIBLE and any((sop_class, other) in accepted for other in UNCOMPRESSED):
-        what = pydicom.dcmread(instance.path)
-    if what is None:
-        name = pydicom.uid.UID(sop_class).name
-        reason = Reason("DCM-004", zh=f"对方不接收此类对象:{name}", en=f"the peer does not take objects of this kind: {name}")
-        return SendOutcome(instance.path, instance.sop_instance_uid, None, accepted=False, reason=reason)
-    answer = association.send_c_store(what)
-    if "Status" not in answer:
-        raise connection_lost()
-    status = int(answer.Status)
+def _send_one(stream: StoreStream, instance: _Instance) -> SendOutcome:
+    kind, (sop_class, syntax) = instance.kind, instance.kind
+    if kind in stream.accepted:
+        try:
+            status = _send_file(stream, instance)
+        except (OSError, ValueError):
+            return SendOutcome(instance.path, instance.sop_instance_uid, None, accepted=False, reason=UNREADABLE)
+    else:
+        other = next((each for each in UNCOMPRESSED if (sop_class, each) in stream.accepted), None)
+        if syntax not in CONVERTIBLE or other is None:
+            name = pydicom.uid.UID(sop_class).name
+            reason = Reason("DCM-004", zh=f"对方不接收此类对象:{name}", en=f"the peer does not take objects of this kind: {name}")
+            return SendOutcome(instance.path, instance.sop_instance_uid, None, accepted=False, reason=reason)
+        kind = (sop_class, other)
+        try:
+            converted = encode(pydicom.dcmread(instance.path), is_implicit_vr=other == IMPLICIT, is_little_endian=True)
+        except Exception:  # noqa: BLE001 - whatever a strange object raises, it is this file that cannot go, not the others
+            converted = None
+        if converted is None:
+            return SendOutcome(instance.path, instance.sop_instance_uid, None, accepted=False, reason=UNREADABLE)
+        status = stream.store(kind, instance.sop_instance_uid, memoryview(converted))
     return SendOutcome(
         instance.path,
         instance.sop_instance_uid,
@@ -169,3 +207,14 @@ def _send_one(association: Any, instance: _Instance, accepted: set[Kind]) -> Sen
         reason=store_reason(status),
         sop_class_uid=sop_class,
     )
+
+
+def _send_file(stream: StoreStream, instance: _Instance) -> int:
+    """The data set as it lies on the disk: small files are read, large ones mapped."""
+    with instance.path.open("rb") as file:
+        if file.seek(0, os.SEEK_END) < MAPPED_FROM:
+            file.seek(instance.offset)
+            return stream.store(instance.kind, instance.sop_instance_uid, memoryview(file.read()))
+        # not closed by us: after an error the views in the traceback still hold it; it goes with the last of them
+        whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return stream.store(instance.kind, instance.sop_instance_uid, memoryview(whole)[instance.offset :])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000Lossless
@@ -18,6 +20,7 @@ from pynetdicom.events import Event
 from pynetdicom.presentation import build_context
 
 from appliance.dicom.sender import MOST_CONTEXTS, echo, send
+from appliance.dicom.store_stream import StoreStream
 from appliance.errors import DicomError
 from appliance.settings import DestinationSettings
 from tests.peers import dcmtk, orthanc
@@ -211,3 +214,78 @@ def test_more_kinds_than_one_association_can_hold(tmp_path: Path) -> None:
     assert len(files) > MOST_CONTEXTS // 2
     assert all(outcome.accepted for outcome in outcomes)
     assert len(peers) == 2
+
+
+def test_a_large_file_goes_whole_and_a_peer_that_leaves_in_its_middle_is_named(tmp_path: Path) -> None:
+    """Larger than what is read at once."""
+    pixels = np.arange(3000 * 3000, dtype=np.uint32).astype(np.int16).reshape(3000, 3000)
+    large = save(ct_slice(pixels=pixels), tmp_path / "large.dcm")
+    received = []
+
+    def answer(event: Event) -> int:
+        received.append(hashlib.sha256(event.request.DataSet.getvalue()).digest())  # type: ignore[union-attr]
+        return 0x0000
+
+    with archive(answer) as port:
+        assert send(destination(port, "ARCHIVE"), [large])[0].accepted
+    assert received == [hashlib.sha256(dataset_bytes(large)).digest()]
+
+    line = threading.Event()
+
+    def cut(event: Event) -> None:
+        line.set()
+        event.assoc.abort()
+
+    with scp(AE("ARCHIVE"), contexts=[build_context(CT_IMAGE)], handlers=[(evt.EVT_ACCEPTED, cut)]) as port:
+        outcome = send(destination(port, "ARCHIVE"), [large])[0]
+    assert line.is_set()
+    assert (outcome.status, outcome.accepted, outcome.reason and outcome.reason.code) == (None, False, "DCM-005")
+
+
+def test_the_bandwidth_limit_is_kept() -> None:
+    """One megabyte at 8 Mbit/s, with the seconds that would be slept added up."""
+    ours, theirs = socket.socketpair()
+    slept: list[float] = []
+    kind = (CT_IMAGE, str(ExplicitVRLittleEndian))
+    elements = ((0x0100, b"\x01\x80"), (0x0120, b"\x01\x00"), (0x0900, b"\x00\x00"))
+    command = b"".join(struct.pack("<HHL", 0, element, 2) + value for element, value in elements)
+    theirs.sendall(struct.pack(">BBLLBB", 4, 0, len(command) + 6, len(command) + 2, 1, 3) + command)
+    got = bytearray()
+
+    def drain() -> None:
+        while part := theirs.recv(1 << 16):
+            got.extend(part)
+
+    reader = threading.Thread(target=drain)
+    reader.start()
+    with ours:
+        stream = StoreStream(
+            ours, accepted={kind: 1}, maximum_pdu_bytes=16384, timeout_s=10.0, megabits_s=8.0, sleep=slept.append, clock=lambda: 0.0
+        )
+        assert stream.store(kind, "1.2.3", memoryview(bytes(1_000_000))) == 0x0000
+    reader.join()
+    theirs.close()
+    assert len(got) > 1_000_000
+    assert max(slept) == pytest.approx(1.0, rel=0.03), "the clock stands still: each wait is as long as all that went before takes"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"\x07\x00\x00\x00\x00\x04\x00\x00\x00\x00",  # A-ABORT
+        b"\x04\x00\xff\xff\xff\xff",  # a PDU of 4 GiB
+        b"\x04\x00\x00\x00\x00\x06\x00\x00\xff\xff\x01\x03",  # a fragment longer than its PDU
+        b"\x04\x00\x00\x00\x00\x06\x00\x00\x00\x02\x01\x03",  # an answer without a status
+        b"\x05\x00\x00\x00\x00\x04\x00\x00\x00\x00",  # A-RELEASE-RQ instead of an answer
+        b"",
+    ],
+)
+def test_answers_that_are_none(said: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    kind = (CT_IMAGE, str(ExplicitVRLittleEndian))
+    with ours, theirs:
+        theirs.sendall(said)
+        theirs.shutdown(socket.SHUT_WR)
+        stream = StoreStream(ours, accepted={kind: 1}, maximum_pdu_bytes=0, timeout_s=2.0, megabits_s=None)
+        with pytest.raises(DicomError, match="DCM-005"):
+            stream.store(kind, "1.2.3", memoryview(b"data"))
