@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "analyze": "analyse one study from files, without a daemon",
     "simulate-ct": "make a virtual patient's CCTA and push it, as a CT would",
     "check-config": "check a settings file, or a folder of settings and profiles",
+    "apply-config": "write what systemd needs of the settings: network, peers, screen",
     "profiles": "bring signed profiles of devices by stick",
     "import": "take in the DICOM files of a folder, stick or CD",
     "export": "write studies to a folder or stick, encrypted unless told otherwise",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.__main__ import COMMANDS
+from appliance.__main__ import COMMANDS, main
 from kiosk.__main__ import _parser as kiosk_parser
 
 REPOSITORY = Path(__file__).parents[2]
@@ -141,7 +141,8 @@ def test_the_commands_of_the_units_are_ours() -> None:
             module.add_arguments(parser)
             parser.parse_args(words[words.index("appliance") + 2 :])
         elif "kiosk" in words:
-            kiosk_parser().parse_args(words[words.index("kiosk") + 1 :])
+            options = [word for word in words[words.index("kiosk") + 1 :] if word != "$KIOSK_OPTIONS"]
+            kiosk_parser().parse_args([*options, "--language", "zh", "--size", "1920x1080"])
 
 
 def test_a_stick_is_mounted_harmless_and_never_by_itself() -> None:
@@ -168,3 +169,43 @@ def test_users_and_folders_are_what_systemd_takes(tmp_path: Path) -> None:
     done = run("systemd-tmpfiles", "--create", f"--root={tmp_path}", str(conf))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run/coronet").stat().st_mode & 0o7777 == 0o2750
+
+
+def applied(tmp_path: Path, settings: str) -> Path:
+    (tmp_path / "coronet.toml").write_text(settings)
+    assert main(["apply-config", "--settings", str(tmp_path / "coronet.toml"), "--root", str(tmp_path / "root")]) == 0
+    return tmp_path / "root/etc"
+
+
+def test_the_settings_become_what_systemd_reads(tmp_path: Path, root: Path) -> None:
+    text = """
+[kiosk]
+language = "en"
+[display]
+size = [1080, 1920]
+rotation = 270
+[network]
+interface = "enp1s0"
+address = "192.0.2.5/24"
+gateway = "192.0.2.1"
+dns = ["192.0.2.2"]
+ntp = ["192.0.2.3", "ntp.hospital.example"]
+allowed = ["192.0.2.0/28", "198.51.100.7"]
+"""
+    etc = applied(tmp_path, text)
+    network = configparser.RawConfigParser(strict=False)
+    network.read(etc / "systemd/network/20-coronet.network")
+    assert dict(network["Network"])["address"] == "192.0.2.5/24"
+    assert "NTP=192.0.2.3 ntp.hospital.example" in (etc / "systemd/timesyncd.conf.d/coronet.conf").read_text()
+    assert 'CAGE_OPTIONS="-r -r -r"' in (etc / "coronet/kiosk.env").read_text()
+    assert '--language en --size 1080x1920"' in (etc / "coronet/kiosk.env").read_text()
+    # the drop-in is one that systemd takes, beside the unit
+    shutil.copytree(etc / "systemd/system", root / "etc/systemd/system")
+    done = verify(root)
+    assert (done.returncode, done.stderr) == (0, "")
+    dropin = (root / "etc/systemd/system/coronet.service.d/peers.conf").read_text()
+    assert dropin.splitlines()[-2:] == ["IPAddressAllow=", "IPAddressAllow=localhost 192.0.2.0/28 198.51.100.7 192.0.2.2"]
+    # settings that no longer ask for it take it away again
+    etc = applied(tmp_path, "")
+    assert not (etc / "systemd/system/coronet.service.d/peers.conf").exists()
+    assert "DHCP=yes" in (etc / "systemd/network/20-coronet.network").read_text()

@@ -1,0 +1,35 @@
+"""``appliance apply-config``: write what systemd needs of the settings (network, peers, screen). It takes effect at the next start."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from appliance.archive.files import make_folder
+from appliance.maintenance.system_files import all_paths, system_files
+from appliance.settings import load_settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("--settings", type=Path, default=Path("/etc/coronet/coronet.toml"))
+    parser.add_argument("--root", type=Path, default=Path("/"), help="write below this folder instead")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write them, each whole or not at all; names what was written."""
+    files = system_files(load_settings(options.settings))
+    for path in all_paths():
+        target: Path = options.root / path
+        if path not in files:
+            target.unlink(missing_ok=True)
+            continue
+        make_folder(target.parent)
+        target.parent.chmod(0o755)
+        new = target.with_name(f".{target.name}.new")
+        new.write_text(files[path], "utf-8")
+        new.chmod(0o644)
+        new.replace(target)
+        sys.stdout.write(f"{target}\n")
+    return 0
