@@ -31,7 +31,7 @@ CONVERTIBLE = (*UNCOMPRESSED, "1.2.840.10008.1.2.1.99")
 """Explicit and implicit little endian, and deflated: of the same values, only written otherwise."""
 
 IMPLICIT = "1.2.840.10008.1.2"
-META_BYTES = 1 << 16
+META_BYTES = 4096
 META_UIDS = {0x0002: "class", 0x0003: "instance", 0x0010: "syntax"}
 LONG_VRS = (b"OB", b"OW", b"SQ", b"UN", b"UT")
 MAPPED_FROM = 16 << 20
@@ -138,10 +138,12 @@ def _proposals(kinds: Sequence[Kind]) -> list[Kind]:
 def _batches(instances: Sequence[_Instance]) -> Iterator[list[_Instance]]:
     """Instances in order, parted where one association's contexts would not suffice."""
     batch: list[_Instance] = []
+    kinds: dict[Kind, None] = {}
     for instance in instances:
-        if len(_proposals([each.kind for each in (*batch, instance)])) > MOST_CONTEXTS:
+        if instance.kind not in kinds and len(_proposals([*kinds, instance.kind])) > MOST_CONTEXTS:
             yield batch
-            batch = []
+            batch, kinds = [], {}
+        kinds[instance.kind] = None
         batch.append(instance)
     if batch:
         yield batch

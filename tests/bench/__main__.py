@@ -9,7 +9,7 @@ Writes one flat object of numbers, each with its unit in its name:
     receive_img_s        images a second that the virtual CT got acknowledged
     raw_write_img_s      the same images a second written to the same disk with one flush each, for scale
 
-and those of ``tests.bench.networks`` and ``tests.bench.worklist``.
+and those of ``tests.bench.sending``, ``tests.bench.networks`` and ``tests.bench.worklist``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ import time
 from pathlib import Path
 
 from tests.bench.networks import network_figures
+from tests.bench.receiving import receiving_figures
+from tests.bench.sending import sending_figures
 from tests.bench.worklist import worklist_figures
 from tests.demo.box import Box, appliance, box
 from tests.demo.box import Client as ApiClient
@@ -41,7 +43,8 @@ def main() -> int:
     parser.add_argument("--studies", type=int, default=3, help="studies to push one after the other; the median counts")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="coronet-bench-") as name:
-        figures = measure(Path(name), options.seed, options.studies) | network_figures() | worklist_figures()
+        figures = receiving_figures(Path(name) / "receiving") | sending_figures(Path(name) / "sending")
+        figures |= measure(Path(name), options.seed, options.studies) | network_figures() | worklist_figures()
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
     for key, value in sorted(figures.items()):
