@@ -106,7 +106,9 @@ def _with_vessels(branches: Sequence[Branch], *, changed: set[int]) -> tuple[Bra
 
 
 def _of_branch(lesion: Lesion, branches: Mapping[int, Branch]) -> Lesion:
-    branch = branches[lesion.branch]
+    branch = branches.get(lesion.branch)
+    if branch is None or lesion.minimum >= branch.segments[-1][1]:
+        return lesion
     return msgspec.structs.replace(lesion, vessel=branch.vessel, segment=branch.segment_at(lesion.minimum))
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from appliance.anatomy import SegmentName
 from appliance.errors import ApiError, CoronetError, Reason
 from appliance.findings import GRADES, CadRads, Findings, Grade, Lesion
 from appliance.study import (
@@ -67,6 +68,16 @@ class CorrectionRequest(Request, frozen=True, kw_only=True):
     revision: Revision
     lesion: int
     grade: Grade
+
+
+class RenameRequest(Request, frozen=True, kw_only=True):
+    """``POST /v1/studies/{key}/names``: name one segment (its number within a branch) of the draft at ``revision``."""
+
+    command: CommandKey
+    revision: Revision
+    branch: Annotated[int, msgspec.Meta(ge=0, le=10_000)]
+    segment: Annotated[int, msgspec.Meta(ge=0, le=1_000)]
+    name: SegmentName
 
 
 class ApproveRequest(Request, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from appliance.anatomy import SegmentName
 from appliance.findings import Grade
 from appliance.worklist import Event, Session, Snapshot, StudyDetail, StudyPage, StudyState
 
@@ -54,6 +55,12 @@ class WorkflowPort(Protocol):
 
     def correct(self, *, session: Session, study: str, revision: int, lesion: int, grade: Grade, command: str) -> StudyDetail:
         """Set a lesion's grade; text, scores and CAD-RADS follow."""
+        ...
+
+    def rename(
+        self, *, session: Session, study: str, revision: int, branch: int, segment: int, name: SegmentName, command: str
+    ) -> StudyDetail:
+        """Give a segment of a branch another name; lesions, dominance, text, scores and CAD-RADS follow."""
         ...
 
     def approve(self, *, session: Session, study: str, revision: int, command: str) -> StudyDetail:

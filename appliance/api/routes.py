@@ -11,6 +11,7 @@
     GET  /v1/studies/{key}                     StudyDetail
     GET  /v1/studies/{key}/pictures/{id}       PNG with ETag; 304 when the client has it
     POST /v1/studies/{key}/corrections         {command, revision, lesion, grade} -> StudyDetail
+    POST /v1/studies/{key}/names               {command, revision, branch, segment, name} -> StudyDetail
     POST /v1/studies/{key}/approve             {command, revision} -> StudyDetail
     POST /v1/studies/{key}/undo, /retry        {command} -> StudyDetail
     POST /v1/studies/{key}/protect             {command, protected} -> StudyDetail
@@ -47,6 +48,7 @@ from appliance.api.messages import (
     ErrorReply,
     EventsReply,
     ProtectRequest,
+    RenameRequest,
     Session,
     SignInRequest,
 )
@@ -106,6 +108,7 @@ class _Interface:
             Route(study, self.study, methods=["GET"]),
             Route(f"{study}/pictures/{{picture}}", self.picture, methods=["GET"]),
             Route(f"{study}/corrections", self.correct, methods=["POST"]),
+            Route(f"{study}/names", self.rename, methods=["POST"]),
             Route(f"{study}/approve", self.approve, methods=["POST"]),
             Route(f"{study}/undo", self.undo, methods=["POST"]),
             Route(f"{study}/retry", self.retry, methods=["POST"]),
@@ -188,6 +191,20 @@ class _Interface:
             revision=body.revision,
             lesion=body.lesion,
             grade=body.grade,
+            command=body.command,
+        )
+        return _json(await self._call(call))
+
+    async def rename(self, request: HttpRequest) -> Response:
+        session, body = await self._command(request, RenameRequest)
+        call = partial(
+            self._workflow.rename,
+            session=session,
+            study=request.path_params["key"],
+            revision=body.revision,
+            branch=body.branch,
+            segment=body.segment,
+            name=body.name,
             command=body.command,
         )
         return _json(await self._call(call))

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from PIL import Image
 
+from appliance.anatomy import SegmentName
 from appliance.findings import Findings, Grade
 from appliance.study import ReportText
 from appliance.worklist import PictureInfo
@@ -55,11 +56,13 @@ class DraftFolders:
         path = folder / "key-views" / f"{picture_id}.png"
         return path if _PICTURE_ID.match(picture_id) and path.is_file() else None
 
-    def correct(self, folder: Path, corrected: Path, *, corrections: Mapping[int, Grade]) -> Findings:
+    def correct(
+        self, folder: Path, corrected: Path, *, corrections: Mapping[int, Grade], names: Mapping[tuple[int, int], SegmentName] | None = None
+    ) -> Findings:
         """Write a corrected draft to a new folder, which appears whole."""
         from appliance.workflow.draft import correct_draft
 
-        return correct_draft(folder, corrected, corrections=corrections, institution=self._institution)
+        return correct_draft(folder, corrected, corrections=corrections, names=names, institution=self._institution)
 
 
 def _picture_info(folder: Path, entry: Mapping[str, Any]) -> PictureInfo:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from appliance.anatomy import SegmentName
 from appliance.archive.archive import Archive
 from appliance.archive.search import Keeping, PageQuery
 from appliance.archive.studies import StudyRecord
@@ -51,7 +52,9 @@ class DraftView(Protocol):
         """The PNG of a key view."""
         ...
 
-    def correct(self, folder: Path, corrected: Path, *, corrections: Mapping[int, Grade]) -> Findings:
+    def correct(
+        self, folder: Path, corrected: Path, *, corrections: Mapping[int, Grade], names: Mapping[tuple[int, int], SegmentName] | None = None
+    ) -> Findings:
         """Write a corrected draft to a new folder, which appears whole. Raises KeyError for a lesion that is not there."""
         ...
 
@@ -204,16 +207,29 @@ class WorkflowService:
         """Set the grade of a lesion in a draft; scores, CAD-RADS and report follow. Radiographers and physicians may.
 
         Raises:
-            WorkflowError: WF-001 not a draft, WF-003 the draft has changed, WF-052 no such study, WF-054 not allowed,
-                WF-055 no such lesion.
+            WorkflowError: WF-001 not a draft, WF-003 it has changed, WF-052 no such study, WF-054 not allowed, WF-055 no such lesion.
         """
-        self._require(session.role in {"radiographer", "physician"})
         what = ("correct", study, revision, lesion, grade)
+        return self._change(session, command, what, lambda before: self._corrected(before, lesion, grade))
+
+    def rename(
+        self, *, session: Session, study: str, revision: int, branch: int, segment: int, name: SegmentName, command: str
+    ) -> StudyDetail:
+        """Give a segment another name; lesions, dominance, scores, CAD-RADS and report follow. Raises as ``correct``; ANA-703, -704."""
+        what = ("rename", study, revision, branch, segment, name)
+        return self._change(session, command, what, lambda before: self._renamed(before, branch, segment, name))
+
+    def _change(
+        self, session: Session, command: str, what: tuple[Any, ...], make: Callable[[StudyRecord], tuple[str, Findings, dict[str, Any]]]
+    ) -> StudyDetail:
+        """A new draft in the place of the one that the person saw; ``what`` is the command's name, study, revision, and the rest."""
+        self._require(session.role in {"radiographer", "physician"})
+        _, study, revision, *_ = what
         # one at a time: the new folder is written first, then named by the row in one transaction; a crash leaves the old draft or the new
         with self._correcting:
             if not self._known(command, *what):
                 before = self._expect(study, state="draft", revision=revision)
-                name, findings, was = self._corrected(before, lesion, grade)
+                name, findings, details = make(before)
                 with self._machine.transaction():
                     self._first_time(command, *what)
                     self._machine.apply(
@@ -222,7 +238,7 @@ class WorkflowService:
                         facts=Facts(draft=name, cad_rads=findings.cad_rads.text if findings.cad_rads else None),
                         actor=session.user_id,
                         revision=revision,
-                        details={"lesion": lesion, "before": was, "after": grade, "cad_rads_before": before.cad_rads},
+                        details={**details, "cad_rads_before": before.cad_rads},
                     )
         return self.study(study)
 
@@ -305,18 +321,29 @@ class WorkflowService:
 
     # -- parts
 
-    def _corrected(self, study: StudyRecord, lesion: int, grade: Grade) -> tuple[str, Findings, Grade]:
-        """A new draft folder with one more correction; its name, its findings, and the grade that was there."""
-        if study.draft is None:
-            raise WorkflowError("WF-056", zh="检查没有草稿", en="the study has no draft")
-        folder = self._archive.drafts / study.draft
+    def _corrected(self, study: StudyRecord, lesion: int, grade: Grade) -> tuple[str, Findings, dict[str, Any]]:
+        """A new draft folder with one more correction: its name, its findings, what was there before."""
+        folder, name = self._next_draft(study)
         grades = {each.id: each.grade for each in self._drafts.findings(folder).lesions}
         if lesion not in grades:
             raise WorkflowError("WF-055", zh="没有此病变", en="no such lesion", kind="not_found")
+        changed = self._drafts.correct(folder, self._archive.drafts / name, corrections={lesion: grade})
+        return name, changed, {"lesion": lesion, "before": grades[lesion], "after": grade}
+
+    def _renamed(self, study: StudyRecord, branch: int, segment: int, wanted: SegmentName) -> tuple[str, Findings, dict[str, Any]]:
+        """A new draft folder with another name for one segment."""
+        folder, name = self._next_draft(study)
+        findings = self._drafts.correct(folder, self._archive.drafts / name, corrections={}, names={(branch, segment): wanted})
+        was = self._drafts.findings(folder).branch(branch).segments[segment][2]
+        return name, findings, {"branch": branch, "segment": segment, "before": was, "after": wanted}
+
+    def _next_draft(self, study: StudyRecord) -> tuple[Path, str]:
+        """The draft's folder, and the name of the one to come."""
+        if study.draft is None:
+            raise WorkflowError("WF-056", zh="检查没有草稿", en="the study has no draft")
         name = draft_name(study)
-        corrected = self._archive.drafts / name
-        shutil.rmtree(corrected, ignore_errors=True)  # left by a command that was not committed
-        return name, self._drafts.correct(folder, corrected, corrections={lesion: grade}), grades[lesion]
+        shutil.rmtree(self._archive.drafts / name, ignore_errors=True)  # left by a command that was not committed
+        return self._archive.drafts / study.draft, name
 
     def _expect(self, key: str, *, state: str, revision: int) -> StudyRecord:
         """The study if it still is what the person saw (checked again when the change is committed)."""

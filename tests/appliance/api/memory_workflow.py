@@ -17,6 +17,8 @@ from pathlib import Path
 
 import msgspec
 
+from appliance.analysis.naming_corrections import rename
+from appliance.anatomy import SegmentName
 from appliance.api.messages import (
     NOT_VALIDATED_NOTICE,
     Approval,
@@ -150,6 +152,21 @@ class MemoryWorkflow:
             text = changed.cad_rads.text if changed.cad_rads else None
             return self._commit(
                 "correct", command, detail, {"revision": revision + 1, "cad_rads": text}, findings=changed, report=make_report(changed)
+            )
+
+    def rename(
+        self, *, session: Session, study: str, revision: int, branch: int, segment: int, name: SegmentName, command: str
+    ) -> StudyDetail:
+        with self._changed:
+            detail = self._detail(study)
+            if command in self._done:
+                return detail
+            self._expect(detail, state="draft", revision=revision)
+            assert detail.findings is not None
+            changed = rename(detail.findings, {(branch, segment): name})
+            text = changed.cad_rads.text if changed.cad_rads else None
+            return self._commit(
+                "rename", command, detail, {"revision": revision + 1, "cad_rads": text}, findings=changed, report=make_report(changed)
             )
 
     def approve(self, *, session: Session, study: str, revision: int, command: str) -> StudyDetail:

@@ -56,6 +56,7 @@ def test_wrong_pin_is_401_with_the_sentence_of_the_workflow(client: httpx.Client
         ("GET", f"/v1/studies/{KEY}"),
         ("GET", f"/v1/studies/{KEY}/pictures/cpr-lad-000"),
         ("POST", f"/v1/studies/{KEY}/corrections"),
+        ("POST", f"/v1/studies/{KEY}/names"),
         ("POST", f"/v1/studies/{KEY}/approve"),
         ("POST", f"/v1/studies/{KEY}/undo"),
         ("POST", f"/v1/studies/{KEY}/retry"),
@@ -122,6 +123,14 @@ def test_correction_changes_grade_and_cad_rads(signed_in: httpx.Client) -> None:
     assert changed.findings is not None
     assert (changed.findings.lesions[0].grade, changed.findings.lesions[0].grade_source) == ("severe", "corrected")
     assert changed.row.cad_rads == "CAD-RADS 4A/P2/HRP"
+
+
+def test_a_name_that_cannot_be_given_is_refused(signed_in: httpx.Client) -> None:
+    """What a name changes is tested where it is done (`workflow.test_service`); the samples' tree has no branches."""
+    body = {"command": "command-1", "revision": 1, "branch": 99, "segment": 0, "name": "D1"}
+    assert refusal(signed_in.post(f"/v1/studies/{KEY}/names", json=body)).code == "ANA-703"
+    for wrong in ({"name": "nonsense"}, {"segment": -1}, {"branch": "LAD"}):
+        assert signed_in.post(f"/v1/studies/{KEY}/names", json=body | wrong).status_code == 400
 
 
 def test_same_command_again_is_done_once(signed_in: httpx.Client, workflow: MemoryWorkflow) -> None:

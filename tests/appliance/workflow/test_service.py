@@ -11,6 +11,7 @@ import pytest
 
 from appliance.api.port import WorkflowPort
 from appliance.errors import AnalysisError, WorkflowError
+from appliance.findings import Branch, Findings
 from appliance.settings import PolicySettings, Settings
 from appliance.study import DRAFT_NOTICE
 from appliance.workflow.analyst import Analyst
@@ -214,6 +215,25 @@ def test_a_corrected_grade_makes_a_new_revision_and_keeps_the_old_draft(office: 
     entry = office.world.archive.audit.entries(study=key)[-1]
     assert (entry.actor, entry.details["before"], entry.details["after"]) == (session.user_id, "moderate", "severe")
     assert office.world.archive.audit.verify() is None
+
+
+def test_a_new_name_makes_a_new_revision_and_is_audited(office: Office) -> None:
+    key, session = office.make_draft(), office.sign_in(RADIOGRAPHER_PIN)
+    file = office.world.archive.drafts / str(office.world.study().draft) / "findings.json"
+    branch = Branch(
+        id=0, parent=None, parent_index=None, vessel="LAD", points_mm=((0.0, 0.0, 0.0),) * 40, segments=((0, 40, "pLAD"),),
+        name_confidence=0.5, lumen_diameter_mm=(3.0,) * 40, vessel_diameter_mm=(4.0,) * 40,
+    )  # fmt: skip
+    file.write_bytes(msgspec.structs.replace(Findings.read(file), branches=(branch,)).to_json())
+    detail = office.service.rename(session=session, study=key, revision=1, branch=0, segment=0, name="D1", command="c1")
+    assert detail.row.revision == 2
+    assert detail.findings is not None
+    assert detail.findings.branches[0].name == "D1"
+    assert office.service.rename(session=session, study=key, revision=1, branch=0, segment=0, name="D1", command="c1") == detail
+    entry = office.world.archive.audit.entries(study=key)[-1]
+    assert (entry.actor, entry.details["before"], entry.details["after"]) == (session.user_id, "pLAD", "D1")
+    with pytest.raises(AnalysisError, match="ANA-703"):
+        office.service.rename(session=session, study=key, revision=2, branch=5, segment=0, name="D1", command="c2")
 
 
 def test_a_repeated_command_is_not_carried_out_twice(office: Office) -> None:

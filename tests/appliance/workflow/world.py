@@ -10,6 +10,8 @@ from pathlib import Path
 import msgspec
 from PIL import Image
 
+from appliance.analysis.naming_corrections import rename
+from appliance.anatomy import SegmentName
 from appliance.archive.archive import Archive
 from appliance.archive.instances import Spool
 from appliance.archive.studies import StudyRecord
@@ -207,8 +209,14 @@ class PaperDrafts:
         return Released(objects=tuple(objects), pages={"film": (page,)})
 
 
-def correct_paper(folder: Path, corrected: Path, *, corrections: Mapping[int, Grade]) -> Findings:
+def correct_paper(
+    folder: Path, corrected: Path, *, corrections: Mapping[int, Grade], names: Mapping[tuple[int, int], SegmentName] | None = None
+) -> Findings:
     """What `DraftView.correct` promises, on the paper drafts."""
+    if names:
+        found = rename(Findings.read(folder / "findings.json"), names)
+        write_draft(corrected, found)
+        return found
     if set(corrections) != {0}:
         raise KeyError(corrections)
     found = findings(grade=corrections[0])
