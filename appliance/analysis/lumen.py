@@ -1,12 +1,11 @@
-"""Lumen and outer wall along the tree: the section model of ``section_fit`` at every point.
+"""Lumen, outer wall and calcium along the tree: the section model of ``section_fit`` at every point.
 
-Blood: the attenuation on the centre line where the vessel is wide enough to show it unblurred, as a slowly falling line from the ostium on;
-narrow and distal stretches inherit it from above. Blur: the Gaussian under which healthy wide sections are explained best.
+After a first fit the sections are cut again about the lumen's own
+middle, for the model is exact only there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,71 +13,20 @@ from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 from scipy.spatial import cKDTree
 
-from appliance.analysis import section_fit as fit
-from appliance.analysis.stages import Float, NamedTree, Profile, Segmentation, Tree, VesselClass
-from appliance.geometry import arc_length, frames
-from appliance.volume import Geometry, Volume
+from appliance.analysis.along import unblurred_areas
+from appliance.analysis.blood import blood_along, noise_of
+from appliance.analysis.blur import estimate_blur, usual_blur
+from appliance.analysis.section_run import Fitted, fit_all
+from appliance.analysis.section_samples import RAYS, SAMPLE_MM, SAMPLES
+from appliance.analysis.sections import Blur, Sections, cut_sections
+from appliance.analysis.stages import Float, NamedTree, Profile, Segmentation, Tree
+from appliance.volume import Volume
 
-_BLURS_MM = (0.21, 0.24, 0.275, 0.315, 0.36, 0.41, 0.47, 0.54, 0.62)
-_BLUR_SECTIONS = 120
 _OCCLUDED_MM = 0.42
 """Below this diameter the fit cannot tell a thread of blood from none."""
-_PLATEAU_MM = 15.0
-_NEAR_PLATEAU_MM = 7.0
-_LEAST_BLOOD = 0.3
-"""Blood below this part of its level at the branch's beginning is not believed: the line has left the vessel."""
 _HIDING_CALCIUM_MM2 = 0.3
-_PLAQUE_HU = 80.0
-_WALL_HU = 60.0
-
-
-@dataclass(frozen=True)
-class Blur:
-    """Standard deviation of the scanner's point spread in the slice plane and across slices, mm, the voxel's own size included."""
-
-    in_plane_mm: float
-    across_mm: float
-
-    def along(self, directions: Float) -> Float:
-        """The blur along unit vectors (..., 3)."""
-        z2 = directions[..., 2] ** 2
-        return np.asarray(np.sqrt(self.in_plane_mm**2 * (1.0 - z2) + self.across_mm**2 * z2))
-
-
-@dataclass(frozen=True)
-class Sections:
-    """The polar samples of every point of every branch, one after the other.
-
-    Attributes:
-        points: (n, 3). directions: unit vectors of the rays (n, RAYS, 3). rays: HU (n, RAYS, SAMPLES).
-        labels: the network's classes, as ``rays``.
-        branch: branch of each point (n,). along: distance from the branch's first point (n,).
-    """
-
-    points: Float
-    directions: Float
-    rays: Float
-    labels: NDArray[np.uint8]
-    branch: NDArray[np.intp]
-    along: Float
-
-    def take(self, rows: NDArray[np.intp]) -> Sections:
-        """Some of the sections."""
-        return Sections(self.points[rows], self.directions[rows], self.rays[rows], self.labels[rows], self.branch[rows], self.along[rows])
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """What the fit says of every section, (n,) unless said otherwise; radii per ray (n, RAYS)."""
-
-    lumen_mm: Float
-    outer_mm: Float
-    lumen_radius: Float
-    outer_radius: Float
-    wall_hu: Float
-    background: Float
-    residual: Float
-    support: Float
+_FARTHEST_SHIFT_MM = 0.8
+_CALM_SHIFT_MM = 1.0
 
 
 @dataclass(frozen=True)
@@ -113,178 +61,40 @@ def measure_lumen(
     noise = noise_of(volume)
     guess = np.concatenate(radius_mm) if radius_mm is not None else np.full(len(sections.points), 1.5)
     blood = blood_along(named, sections, guess)
-    blur = estimate_blur(sections, blood, guess, noise, volume.geometry)
+    blur = usual_blur(volume.geometry)
     result = fit_all(sections, blood, guess, noise, blur)
-    # the first fit tells where the vessel is wide, which tells the blood better
-    blood = blood_along(named, sections, np.maximum(result.lumen_mm / 2, 0.3), blur=blur)
+    # the first fit tells where the vessel is wide, which tells the blood better, and where its middle is
+    sections = cut_sections(named, volume, segmentation, lines=centred_lines(sections, result))
+    radius = np.maximum(result.lumen_mm / 2, 0.3)
+    blood = blood_along(named, sections, radius, blur=blur)
+    blur = estimate_blur(sections, blood, radius, noise, volume.geometry)
     result = fit_all(sections, blood, guess, noise, blur)
-    profiles = tuple(_profile(result, sections, blood, number) for number in range(len(named.branches)))
+    profiles = tuple(_profile(result, sections, blood, blur, number) for number in range(len(named.branches)))
     return LumenResult(profiles=profiles, sections=sections, fitted=result, blood=blood, blur=blur, noise_hu=noise)
 
 
-def cut_sections(named: NamedTree, volume: Volume, segmentation: Segmentation) -> Sections:
-    """Sample the volume and the classes along the rays of every section."""
-    points, directions, branch, along = [], [], [], []
-    angle = 2 * np.pi * np.arange(fit.RAYS) / fit.RAYS
-    for number, one in enumerate(named.branches):
-        _, normal, binormal = frames(one.points_mm)
-        points.append(one.points_mm)
-        directions.append(np.cos(angle)[None, :, None] * normal[:, None, :] + np.sin(angle)[None, :, None] * binormal[:, None, :])
-        branch.append(np.full(len(one.points_mm), number))
-        along.append(arc_length(one.points_mm))
-    where, rays_along = np.concatenate(points), np.concatenate(directions)
-    rays = np.empty((len(where), fit.RAYS, fit.SAMPLES))
-    labels = np.empty(rays.shape, np.uint8)
-    fit.sample_rays(volume.voxels, *_index_frames(volume.geometry, where, rays_along), rays)
-    fit.label_rays(segmentation.classes, *_index_frames(segmentation.geometry, where, rays_along), labels)
-    return Sections(
-        points=where, directions=rays_along, rays=rays, labels=labels, branch=np.concatenate(branch), along=np.concatenate(along)
-    )
+def centred_lines(sections: Sections, fitted: Fitted) -> list[Float]:
+    """The lines through the lumen's middle, point for point: single sections may fail, so the way there is calmed along the branch."""
+    lines = []
+    for number in range(int(sections.branch[-1]) + 1):
+        here = sections.branch == number
+        shift, points, along = fitted.shift[here], sections.points[here], sections.along[here]
+        length = np.linalg.norm(shift, axis=1)
+        # a middle far off, or outside what the fit saw as lumen, is another vessel's
+        trust = np.where(length < np.minimum(_FARTHEST_SHIFT_MM, 0.25 + 0.5 * fitted.lumen_mm[here]), 1.0, 1e-3)
+        kernel = np.exp(-0.5 * ((along[:, None] - along[None]) / _CALM_SHIFT_MM) ** 2) * trust[None]
+        lines.append(points + (kernel @ shift) / kernel.sum(axis=1, keepdims=True))
+    return lines
 
 
-def _index_frames(geometry: Geometry, points: Float, directions: Float) -> tuple[Float, Float, Float]:
-    """Centres, and index steps per mm along the rays at 0 and 90 degrees."""
-    centre = geometry.to_index(points)
-    across = geometry.to_index(points + directions[:, 0]) - centre
-    up = geometry.to_index(points + directions[:, fit.RAYS // 4]) - centre
-    return centre, across, up
-
-
-def noise_of(volume: Volume) -> float:
-    """Standard deviation of the noise, HU: from differences of near neighbours in blood and muscle, in the middle of the volume."""
-    nz, ny, nx = volume.geometry.shape
-    part = volume.voxels[nz // 4 : 3 * nz // 4 : 4, ny // 5 : 4 * ny // 5, nx // 5 : 4 * nx // 5].astype(np.float32)
-    difference = part[:, :, 3:] - part[:, :, :-3]
-    blood_or_muscle = (part[:, :, 3:] > 20) & (part[:, :, :-3] > 20)
-    values = difference[blood_or_muscle]
-    if values.size < 500:
-        return 25.0
-    spread = 1.4826 * float(np.median(np.abs(values))) / np.sqrt(2.0)
-    return float(np.clip(spread, 8.0, 80.0))
-
-
-def blood_along(named: NamedTree, sections: Sections, radius: Float, *, blur: Blur | None = None) -> Float:
-    """Attenuation of the blood at every point, (n,)."""
-    core = np.nanmean(sections.rays[:, :, :2], axis=(1, 2))
-    core = np.where(np.isfinite(core), core, 0.0)
-    spread = blur.in_plane_mm if blur else 0.4
-    wide = radius > 2.6 * spread
-    # the blur lets a little of the wall into the very centre, the more the narrower the vessel
-    core = _WALL_HU + (core - _WALL_HU) / (1.0 - np.exp(-0.5 * (np.maximum(radius, spread) / spread) ** 2))
-    blood = np.zeros(len(core))
-    typical = float(np.median(core[wide])) if wide.sum() > 20 else 380.0
-    for number, branch in enumerate(named.branches):
-        here = np.flatnonzero(sections.branch == number)
-        above = typical
-        if branch.parent is not None and branch.parent_index is not None:
-            parent = np.flatnonzero(sections.branch == branch.parent)
-            above = float(blood[parent[min(branch.parent_index, len(parent) - 1)]])
-        blood[here] = _plateau(core[here], wide[here], sections.along[here], above)
-    return blood
-
-
-def _plateau(core: Float, wide: NDArray[np.bool_], along: Float, above: float) -> Float:
-    """The level of the blood along a branch: it begins at ``above`` and follows the core where the vessel is wide.
-
-    Blood thins out along a vessel, and behind a tight narrowing or an occlusion it may fall to half (transluminal attenuation gradient,
-    Choi et al., JACC Cardiovasc Imaging 2011), so what is healthy is told by the neighbours, not by the ostium: sections near the median
-    of their window, brighter ones and single dark ones left out. Narrow stretches keep the level from before them.
-    """
-    possible = wide & (core > _LEAST_BLOOD * above) & (core < 1.25 * above)
-    out = np.empty(len(core))
-    level = above
-    for i in range(0, len(core), 4):
-        near = np.abs(along - along[i])
-        window = possible & (near <= (_NEAR_PLATEAU_MM if (possible & (near <= _NEAR_PLATEAU_MM)).sum() >= 12 else _PLATEAU_MM))
-        if window.sum() >= 5:
-            middle = float(np.median(core[window]))
-            agreeing = window & (np.abs(core - middle) < 0.15 * middle)
-            # ten healthy sections weigh as much as the level so far
-            share = float(agreeing.sum()) / (float(agreeing.sum()) + 10.0)
-            level = share * float(np.median(core[agreeing])) + (1.0 - share) * level
-        out[i : i + 4] = level
-    return out
-
-
-def estimate_blur(sections: Sections, blood: Float, radius: Float, noise: float, geometry: Geometry) -> Blur:
-    """The blur under which a sample of wide sections is explained best; a usual one where there are too few."""
-    usable = np.flatnonzero((radius > 1.0) & (sections.rays[:, :, :2].mean(axis=(1, 2)) > 0.8 * blood))
-    if len(usable) < 30:
-        voxel = np.asarray(geometry.spacing) / np.sqrt(12.0)
-        return Blur(float(np.hypot(0.32, voxel[0])), float(np.hypot(0.35, voxel[2])))
-    chosen = usable[:: max(1, len(usable) // _BLUR_SECTIONS)]
-    part = sections.take(chosen)
-
-    def misfit(in_plane: float, across: float) -> float:
-        fitted = fit_all(part, blood[chosen], radius[chosen], noise, Blur(in_plane, across))
-        # the median: sections that hold a second vessel or calcium are no witnesses
-        return float(np.median(fitted.residual**2))
-
-    size = _lowest(_BLURS_MM, lambda s: misfit(s, s))
-    ratio = _lowest((0.76, 0.87, 1.0, 1.15, 1.32), lambda f: misfit(size * f, size / f))
-    return Blur(in_plane_mm=size * ratio, across_mm=size / ratio)
-
-
-def _lowest(places: tuple[float, ...], value: Callable[[float], float]) -> float:
-    """Where ``value`` is lowest: the best of ``places``, moved by the parabola through it and its neighbours (in the logarithm)."""
-    known: dict[int, float] = {}
-
-    def at(i: int) -> float:
-        if i not in known:
-            known[i] = value(places[i])
-        return known[i]
-
-    best = min(range(0, len(places), 2), key=at)
-    best = min(range(max(best - 1, 0), min(best + 2, len(places))), key=at)
-    if best in (0, len(places) - 1):
-        return places[best]
-    low, middle, high = at(best - 1), at(best), at(best + 1)
-    bend = low - 2 * middle + high
-    shift = float(np.clip(0.5 * (low - high) / bend, -0.5, 0.5)) if bend > 1e-9 else 0.0
-    step = np.log(places[best + 1] / places[best - 1]) / 2
-    return float(places[best] * np.exp(shift * step))
-
-
-def fit_all(sections: Sections, blood: Float, radius: Float, noise: float, blur: Blur) -> Fitted:
-    """Fit the section model everywhere."""
-    count = len(sections.points)
-    disc, slope = fit.blurred_disc()
-    parameters = np.zeros((count, fit.PARAMETERS))
-    background = np.zeros((count, fit.RAYS))
-    residual, support = np.zeros(count), np.zeros(count)
-    fit.fit_sections(
-        sections.rays, sections.labels, blood, blur.along(sections.directions), radius, np.full(count, noise), disc, slope,
-        parameters, background, residual, support,
-    )  # fmt: skip
-    angle = 2 * np.pi * np.arange(fit.RAYS) / fit.RAYS
-    basis = np.stack([np.ones_like(angle), np.cos(angle), np.sin(angle), np.cos(2 * angle), np.sin(2 * angle)])
-    inner = np.maximum(parameters[:, :5] @ basis, 0.05)
-    outer = inner + np.maximum(parameters[:, 5:8] @ basis[:3], 0.1)
-    return Fitted(
-        lumen_mm=_equivalent(inner),
-        outer_mm=_equivalent(outer),
-        lumen_radius=inner,
-        outer_radius=outer,
-        wall_hu=parameters[:, 8],
-        background=background,
-        residual=residual,
-        support=support / (fit.RAYS * fit.SAMPLES),
-    )
-
-
-def _equivalent(radius: Float) -> Float:
-    """Diameter of the circle of equal area."""
-    return np.asarray(2.0 * np.sqrt((radius**2).mean(axis=1)))
-
-
-def _profile(result: Fitted, sections: Sections, blood: Float, number: int) -> Profile:
+def _profile(result: Fitted, sections: Sections, blood: Float, blur: Blur, number: int) -> Profile:
     here = sections.branch == number
     inner = result.lumen_radius[here]
-    half = fit.RAYS // 2
+    half = RAYS // 2
     through = inner[:, :half] + inner[:, half:]
-    cells = calcium_cells(sections.rays[here], sections.labels[here], blood[here], result.outer_radius[here])
-    calcium = np.asarray((cells * cell_areas()).sum(axis=(1, 2)))
-    lumen = _smooth(_through_calcium(result.lumen_mm[here], calcium, sections.along[here]))
+    calcium = result.calcium_mm2[here]
+    lumen = _through_calcium(result.lumen_mm[here], calcium, sections.along[here])
+    lumen = _unblurred(lumen, sections.along[here], blur.along(tangents_of(sections.directions[here])))
     lumen = np.where(lumen < _OCCLUDED_MM, 0.0, lumen)
     outer = np.maximum(_smooth(result.outer_mm[here]), lumen + 0.2)
     closed = lumen == 0.0
@@ -308,6 +118,19 @@ def _through_calcium(lumen: Float, calcium: Float, along: Float) -> Float:
     return np.asarray(np.where(hidden, np.interp(along, along[~hidden], lumen[~hidden]), lumen))
 
 
+def tangents_of(directions: Float) -> Float:
+    """Unit vectors along the vessel, (n, 3), from those of the rays (n, RAYS, 3)."""
+    return np.cross(directions[:, 0], directions[:, RAYS // 4])
+
+
+def _unblurred(lumen: Float, along: Float, blur_mm: Float) -> Float:
+    """Diameters without the blur along the vessel; single sections that fail are passed over first."""
+    if len(lumen) < 5:
+        return lumen
+    calm = median_filter(lumen, 3, mode="nearest")
+    return np.asarray(2.0 * np.sqrt(unblurred_areas(np.pi / 4 * calm**2, along, blur_mm) / np.pi))
+
+
 def _smooth(value: Float) -> Float:
     """Median of three, then a light binomial: single sections may fail, lesions are longer than that."""
     if len(value) < 5:
@@ -317,25 +140,11 @@ def _smooth(value: Float) -> Float:
     return np.asarray(0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:])
 
 
-def calcium_cells(rays: Float, labels: NDArray[np.uint8], blood: Float, outer: Float) -> NDArray[np.bool_]:
-    """True for the cells (n, RAYS, SAMPLES) of calcium.
-
-    What the network calls calcium, and what is denser than half way between soft plaque and the section's densest calcium: the half-way
-    rule makes the blurred edge lie where the true one is. Without anything clearly denser than the blood only the network is asked.
-    """
-    radius = np.arange(fit.SAMPLES) * fit.SAMPLE_MM
-    within = radius[None, None, :] <= (outer + 0.6)[:, :, None]
-    values = np.where(within & np.isfinite(rays), rays, -1000.0)
-    peak = values.max(axis=(1, 2))
-    floor = blood + np.maximum(140.0, 0.35 * blood)
-    threshold = np.where(peak > floor, np.maximum(0.5 * (peak + _PLAQUE_HU), blood + 100.0), np.inf)
-    seen = within & (labels == VesselClass.CALCIUM) & (rays > 130.0)
-    return np.asarray((values > threshold[:, None, None]) | seen)
-
-
-def cell_areas() -> Float:
-    """Area in mm2 of a cell at each sample of a ray, (SAMPLES,)."""
-    return np.asarray(np.arange(fit.SAMPLES) * fit.SAMPLE_MM**2 * 2 * np.pi / fit.RAYS)
+def calcium_cells(fitted: Fitted, rows: slice) -> NDArray[np.bool_]:
+    """True for the cells (n, RAYS, SAMPLES) of the fitted calcium of some sections."""
+    radius = np.arange(SAMPLES) * SAMPLE_MM
+    begin, end = fitted.calcium_begin[rows], fitted.calcium_end[rows]
+    return np.asarray((radius >= begin[:, :, None]) & (radius < end[:, :, None]))
 
 
 def radius_guess(tree: Tree, named: NamedTree) -> tuple[Float, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.analysis.lumen import cell_areas
+from appliance.analysis.sections import cell_areas
 from appliance.analysis.stages import Float, VesselClass
 
 _NEAR = 4

@@ -22,11 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from appliance.analysis import section_fit as fit
 from appliance.analysis.lesion_network import FEATURES, KINDS, Reading
 from appliance.analysis.lesions import Stretch, Survey
-from appliance.analysis.lumen import LumenResult, calcium_cells, cell_areas
+from appliance.analysis.lumen import LumenResult, calcium_cells
 from appliance.analysis.runs import ranges_of
+from appliance.analysis.section_samples import SAMPLE_MM, SAMPLES
+from appliance.analysis.sections import cell_areas
 from appliance.analysis.stages import Float, NamedTree
 from appliance.findings import HighRiskFeature, PlaqueType, PlaqueVolume
 from appliance.geometry import arc_length
@@ -75,7 +76,7 @@ def _describe(stretch: Stretch, named: NamedTree, survey: Survey, lumen: LumenRe
     first = lumen.rows(stretch.branch).start
     rows = slice(first + stretch.start, first + stretch.end)
     rays, inner, outer = lumen.sections.rays[rows], lumen.fitted.lumen_radius[rows], lumen.fitted.outer_radius[rows]
-    calcium = calcium_cells(rays, lumen.sections.labels[rows], lumen.blood[rows], outer)
+    calcium = calcium_cells(lumen.fitted, rows)
     soft = _low_cells(rays, inner, outer, calcium, lumen)
     area = cell_areas()
     wall = np.pi / 4 * np.maximum(profile.vessel_mm[span] ** 2 - profile.lumen_mm[span] ** 2, 0.0)
@@ -146,7 +147,7 @@ def _mean_over(values: Float, reading: Reading, span: slice, weight: Float) -> F
 
 def _low_cells(rays: Float, inner: Float, outer: Float, calcium: Bools, lumen: LumenResult) -> Bools:
     """True for cells of low attenuation in the wall, at least the blur's width away from lumen, fat and calcium."""
-    radius = np.arange(fit.SAMPLES) * fit.SAMPLE_MM
+    radius = np.arange(SAMPLES) * SAMPLE_MM
     keep_off = 1.3 * lumen.blur.in_plane_mm
     within = (radius >= (inner + keep_off)[:, :, None]) & (radius <= (outer - keep_off)[:, :, None])
     # neighbours along the ray, across rays and along the vessel: single samples are too noisy for a threshold
@@ -179,7 +180,7 @@ def _spotty(calcium: Bools, weight: Float) -> bool:
 
 def _napkin_ring(rays: Float, outer: Float, soft: Bools) -> bool:
     """A core of low attenuation whose rim towards the outside is denser, yet not calcified, over most of its arc and at least 1 mm."""
-    radius = np.arange(fit.SAMPLES) * fit.SAMPLE_MM
+    radius = np.arange(SAMPLES) * SAMPLE_MM
     sections = 0
     for i in np.flatnonzero(soft.any(axis=(1, 2))):
         cored = soft[i].any(axis=1)

@@ -1,144 +1,76 @@
-"""The model of one cross-section and its fit: blood, wall or plaque, and what lies around, seen through the scanner's blur.
+"""The model of one cross-section and its fit: blood, wall or plaque, calcium, and what lies around, seen through the scanner's blur.
 
 In polar coordinates about the section's centre the attenuation along the ray at angle a is
 
-    I(r) = B + (W - B) D(r; R_w(a), s) + (L - W) D(r; R_l(a), s)
+    I(r) = B + (W - B) D(r; R_w(a), s) + (L - W) D(r; R_l(a), s) + (A - W) C(r)
 
-with L the blood, W the wall or plaque, B what lies beyond on that ray, and D(r; R, s) a disc of radius R blurred by a Gaussian of
-standard deviation s: D = 1 - Q_1(r/s, R/s), Marcum's Q function. R_l has harmonics up to the second (centre shift, ellipse), the
-thickness R_w - R_l up to the first (eccentric plaque). Samples beside calcium carry no weight: calcium only bounds the lumen from outside.
-A mask or a half-maximum is wrong by the wall's thickness and by the blur; this model is not.
+with L the blood, W the wall or plaque, B what lies beyond on that ray, A the calcium, and D a blurred disc, C blurred pieces of ring
+(``section_shapes``). R_l has harmonics up to the second (centre shift, ellipse), the thickness R_w - R_l up to the first (eccentric
+plaque). Calcium lies on each ray where some was seen from one radius to another (``section_calcium``). A mask or a half-maximum is wrong by
+the wall's thickness and by the blur, a model without calcium by its blooming; this one is not.
 
-The fit is a damped Gauss-Newton iteration with weak priors; each ray's B is eliminated in closed form (variable projection, Golub and
+What the blur hides is decided by weak priors: a healthy coronary wall is 0.5 mm thick and as dense as muscle (``_WALL_MM``,
+``_WALL_HU``). The fit is a damped Gauss-Newton iteration; each ray's B is eliminated in closed form (variable projection, Golub and
 Pereyra, SIAM J. Numer. Anal. 10 (1973) 413).
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 from numba import njit, prange
-from numpy.typing import NDArray
-from scipy.special import ive
-from scipy.stats import ncx2
 
-RAYS = 16
-SAMPLES = 26
-SAMPLE_MM = 0.2
-_TABLE_STEP = 0.125
-_TABLE_SIZE = 160
-PARAMETERS = 9
-"""a0, a1, b1, a2, b2 of the lumen radius; t0, c1, d1 of the thickness; W."""
-
-
-@lru_cache(maxsize=1)
-def blurred_disc() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """D(rho; A) and its derivative by A on a grid of step 0.125 in both, unit blur, shape (160, 160), first axis rho."""
-    grid = np.arange(_TABLE_SIZE) * _TABLE_STEP
-    rho, radius = np.meshgrid(grid, grid, indexing="ij")
-    value = np.zeros_like(rho)
-    value[:, 1:] = ncx2.cdf(radius[:, 1:] ** 2, 2, np.maximum(rho[:, 1:] ** 2, 1e-12))
-    value = np.clip(np.nan_to_num(value), 0.0, 1.0)
-    slope = radius * np.exp(-0.5 * (radius - rho) ** 2) * ive(0, radius * rho)
-    return value.astype(np.float32), slope.astype(np.float32)
-
-
-@njit(cache=True, inline="always")
-def _look_up(table, rho, radius):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    a = min(rho / 0.125, 158.999)
-    b = min(max(radius, 0.0) / 0.125, 158.999)
-    i, j = int(a), int(b)
-    u, v = a - i, b - j
-    return (table[i, j] * (1 - v) + table[i, j + 1] * v) * (1 - u) + (table[i + 1, j] * (1 - v) + table[i + 1, j + 1] * v) * u
-
-
-@njit(cache=True, inline="always")
-def _cubic(t, w):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Catmull-Rom weights: interpolating, and almost without blur of its own."""
-    w[0] = ((-0.5 * t + 1.0) * t - 0.5) * t
-    w[1] = (1.5 * t - 2.5) * t * t + 1.0
-    w[2] = ((-1.5 * t + 2.0) * t + 0.5) * t
-    w[3] = (0.5 * t - 0.5) * t * t
-
-
-@njit(parallel=True, cache=True, fastmath=True)
-def sample_rays(voxels, centre, across, up, out):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Fill ``out`` (n, RAYS, SAMPLES) with HU along the rays; ``across`` and ``up`` are index steps per mm; NaN outside the volume."""
-    nz, ny, nx = voxels.shape
-    for i in prange(len(centre)):
-        wz = np.empty(4)
-        wy = np.empty(4)
-        wx = np.empty(4)
-        for k in range(RAYS):
-            angle = 2.0 * np.pi * k / RAYS
-            c, s = np.cos(angle), np.sin(angle)
-            gz = c * across[i, 0] + s * up[i, 0]
-            gy = c * across[i, 1] + s * up[i, 1]
-            gx = c * across[i, 2] + s * up[i, 2]
-            for j in range(SAMPLES):
-                r = j * SAMPLE_MM
-                z, y, x = centre[i, 0] + r * gz, centre[i, 1] + r * gy, centre[i, 2] + r * gx
-                z0, y0, x0 = int(np.floor(z)), int(np.floor(y)), int(np.floor(x))
-                if z0 < 1 or y0 < 1 or x0 < 1 or z0 > nz - 3 or y0 > ny - 3 or x0 > nx - 3:
-                    out[i, k, j] = np.nan
-                    continue
-                _cubic(z - z0, wz)
-                _cubic(y - y0, wy)
-                _cubic(x - x0, wx)
-                value = 0.0
-                for p in range(4):
-                    for q in range(4):
-                        row = 0.0
-                        for t in range(4):
-                            row += wx[t] * voxels[z0 - 1 + p, y0 - 1 + q, x0 - 1 + t]
-                        value += wz[p] * wy[q] * row
-                out[i, k, j] = value
-
+from appliance.analysis.section_calcium import (
+    A_AT,
+    BEGIN_AT,
+    END_AT,
+    SIZE,
+    add_calcium_prior,
+    calcium_doubt,
+    first_calcium,
+    hidden_calcium,
+    hold_calcium,
+)
+from appliance.analysis.section_samples import RAYS, SAMPLE_MM, SAMPLES
+from appliance.analysis.section_shapes import REACH, harmonics, look_up, ring_pieces
+from appliance.analysis.section_weights import half_maximum, neighbours_cut, usable
 
 _HARMONICS = 5
+_PLAIN = 9
 _WALL = 8
-_PRIOR_THICKNESS_MM = 0.6
-_PRIOR_WALL_HU = 60.0
+_WALL_MM, _WALL_SPREAD_MM = 0.5, 0.4
+"""Healthy coronary wall: 0.5 to 0.75 mm by magnetic resonance (Fayad et al., Circulation 2000;102:506)."""
+_WALL_HU, _WALL_SPREAD_HU = 60.0, 25.0
+"""Unenhanced soft tissue with a little contrast medium in it; soft plaque 20 to 130 HU is within two to three spreads."""
 _FAR_BACKGROUND_HU = -60.0
-_BOUND_MM = 0.15
-_HINT_MM = 0.3
+_TIGHT_MM = 0.3
+"""Lumen radius from which the second descent begins: calcium around a tight lumen and a wide lumen beside calcium are two valleys."""
+_UNEXPLAINED = 1.5
+_BETTER = 0.75
+"""A second descent counts if it explains the section so much better."""
+_ABOVE_BLOOD_HU = 150.0
+"""What is hardly denser than the blood may as well be blood."""
 _TURNS = 14
 _SETTLING = 5
 """Turns in which the samples to be looked at still follow the estimate."""
 
 
 @njit(parallel=True, cache=True)
-def label_rays(classes, centre, across, up, out):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Fill ``out`` (n, RAYS, SAMPLES) with the class of the nearest voxel; 0 outside the grid."""
-    nz, ny, nx = classes.shape
-    for i in prange(len(centre)):
-        for k in range(RAYS):
-            angle = 2.0 * np.pi * k / RAYS
-            c, s = np.cos(angle), np.sin(angle)
-            for j in range(SAMPLES):
-                r = j * SAMPLE_MM
-                z = int(np.rint(centre[i, 0] + r * (c * across[i, 0] + s * up[i, 0])))
-                y = int(np.rint(centre[i, 1] + r * (c * across[i, 1] + s * up[i, 1])))
-                x = int(np.rint(centre[i, 2] + r * (c * across[i, 2] + s * up[i, 2])))
-                inside = z >= 0 and y >= 0 and x >= 0 and z < nz and y < ny and x < nx
-                out[i, k, j] = classes[z, y, x] if inside else 0
-
-
-@njit(parallel=True, cache=True)
-def fit_sections(rays, labels, blood, blur, start, noise, disc, slope, parameters, background, residual, support):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+def fit_sections(rays, labels, blood, blur, start, noise, calcium_hu, firmness, disc, slope, parameters, background, residual, support):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """Fit every section.
 
     Args:
         rays: HU (n, RAYS, SAMPLES).
-        labels: the network's classes there, uint8; calcium (3) gets no weight, and beside it the lumen (1) is a hint.
+        labels: the network's classes there, uint8: calcium (3) is looked for, and beside it the lumen (1) is a hint.
         blood: L (n,).
         blur: s per ray in mm (n, RAYS).
         start: first lumen radius in mm (n,).
         noise: HU (n,).
+        calcium_hu: A as expected (n,).
+        firmness: 1, or more to hold the wall to its prior so many times more firmly (where the blur is what is sought).
         disc: first of ``blurred_disc()``.
         slope: second of ``blurred_disc()``.
-        parameters: filled, (n, PARAMETERS).
+        parameters: filled, (n, SIZE): a0, a1, b1, a2, b2 of the lumen radius; t0, c1, d1 of the thickness; W; A; then the radii where
+            calcium begins and ends on each ray, 0 where there is none.
         background: filled, B per ray (n, RAYS).
         residual: filled, root mean square in HU (n,).
         support: filled, how many samples carried weight (n,).
@@ -146,51 +78,82 @@ def fit_sections(rays, labels, blood, blur, start, noise, disc, slope, parameter
     for i in prange(len(rays)):
         one = slice(i, i + 1)
         _fit(
-            rays[i], labels[i], blood[i], blur[i], start[i], noise[i], disc, slope,
+            rays[i], labels[i], blood[i], blur[i], start[i], noise[i], calcium_hu[i], firmness, disc, slope,
             parameters[i], background[i], residual[one], support[one],
         )  # fmt: skip
 
 
 @njit(cache=True)
-def _fit(ray, label, blood, blur, start, noise, disc, slope, p, background, residual, support):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    basis = _basis()
-    calm = np.empty((RAYS, SAMPLES))
-    weight = np.empty((RAYS, SAMPLES))
-    bound = np.empty(RAYS)
-    hint = np.empty(RAYS)
-    _usable(ray, label, blood, noise, blur.mean(), calm, bound, hint)
-    own = _half_maximum(ray, calm, blood)
-    if own > 0.0:
-        start = min(own, 1.5 * start + 0.5)
-    prior = np.array([start, 0.0, 0.0, 0.0, 0.0, _PRIOR_THICKNESS_MM, 0.0, 0.0, _PRIOR_WALL_HU])
-    ellipse = 0.06 + 0.1 * start
-    spread = np.array([9.0, 0.5, 0.5, ellipse, ellipse, 0.5, 0.5, 0.5, 35.0])
-    p[:] = prior
-    lumen = np.empty(RAYS)
-    outer = np.empty(RAYS)
-    matrix = np.empty((PARAMETERS, PARAMETERS))
-    gradient = np.empty(PARAMETERS)
-    damping = 1e-3
-    best = 1e30
-    kept = p.copy()
-    kept_background = np.zeros(RAYS)
+def _fit(ray, label, blood, blur, start, noise, dense, firmness, disc, slope, p, background, residual, support):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Fit from one start, or, where calcium is seen or the first fit leaves too much unexplained, from several; the best one stays."""
+    hint = np.zeros(RAYS)
+    p[:] = 0.0
+    p[A_AT] = dense
+    active = first_calcium(ray, label, blood, noise, start, dense, p, hint)
+    own = half_maximum(ray, usable(ray, active), blood)
+    begin = min(own, 1.5 * start + 0.5) if own > 0.0 else start
+    best = _descend(ray, blood, blur, begin, noise, firmness, disc, slope, active, hint, p, background, residual, support)
+    other, other_background = p.copy(), background.copy()
+    other_residual, other_support = residual.copy(), support.copy()
+    if not active.any() and residual[0] > _UNEXPLAINED * noise and firmness == 1.0:
+        # calcium no denser than the blood after the blur: it shows as a wall that no wall can be
+        other[:] = 0.0
+        other[A_AT] = dense
+        hidden_calcium(ray, p[0], active, other)
+    if active.any() and firmness == 1.0:
+        _restart(p, active, dense, other)
+        cost = _descend(
+            ray, blood, blur, _TIGHT_MM, noise, firmness, disc, slope, active, hint, other, other_background, other_residual, other_support
+        )
+        if cost < _BETTER * best and other[A_AT] > blood + _ABOVE_BLOOD_HU:
+            p[:], background[:], residual[0], support[0] = other, other_background, other_residual[0], other_support[0]
+
+
+@njit(cache=True)
+def _restart(p, active, dense, other):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Calcium where the first fit left it, if it had any, for a second descent from a tight lumen."""
+    other[A_AT] = dense
+    for k in range(RAYS):
+        if active[k] and p[END_AT + k] > 0.0:
+            other[BEGIN_AT + k], other[END_AT + k] = p[BEGIN_AT + k], p[END_AT + k]
+
+
+@njit(cache=True)
+def _descend(ray, blood, blur, start, noise, firmness, disc, slope, active, hint, p, background, residual, support):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Gauss-Newton from one start: ``p`` holds calcium's first radii; returns the cost for each sample that carries weight."""
+    basis = harmonics()
+    index = _unknowns(active)
+    plain = len(index) == _PLAIN
+    p[:_PLAIN] = 0.0
+    p[0], p[5], p[_WALL] = start, _WALL_MM, _WALL_HU
+    prior, spread = p.copy(), _spreads(start, firmness)
+    weight = np.ones((RAYS, SAMPLES))
+    lumen, outer = np.empty(RAYS), np.empty(RAYS)
+    pieces = np.zeros((RAYS, SAMPLES))
+    to_begin = np.zeros((RAYS, SAMPLES, 2 * REACH + 1))
+    to_end = np.zeros((RAYS, SAMPLES, 2 * REACH + 1))
+    matrix, gradient = np.empty((SIZE, SIZE)), np.empty(SIZE)
+    damping, best = 1e-3, 1e30
+    kept, kept_background = p.copy(), np.zeros(RAYS)
     for turn in range(_TURNS):
         _radii(p, basis, lumen, outer)
+        if not plain:
+            ring_pieces(p[BEGIN_AT:END_AT], p[END_AT:], active, blur, pieces, to_begin, to_end)
         if turn < _SETTLING:
-            weight[:] = calm
-            _cut(ray, blood, outer, weight)
+            neighbours_cut(ray, blood, noise, outer, active, p[END_AT:], weight)
+            if not plain:
+                calcium_doubt(pieces, p[A_AT] - p[_WALL], noise, weight)
             best = 1e30
         matrix[:] = 0.0
         gradient[:] = 0.0
         cost = _add_prior(p, prior, spread, matrix, gradient)
         for k in range(RAYS):
             cost += _add_ray(
-                ray[k], weight[k], blur[k], blood, p[_WALL], noise, lumen[k], outer[k], basis[k], disc, slope,
-                matrix, gradient, background[k : k + 1],
+                k, ray[k], weight[k], blur[k], blood, p, noise, lumen[k], outer[k], basis[k], disc, slope, pieces[k], to_begin[k],
+                to_end[k], active, plain, matrix, gradient, background[k : k + 1],
             )  # fmt: skip
-            cost += _add_pull(max(lumen[k] - bound[k], 0.0), _BOUND_MM, basis[k], matrix, gradient)
-            if hint[k] > 0.0:
-                cost += _add_pull(lumen[k] - hint[k], _HINT_MM, basis[k], matrix, gradient)
+        if not plain:
+            cost += add_calcium_prior(p, prior, active, lumen, outer, hint, basis, matrix, gradient)
         if cost < best:
             gained = best - cost
             best = cost
@@ -199,30 +162,45 @@ def _fit(ray, label, blood, blur, start, noise, disc, slope, p, background, resi
             damping = max(0.3 * damping, 1e-5)
             if turn > _SETTLING and gained < 1e-3 * best:
                 break
-            _step(matrix, gradient, damping, p)
+            _step(matrix, gradient, damping, index, p)
         else:
             # a step too far: from the best place again, shorter
             damping = min(8.0 * damping, 1e4)
             p[:] = kept + 0.3 * (p - kept)
-        _constrain(p)
+        _constrain(p, active)
     p[:] = kept
     background[:] = kept_background
     _radii(p, basis, lumen, outer)
-    _residual(ray, weight, blur, blood, p[_WALL], lumen, outer, background, disc, residual, support)
+    ring_pieces(p[BEGIN_AT:END_AT], p[END_AT:], active, blur, pieces, to_begin, to_end)
+    _residual(ray, weight, blur, blood, p, lumen, outer, background, disc, pieces, residual, support)
+    return best / max(support[0], 1.0)
 
 
 @njit(cache=True)
-def _basis():  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Harmonics 0 to 2 at the rays' angles, (RAYS, 5)."""
-    basis = np.empty((RAYS, _HARMONICS))
-    for k in range(RAYS):
-        angle = 2.0 * np.pi * k / RAYS
-        basis[k, 0] = 1.0
-        basis[k, 1] = np.cos(angle)
-        basis[k, 2] = np.sin(angle)
-        basis[k, 3] = np.cos(2 * angle)
-        basis[k, 4] = np.sin(2 * angle)
-    return basis
+def _spreads(start, firmness):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Standard deviations of the priors."""
+    spread = np.full(SIZE, 0.5)
+    spread[0], spread[3], spread[4] = 9.0, 0.06 + 0.1 * start, 0.06 + 0.1 * start
+    spread[5], spread[_WALL] = _WALL_SPREAD_MM, _WALL_SPREAD_HU
+    spread[5:8] /= firmness**0.5
+    spread[_WALL] /= firmness
+    return spread
+
+
+@njit(cache=True)
+def _unknowns(active):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Numbers of the parameters that this section has."""
+    index = np.empty(SIZE, np.int64)
+    count = _PLAIN
+    index[:_PLAIN] = np.arange(_PLAIN)
+    if active.any():
+        index[count] = A_AT
+        count += 1
+        for k in range(RAYS):
+            if active[k]:
+                index[count], index[count + 1] = BEGIN_AT + k, END_AT + k
+                count += 2
+    return index[:count]
 
 
 @njit(cache=True)
@@ -238,7 +216,7 @@ def _radii(p, basis, lumen, outer):  # type: ignore[no-untyped-def]  # pragma: n
 @njit(cache=True)
 def _add_prior(p, prior, spread, matrix, gradient):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     cost = 0.0
-    for a in range(PARAMETERS):
+    for a in range(_PLAIN):
         w = 1.0 / (spread[a] * spread[a])
         cost += w * (p[a] - prior[a]) ** 2
         gradient[a] -= w * (p[a] - prior[a])
@@ -247,23 +225,13 @@ def _add_prior(p, prior, spread, matrix, gradient):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True)
-def _add_pull(over, spread, basis, matrix, gradient):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """One ray's lumen radius is ``over`` mm larger than it should be, give or take ``spread``."""
-    if over == 0.0:
-        return 0.0
-    w = 1.0 / (spread * spread)
-    for a in range(_HARMONICS):
-        gradient[a] -= w * over * basis[a]
-        for b in range(_HARMONICS):
-            matrix[a, b] += w * basis[a] * basis[b]
-    return w * over * over
-
-
-@njit(cache=True)
-def _add_ray(ray, weight, s, blood, wall, noise, low, high, basis, disc, slope, matrix, gradient, background):  # type: ignore[no-untyped-def]  # noqa: C901  # pragma: no cover - compiled
+def _add_ray(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    k, ray, weight, s, blood, p, noise, low, high, basis, disc, slope, pieces, to_begin, to_end, active, plain, matrix, gradient, background
+):
     """One ray's part of the normal equations, its background eliminated; returns its cost."""
     # neighbouring samples share voxels: their errors are not independent
     share = 0.3 / (noise * noise)
+    wall, above = p[_WALL], p[A_AT] - p[_WALL]
     inside = np.empty(SAMPLES)
     covered = np.empty(SAMPLES)
     own = 1.0 / (150.0 * 150.0)
@@ -272,154 +240,114 @@ def _add_ray(ray, weight, s, blood, wall, noise, low, high, basis, disc, slope, 
         if weight[j] == 0.0:
             continue
         rho = j * SAMPLE_MM / s
-        inside[j] = _look_up(disc, rho, low / s)
-        covered[j] = _look_up(disc, rho, high / s)
+        inside[j] = look_up(disc, rho, low / s)
+        covered[j] = look_up(disc, rho, high / s)
         open_part = 1.0 - covered[j]
-        rest = ray[j] - wall * (covered[j] - inside[j]) - blood * inside[j]
+        rest = ray[j] - wall * (covered[j] - inside[j]) - blood * inside[j] - above * pieces[j]
         own += share * weight[j] * open_part * open_part
         sought += share * weight[j] * open_part * rest
     back = sought / own
     background[0] = back
-    cross = np.zeros(PARAMETERS)
-    jacobian = np.empty(PARAMETERS)
+    size = _PLAIN if plain else SIZE
+    column = np.empty(size, np.int64)
+    used = _columns(k, active, plain, column)
+    cross = np.zeros(used)
+    jacobian = np.empty(used)
     cost = 0.0
     for j in range(SAMPLES):
         if weight[j] == 0.0:
             continue
-        error = ray[j] - (back + (wall - back) * covered[j] + (blood - wall) * inside[j])
+        error = ray[j] - (back + (wall - back) * covered[j] + (blood - wall) * inside[j] + above * pieces[j])
         scale = abs(error) / (3.0 * noise)
         w = share * weight[j] * (1.0 if scale < 1.0 else 1.0 / scale)
         cost += w * error * error
         rho = j * SAMPLE_MM / s
-        to_lumen = (blood - wall) * _look_up(slope, rho, low / s) / s
-        to_outer = (wall - back) * _look_up(slope, rho, high / s) / s
-        for a in range(_HARMONICS):
-            jacobian[a] = (to_lumen + to_outer) * basis[a]
-        for a in range(3):
-            jacobian[5 + a] = to_outer * basis[a]
-        jacobian[_WALL] = covered[j] - inside[j]
-        for a in range(PARAMETERS):
+        to_lumen = (blood - wall) * look_up(slope, rho, low / s) / s
+        to_outer = (wall - back) * look_up(slope, rho, high / s) / s
+        _slopes(k, to_lumen, to_outer, above, basis, to_begin[j], to_end[j], column[:used], jacobian)
+        jacobian[_WALL] = covered[j] - inside[j] - pieces[j]
+        if not plain:
+            jacobian[_PLAIN] = pieces[j]
+        for a in range(used):
             cross[a] += w * (1.0 - covered[j]) * jacobian[a]
-            gradient[a] += w * jacobian[a] * error
-            for b in range(PARAMETERS):
-                matrix[a, b] += w * jacobian[a] * jacobian[b]
-    for a in range(PARAMETERS):
-        for b in range(PARAMETERS):
-            matrix[a, b] -= cross[a] * cross[b] / own
+            gradient[column[a]] += w * jacobian[a] * error
+            for b in range(used):
+                matrix[column[a], column[b]] += w * jacobian[a] * jacobian[b]
+    for a in range(used):
+        for b in range(used):
+            matrix[column[a], column[b]] -= cross[a] * cross[b] / own
     return cost
 
 
-@njit(cache=True)
-def _step(matrix, gradient, damping, p):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    for a in range(PARAMETERS):
-        matrix[a, a] *= 1.0 + damping
-    step = np.linalg.solve(matrix, gradient)
-    for a in range(PARAMETERS):
-        limit = 0.5 if a != _WALL else 40.0
-        p[a] += min(max(step[a], -limit), limit)
+@njit(cache=True, inline="always")
+def _slopes(k, to_lumen, to_outer, above, basis, to_begin, to_end, column, jacobian):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Derivatives of one sample by the radii."""
+    for a in range(_HARMONICS):
+        jacobian[a] = (to_lumen + to_outer) * basis[a]
+    for a in range(3):
+        jacobian[5 + a] = to_outer * basis[a]
+    for a in range(_PLAIN + 1, len(column)):
+        if column[a] < END_AT:
+            jacobian[a] = above * to_begin[(column[a] - BEGIN_AT - k + REACH) % RAYS]
+        else:
+            jacobian[a] = above * to_end[(column[a] - END_AT - k + REACH) % RAYS]
 
 
 @njit(cache=True)
-def _constrain(p):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+def _columns(k, active, plain, column):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Numbers of the parameters that ray ``k`` sees, written to ``column``; returns how many."""
+    for a in range(_PLAIN):
+        column[a] = a
+    if plain:
+        return _PLAIN
+    column[_PLAIN] = A_AT
+    used = _PLAIN + 1
+    for turn in range(-REACH, REACH + 1):
+        other = (k + turn) % RAYS
+        if active[other]:
+            column[used], column[used + 1] = BEGIN_AT + other, END_AT + other
+            used += 2
+    return used
+
+
+@njit(cache=True)
+def _step(matrix, gradient, damping, index, p):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    count = len(index)
+    small = np.empty((count, count))
+    right = np.empty(count)
+    for a in range(count):
+        right[a] = gradient[index[a]]
+        for b in range(count):
+            small[a, b] = matrix[index[a], index[b]]
+        small[a, a] *= 1.0 + damping
+    step = np.linalg.solve(small, right)
+    for a in range(count):
+        limit = 40.0 if index[a] == _WALL else 150.0 if index[a] == A_AT else 0.5
+        p[index[a]] += min(max(step[a], -limit), limit)
+
+
+@njit(cache=True)
+def _constrain(p, active):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     p[0] = min(max(p[0], 0.05), 4.5)
     p[5] = min(max(p[5], 0.1), 3.0)
-    p[_WALL] = min(max(p[_WALL], -30.0), 200.0)
+    p[_WALL] = min(max(p[_WALL], -10.0), 220.0)
+    hold_calcium(p, active)
 
 
 @njit(cache=True)
-def _residual(ray, weight, blur, blood, wall, lumen, outer, background, disc, residual, support):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+def _residual(ray, weight, blur, blood, p, lumen, outer, background, disc, pieces, residual, support):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     total = 0.0
     square = 0.0
+    wall = p[_WALL]
     for k in range(RAYS):
         for j in range(SAMPLES):
             if weight[k, j] == 0.0:
                 continue
             rho = j * SAMPLE_MM / blur[k]
-            inside = _look_up(disc, rho, lumen[k] / blur[k])
-            covered = _look_up(disc, rho, outer[k] / blur[k])
-            error = ray[k, j] - (background[k] + (wall - background[k]) * covered + (blood - wall) * inside)
-            square += weight[k, j] * error * error
+            inside = look_up(disc, rho, lumen[k] / blur[k])
+            covered = look_up(disc, rho, outer[k] / blur[k])
+            model = background[k] + (wall - background[k]) * covered + (blood - wall) * inside + (p[A_AT] - wall) * pieces[k, j]
+            square += weight[k, j] * (ray[k, j] - model) ** 2
             total += weight[k, j]
     residual[0] = np.sqrt(square / max(total, 1.0))
     support[0] = total
-
-
-@njit(cache=True)
-def _half_maximum(ray, weight, blood):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Radius at which the mean over the rays falls below half the blood's contrast to soft tissue: good enough to begin with."""
-    for j in range(1, SAMPLES):
-        total, count = 0.0, 0.0
-        for k in range(RAYS):
-            if weight[k, j] > 0.0:
-                total += ray[k, j]
-                count += 1.0
-        if count > 2.0 and total / count < 0.5 * (blood + 30.0):
-            return max(j * SAMPLE_MM, 0.4)
-    return 0.0
-
-
-@njit(cache=True)
-def _usable(ray, label, blood, noise, blur, weight, bound, hint):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Weights of the samples: none beside calcium.
-
-    ``bound``: inner edge of calcium on each ray, 99 where there is none. ``hint``: the network's lumen radius where it tells calcium from
-    lumen, else 0.
-    """
-    dense = blood + max(110.0, 4.0 * noise)
-    for k in range(RAYS):
-        bound[k] = 99.0
-        hint[k] = 0.0
-        for j in range(SAMPLES):
-            weight[k, j] = 0.0 if np.isnan(ray[k, j]) else 1.0
-    for k in range(RAYS):
-        for j in range(SAMPLES):
-            seen = label[k, j] == 3 and ray[k, j] > 0.5 * blood
-            if seen and hint[k] == 0.0:
-                hint[k] = _lumen_of(label[k])
-            if ray[k, j] > dense or seen:
-                # seen by attenuation alone the edge appears about half the blur too far in
-                bound[k] = min(bound[k], j * SAMPLE_MM + (0.1 if seen else 0.6 * blur))
-                _blank(weight, k, j * SAMPLE_MM, (1.2 if seen else 1.6) * blur)
-
-
-@njit(cache=True)
-def _lumen_of(label):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """The network's lumen radius on a ray, 0 where the ray does not begin in the lumen."""
-    end = 0
-    while end < SAMPLES and label[end] == 1:
-        end += 1
-    return (end - 0.5) * SAMPLE_MM if end > 0 else 0.0
-
-
-@njit(cache=True)
-def _blank(weight, k, r, reach):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Take the weight from samples within ``reach`` of the one on ray ``k`` at radius ``r``."""
-    for turn in range(-2, 3):
-        cosine = np.cos(2.0 * np.pi * turn / RAYS)
-        for j in range(SAMPLES):
-            other = j * SAMPLE_MM
-            if r * r + other * other - 2.0 * r * other * cosine < reach * reach:
-                weight[(k + turn) % RAYS, j] = 0.0
-
-
-@njit(cache=True)
-def _cut(ray, blood, outer, weight):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Take the weight from samples behind the vessel where a neighbour begins, and from those far beyond the wall."""
-    for k in range(RAYS):
-        lowest = 1e9
-        end = SAMPLES
-        for j in range(SAMPLES):
-            if j * SAMPLE_MM > outer[k] + 1.4:
-                end = j
-                break
-            if j * SAMPLE_MM <= 0.6 * outer[k]:
-                continue
-            lowest = min(lowest, ray[k, j])
-            if ray[k, j] > lowest + 90.0 and ray[k, j] > 0.45 * blood and lowest < 0.6 * blood:
-                # the rise began before: take back what belongs to it
-                end = j
-                while end > 0 and ray[k, end - 1] > lowest + 25.0:
-                    end -= 1
-                break
-        for j in range(end, SAMPLES):
-            weight[k, j] = 0.0

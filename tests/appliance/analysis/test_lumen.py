@@ -7,7 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from appliance.analysis.lumen import Blur, LumenResult, blood_along, cut_sections, estimate_blur, fit_all, measure_lumen
+from appliance.analysis.blood import blood_along
+from appliance.analysis.blur import estimate_blur
+from appliance.analysis.lumen import LumenResult, measure_lumen
+from appliance.analysis.section_run import fit_all
+from appliance.analysis.sections import Blur, cut_sections
 from appliance.volume import Geometry, Volume
 from tests.appliance.analysis.tubes import Vessel, named_tree, render, segmentation_of, straight
 
