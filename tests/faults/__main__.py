@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from tests.faults.crowd import crowd
 from tests.faults.files import mutated_files
+from tests.faults.keeping import kills_of_keeping
 from tests.faults.kills import kills
 from tests.faults.pages import damaged_pages, read_only
 from tests.faults.pdus import mutated_pdus
@@ -18,6 +19,7 @@ CAMPAIGNS: dict[str, Callable[[argparse.Namespace], Tally]] = {
     "kill": lambda options: kills(every=1 if options.effort > 1 else 3),
     "kill-4-senders": lambda options: kills(every=2 if options.effort > 1 else 5, threads=4),
     "crowd": lambda options: crowd(images=20 * options.effort),
+    "keeping": lambda options: kills_of_keeping(every=1 if options.effort > 1 else 3),
     "pdus": lambda options: mutated_pdus(pdus=options.pdus or 2000 * options.effort, seed=options.seed),
     "files": lambda options: mutated_files(files=options.files or 1000 * options.effort, seed=options.seed),
     "pages": lambda options: damaged_pages(trials=100 * options.effort, seed=options.seed),

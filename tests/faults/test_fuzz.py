@@ -7,6 +7,7 @@ import random
 import pytest
 
 from tests.faults.files import mutated_files
+from tests.faults.keeping import kills_of_keeping
 from tests.faults.mutations import mutate
 from tests.faults.pages import damaged_pages, read_only
 from tests.faults.pdus import mutated_pdus
@@ -31,6 +32,12 @@ def test_damaged_databases_lose_no_image() -> None:
     tally = damaged_pages(trials=40)
     assert tally.losses == []
     assert sum(number for name, number in tally.tried.items() if name.startswith("ended as ARC")) > 20
+
+
+def test_kill_9_within_retention_repair_snapshot_restore_and_export_leaves_all_or_nothing() -> None:
+    tally = kills_of_keeping(every=11)
+    assert tally.losses == []
+    assert sum(tally.tried.values()) > 25
 
 
 def test_a_disk_that_becomes_read_only_refuses_and_says_so() -> None:
