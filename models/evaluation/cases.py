@@ -38,6 +38,7 @@ from models.evaluation.lines import (
 )
 from models.evaluation.measures import Mask, Points, Share, TrueBranch, cl_dice, dice, false_length_mm, found_length
 from models.evaluation.scans import designed_scan, render_on, scanned_study
+from models.evaluation.seen import seen_measures
 from models.evaluation.truths import Truth, clipped, inside, stented_points, truth_of
 from models.phantom import Patient, Scan, draw_patient
 from models.training.families import Design
@@ -121,8 +122,9 @@ def evaluate_case(seed: int, design: Design, *, models: Models, skeletonize: Ske
     result_measures(truth, findings, measures, shares)
     measures |= calcium_measures(patient, scan, calcium, findings)
     figures = figures_of(truth.branches, truth.lesions, stented_points(patient), findings, _plaques(findings))
-    measures |= figures.measures
-    shares |= figures.shares
+    numbers, parts = seen_measures(patient, truth.branches, findings)
+    measures |= figures.measures | numbers
+    shares |= figures.shares | parts
     compared, parts = compare_ways(truth, heart, segmentation, models.sessions)
     measures |= compared
     shares |= parts

@@ -90,6 +90,14 @@ MEASURES: tuple[Measure, ...] = (
         "agatston_relative_error", "Agatston score against the rule on the exact mask (10 and more)", "measurements", 0.05, high_is_bad=True
     ),
     Measure("calcium_category", "calcium category right", "measurements", 0.98),
+    Measure("bridges_found", "myocardial bridges found", "measurements"),
+    Measure("bridges_false", "false bridges per case", "measurements", high_is_bad=True),
+    Measure("stents_found", "stents found, whatever their size", "measurements"),
+    Measure("stents_found_3mm", "stents of 3 mm and more found", "measurements"),
+    Measure("stents_false", "false stents per case", "measurements", high_is_bad=True),
+    Measure("variants_found", "variants of origin and course named", "measurements"),
+    Measure("variants_false", "false variants per case", "measurements", high_is_bad=True),
+    Measure("not_assessable_segments", "segments called not assessable, per case", "measurements", high_is_bad=True),
     *(
         Measure(f"dice_{name}", f"Dice, {name.replace('_', ' ')}", "heart-loc")
         for name in ("lv_myocardium", "la", "lv", "ra", "rv", "aorta", "pulmonary_artery")

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
+import msgspec
 import numpy as np
 import pytest
 
-from appliance.findings import Branch, CadRads, Findings, PlaqueVolume, Software
+from appliance.findings import Branch, Bridge, CadRads, Findings, PlaqueVolume, Software, Stent, Variant
 from models.evaluation.cases import Case
 from models.evaluation.figures import CATEGORIES, diameter_errors, figures_of, true_category
 from models.evaluation.lesions import Plaque
 from models.evaluation.measures import Share, TrueBranch
 from models.evaluation.pooled import bias_percent, correlation, diameter_table, kappa, pooled_figure, vessel_table
+from models.evaluation.seen import seen_measures
 from models.evaluation.tables import make_result, text_table
 from models.phantom.truth import grade
 
@@ -229,3 +232,24 @@ def test_no_pairs_make_no_figure() -> None:
     assert pooled_figure([Case(1, "plain")], "cadrads_kappa")["n"] == 0
     assert vessel_table([Case(1, "plain")]) == []
     assert len(CATEGORIES) == 7
+
+
+def test_stents_and_bridges_are_found_by_their_middle_and_false_elsewhere() -> None:
+    whole = true_branch()
+    stent = SimpleNamespace(branch=0, start=20, end=40, diameter_mm=3.5)
+    small = SimpleNamespace(branch=0, start=60, end=76, diameter_mm=2.5)
+    patient = SimpleNamespace(
+        branches=(SimpleNamespace(id=0, bridges=((10, 30, 2.0),)),), stents=(stent, small), variants=("separate_ostia", "ramus")
+    )
+    seen = msgspec.structs.replace(
+        findings(),
+        stents=(Stent(branch=0, start=22, end=38, assessable=True),),
+        bridges=(Bridge(branch=0, start=60, end=75, depth_mm=1.0),),
+        variants=(Variant(name="separate_left_ostia", branch=0), Variant(name="single_coronary", branch=0)),
+    )
+    measures, shares = seen_measures(patient, [whole], seen)  # type: ignore[arg-type]
+    assert (shares["stents_found"], shares["stents_found_3mm"]) == (Share(1, 2), Share(1, 1))
+    assert (shares["bridges_found"], measures["bridges_false"]) == (Share(0, 1), 1.0)
+    assert (measures["stents_false"], shares["variants_found"], measures["variants_false"]) == (0.0, Share(1, 1), 1.0)
+    nothing, none = seen_measures(patient, [whole], None)  # type: ignore[arg-type]
+    assert (nothing["bridges_false"], none["stents_found"]) == (0.0, Share(0, 2))
