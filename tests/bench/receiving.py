@@ -5,6 +5,8 @@
     receive_no_flush_<n>_img_s    Coronet with every flush left out
     receive_<peer>_<n>_img_s      pynetdicom that writes what it gets and flushes nothing; Orthanc with synchronous storage; storescp
     receive_of_ideal              receive_durable_1 as a share of 1 / (time of an image without flush + one flush)
+    receive_rss_mib               resident size of the receiver process after all of that
+    receive_rss_growth_kib        what it grew by over the last 2000 of 3000 small images; a leak would show here
 
 Senders are DCMTK's storescu with PDUs of 128 KiB. Every peer has TCP_NODELAY. Medians over the rounds.
 """
@@ -22,7 +24,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.peers.datasets import ct_slice, save
+from tests.peers.datasets import ct_slice, save, write_series
 from tests.peers.dcmtk import ENVIRONMENT, need, storescp
 from tests.peers.orthanc import orthanc
 from tests.peers.waiting import answers, free_port, wait_until
@@ -89,6 +91,7 @@ def receiving_figures(folder: Path, *, images: int = IMAGES, rounds: int = ROUND
                     if number:
                         runs.setdefault(f"receive_{name}_{senders}_img_s", []).append(rate)
     figures = {name: statistics.median(rates) for name, rates in runs.items()}
+    figures |= memory_figures(folder / "memory")
     flush_s = statistics.median(flushes)
     ideal = 1 / (1 / figures["receive_no_flush_1_img_s"] + flush_s)
     return {**figures, "flush_ms": 1000 * flush_s, "receive_of_ideal": figures["receive_durable_1_img_s"] / ideal}
@@ -112,6 +115,24 @@ def push(port: int, files: list[Path], *, senders: int, called: str) -> float:
     return len(files) / (time.monotonic() - began)
 
 
+def memory_figures(folder: Path) -> dict[str, float]:
+    """Resident size of the receiver after 1000 and after 3000 images, and of the one that took the large images."""
+    folder.mkdir()
+    series = [write_series(folder / f"series-{number}", 500) for number in range(6)]
+    sizes = []
+    with _program(CORONET, folder / "data", "durable", "{}") as (port, pid):
+        for number, files in enumerate(series):
+            push(port, files, senders=2, called="CORONET")
+            if number in (1, 5):
+                sizes.append(_resident_kib(pid))
+    return {"receive_rss_mib": sizes[1] / 1024, "receive_rss_growth_kib": sizes[1] - sizes[0]}
+
+
+def _resident_kib(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return float(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
+
+
 def flush_times(folder: Path, size: int, *, times: int = 30) -> list[float]:
     """Seconds of one image's bytes written over a file that was set aside, and one flush."""
     data, path, found = os.urandom(size), folder / "flush", []
@@ -132,7 +153,7 @@ def flush_times(folder: Path, size: int, *, times: int = 30) -> list[float]:
 @contextmanager
 def coronet(folder: Path, kind: str, **settings: int) -> Iterator[int]:
     """The receiver process alone, as delivered (``durable``) or without any flush (``no_flush``); its port."""
-    with _program(CORONET, folder, kind, json.dumps(settings)) as port:
+    with _program(CORONET, folder, kind, json.dumps(settings)) as (port, _):
         yield port
 
 
@@ -143,7 +164,7 @@ def _peers(folder: Path) -> Iterator[dict[str, tuple[int, str]]]:
     with (
         coronet(folder / "durable", "durable") as durable,
         coronet(folder / "no_flush", "no_flush") as no_flush,
-        _program(PYNETDICOM, folder / "raw") as raw,
+        _program(PYNETDICOM, folder / "raw") as (raw, _),
         storescp(folder / "storescp", "+B", "--fork", "--max-pdu", "131072") as scp,
         orthanc(folder / "orthanc") as pacs,
     ):
@@ -157,14 +178,15 @@ def _peers(folder: Path) -> Iterator[dict[str, tuple[int, str]]]:
 
 
 @contextmanager
-def _program(text: str, folder: Path, *arguments: str) -> Iterator[int]:
+def _program(text: str, folder: Path, *arguments: str) -> Iterator[tuple[int, int]]:
+    """Port and process number of a receiver written as a program text."""
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-c", text, str(folder), str(port), *arguments], env={**ENVIRONMENT, "PYTHONPATH": str(Path.cwd())}
     )
     try:
         wait_until(lambda: answers(port) or process.poll() is not None, timeout_s=60, what="the receiver answering")
-        yield port
+        yield port, process.pid
     finally:
         process.terminate()
         process.wait(timeout=60)
