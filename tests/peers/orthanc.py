@@ -45,12 +45,12 @@ class Orthanc:
 
 
 @contextmanager
-def orthanc(folder: Path, *, modalities: Mapping[str, Sequence[Any]] | None = None) -> Iterator[Orthanc]:
+def orthanc(folder: Path, *, modalities: Mapping[str, Sequence[Any]] | None = None, port: int | None = None) -> Iterator[Orthanc]:
     """Run Orthanc on ``folder``; ``modalities``: name -> AE title, host, port of those it calls."""
     tool = shutil.which("Orthanc")
     if tool is None:
         pytest.fail("Orthanc is not installed: make test installs it")
-    peer = Orthanc(free_port(), free_port())
+    peer = Orthanc(port or free_port(), free_port())
     folder.mkdir(parents=True, exist_ok=True)
     configuration = {
         "Name": "PACS", "DicomAet": "ORTHANC", "DicomPort": peer.port, "HttpPort": peer.http_port, "RemoteAccessAllowed": False,
