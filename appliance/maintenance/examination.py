@@ -17,11 +17,10 @@ from appliance.errors import CoronetError, MaintenanceError, Reason
 from appliance.maintenance.database_view import DatabaseView
 from appliance.maintenance.devices import device_checks
 from appliance.settings import DestinationSettings, PrinterSettings, Settings
+from appliance.workflow.box import OLDEST_CLOCK
 from appliance.workflow.probe import own_door
 
 State = Literal["good", "absent", "bad"]
-OLDEST_CLOCK = 1_785_542_400.0
-"""2026-08-01: no box with this software has lived before. A clock without a battery starts in 1970 or 2000."""
 TRIAL_BYTES = 4 << 20
 
 

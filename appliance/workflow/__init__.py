@@ -17,7 +17,7 @@ Operator codes:
     WF-014  not analysed, by the settings of the receiver
     WF-058  images were put aside (warning)                   WF-070  storage is committed on this box alone (warning)
     WF-080  safe mode: receiving and storing only             WF-081  nobody has this badge
-    WF-082  there is no badge reader
+    WF-082  there is no badge reader                          WF-083  the clock is wrong
 
     WF-060  a folder cannot be read (import)                  WF-064  a DICOM file is cut short
     WF-061  too many files at once                            WF-065  the DICOMDIR names a file that is not there

@@ -12,7 +12,7 @@ from functools import partial
 
 from appliance.archive.archive import Archive
 from appliance.archive.components import Component
-from appliance.errors import HardwareError
+from appliance.errors import HardwareError, Reason
 from appliance.hardware.badges import BadgeReader
 from appliance.hardware.gpu import Gpu, NvmlProbe
 from appliance.hardware.keeper import Device, Keeper
@@ -25,7 +25,14 @@ log = logging.getLogger(__name__)
 POWER = "power"
 """Component: how the box is fed; its detail is one of `appliance.hardware.ups.Power`."""
 DEVICES = ("panel", "badge", "ups", "gpu")
-ATTENTION = (*DEVICES, POWER, "analyst", "query", "disk")
+CLOCK = "clock"
+ATTENTION = (*DEVICES, POWER, CLOCK, "analyst", "query", "disk")
+OLDEST_CLOCK = 1_785_542_400.0
+"""2026-08-01: no box with this software has lived before. A clock without a battery starts in 1970 or 2000."""
+CLOCK_S = 60.0
+CLOCK_FAULT = Reason(
+    code="WF-083", zh="系统时钟错误,请校时;影像照常接收", en="the clock is wrong, set it; images are received all the same"
+)
 
 Work = Callable[[threading.Event], None]
 
@@ -111,7 +118,20 @@ def box_workers(settings: Settings, *, archive: Archive, present_badge: Callable
         devices["gpu"] = Gpu(probe=NvmlProbe, maximum_celsius=settings.gpu.maximum_celsius)
     for name in (*DEVICES, POWER):
         report(name, ready=True)  # what a device that is no longer named once said must not stay
-    return {name: Keeper(name=name, device=device, report=report).run for name, device in devices.items()}
+    workers: dict[str, Work] = {name: Keeper(name=name, device=device, report=report).run for name, device in devices.items()}
+    return {CLOCK: lambda stop: watch_clock(archive, stop), **workers}
+
+
+def watch_clock(archive: Archive, stop: threading.Event) -> None:
+    """Say when the clock cannot be right, once per change. Nothing waits for it: every timer of ours runs on the monotonic clock."""
+    told: bool | None = None
+    while True:
+        right = archive.clock.wall() >= OLDEST_CLOCK
+        if right != told:
+            archive.components.report(CLOCK, ready=right, reason=None if right else CLOCK_FAULT)
+            told = right
+        if stop.wait(CLOCK_S):
+            return
 
 
 def _connect(ups: UpsSettings) -> UpsClient:

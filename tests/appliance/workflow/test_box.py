@@ -26,7 +26,7 @@ from appliance.hardware.ups import UpsLimits, UpsState
 from appliance.settings import Settings
 from appliance.workflow.analyst import Analyst
 from appliance.workflow.badge_desk import BadgeDesk
-from appliance.workflow.box import PowerGuard, lights, may_begin
+from appliance.workflow.box import CLOCK_FAULT, OLDEST_CLOCK, PowerGuard, lights, may_begin, watch_clock
 from tests.appliance.running import daemon, open_archive_of
 from tests.appliance.workflow.world import World
 from tests.peers.megatec import AVAILABLE, MegatecUps, nut
@@ -99,6 +99,20 @@ def test_the_panel_shows_the_state_of_the_box(world: World) -> None:
     world.push(1)
     world.intake().step()
     assert lights(world.archive).busy == Light.SLOW
+
+
+def test_a_clock_in_1970_is_named_and_images_are_taken(world: World) -> None:
+    stop = threading.Event()
+    stop.set()
+    world.clock.wall_time = 86400.0
+    watch_clock(world.archive, stop)
+    assert world.archive.components.get("clock").reason == CLOCK_FAULT
+    world.push(1)
+    world.intake().step()
+    assert world.study().images == 1
+    world.clock.wall_time = OLDEST_CLOCK + 1
+    watch_clock(world.archive, stop)
+    assert world.archive.components.get("clock").ready
 
 
 # -- badges
