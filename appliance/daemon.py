@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from appliance.api.messages import ApplianceInfo
@@ -39,6 +40,7 @@ from appliance.workflow.keeping import housekeeping
 from appliance.workflow.liveness import Liveness
 from appliance.workflow.logs import configure_logging
 from appliance.workflow.notify import Notifier, SystemdNotifier
+from appliance.workflow.priors import prior_workers
 from appliance.workflow.probe import ReceiverProbe, own_door
 from appliance.workflow.relay import make_treater, relay_workers
 from appliance.workflow.release import make_router
@@ -131,6 +133,8 @@ def _appliance(settings: Settings, *, settings_path: Path, workers: Workers, clo
         for name, work in relay_workers(settings, archive).items():
             workers.start(name, work)
         for name, work in housekeeping(archive, settings).items():
+            workers.start(name, work)
+        for name, work in prior_workers(settings, archive, today=lambda: datetime.now().astimezone().date()).items():
             workers.start(name, work)
         drafts = DraftFolders(institution=settings.policy.institution)
         badges = BadgeDesk(archive=archive)

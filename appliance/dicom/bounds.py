@@ -31,6 +31,8 @@ ASSOCIATE_RQ = 0x01
 LARGEST_ASSOCIATE_RQ = 512 * 1024
 """128 presentation contexts with forty transfer syntaxes each need less."""
 LARGEST_OTHER = 4096
+WAITING_ANSWERS = 20_000
+"""Answers to a query of ours (C-FIND) that an archive may send faster than they are read; their bytes have a limit of their own."""
 UNANSWERED_MESSAGES = 4
 """Messages that a peer may send ahead of our answers; the protocol without asynchronous operations allows one."""
 ABORT_INVALID_PARAMETER = b"\x07\x00\x00\x00\x00\x04\x00\x00\x02\x06"
@@ -195,7 +197,7 @@ class PduReader:
         if not 1 <= pdu_type <= 7:
             return  # pynetdicom aborts with 'unrecognised PDU' without asking for a body
         self.check_length(pdu_type, length)
-        if self._association.dimse.msg_queue.qsize() > UNANSWERED_MESSAGES:
+        if self._association.dimse.msg_queue.qsize() > (UNANSWERED_MESSAGES if self._association.is_acceptor else WAITING_ANSWERS):
             self.cut("the peer does not wait for answers")
         self._body_type = pdu_type
 

@@ -23,6 +23,7 @@ from appliance.settings import IntakeSettings
 from appliance.settings.receiver import Workflow
 from appliance.study import StudyHeader
 from appliance.workflow.entries import read_entry
+from appliance.workflow.priors import EARLIER
 from appliance.workflow.routing import RouteFacts, Router, enlist_files, facts_of
 from appliance.workflow.states import Facts, StudyEvent, StudyMachine
 
@@ -182,7 +183,9 @@ class Intake:
         if not stalled and self._archive.procedure_steps.awaited(study.study_uid, study=study.key):
             return  # the CT says that it made more images of these series than have come
         chosen = choose(verdicts)
-        if not self._asked_for(study.key):
+        if self._archive.priors.is_prior(study.study_uid):
+            self._finish(study, "declined", Facts(reason=EARLIER))
+        elif not self._asked_for(study.key):
             self._finish(study, "declined", Facts(reason=NOT_ASKED_FOR))
         elif chosen is not None:
             self._finish(study, "completed", Facts(main_series=chosen.series_uid, header=chosen.header), slices=chosen.slices)
@@ -240,7 +243,8 @@ class Intake:
         with self._machine.transaction():
             study = self._archive.studies.get(key)
             images = self._archive.index.take_unrelayed(key, most=len(facts) or None)
-            if all(self._workflow_of(called) == "archive-only" for called in self._archive.index.called_titles(key)):
+            titles = self._archive.index.called_titles(key)
+            if self._archive.priors.is_prior(study.study_uid) or all(self._workflow_of(called) == "archive-only" for called in titles):
                 return
             for consignment in self._router.consign(facts or [RouteFacts(urgent=study.urgent)] * len(images), what="source"):
                 files = [images[number].path for number in consignment.instances]

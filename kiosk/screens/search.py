@@ -32,6 +32,7 @@ class SearchScreen(Screen):
         self._rows: list[StudyRowWidget] = []
         self._filters_shown: tuple[object, ...] = ()
         self._popup_shown: StudyPopup | None = None
+        self._popup_scroll: Scroll | None = None
         self._fill_bar()
         self.body.orientation = "vertical"
         self._filters = BoxLayout(size_hint_y=None, height=scale(theme.TOUCH), spacing=scale(10))
@@ -159,8 +160,11 @@ class SearchScreen(Screen):
     def _show_popup(self, popup: StudyPopup | None) -> None:
         if popup == self._popup_shown:
             return
-        self._popup_shown = popup
+        before, self._popup_shown = self._popup_shown, popup
         self.close_popup()
         if popup is not None:
-            panel = study_panel(popup, scale=self.scale, act=self.act)
+            panel, scroll = study_panel(popup, scale=self.scale, act=self.act)
+            if before is not None and before.key == popup.key and self._popup_scroll is not None:
+                scroll.scroll_y = self._popup_scroll.scroll_y  # a countdown in it must not move what is being read
+            self._popup_scroll = scroll
             self.open_popup(Shade(on_outside=lambda: self.act(actions.Dismiss()), content=panel))

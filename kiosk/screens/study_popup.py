@@ -15,8 +15,8 @@ from kiosk.views.search import StudyPopup
 LABEL_WIDTH = 150
 
 
-def study_panel(popup: StudyPopup, *, scale: Scale, act: Act) -> Panel:
-    """The panel."""
+def study_panel(popup: StudyPopup, *, scale: Scale, act: Act) -> tuple[Panel, Scroll]:
+    """The panel, and what scrolls in it."""
     panel = Panel(
         scale=scale, orientation="vertical", border=theme.LINE, padding=28, gap=12, size_hint=(None, None), size=(scale(820), scale(620))
     )
@@ -37,7 +37,7 @@ def study_panel(popup: StudyPopup, *, scale: Scale, act: Act) -> Panel:
             scroll.list.add_widget(_line(prior, scale))
     panel.add_widget(scroll)
     panel.add_widget(_foot(popup, scale, act))
-    return panel
+    return panel, scroll
 
 
 def _head(popup: StudyPopup, scale: Scale) -> BoxLayout:

@@ -51,6 +51,8 @@ TONE_OF_STATE: dict[StudyState, Tone] = {
 }
 ORDER_OF_TAB: dict[Tab, int] = {"review": 0, "working": 1, "trouble": 2, "done": 3}
 REVIEWABLE: tuple[StudyState, ...] = ("draft", "approving", "approved", "delivering", "delivered")
+EARLIER_CODE = "WF-090"
+"""Reason of a study that was fetched as an earlier examination."""
 CATEGORIES = ("N", "0", "1", "2", "3", "4A", "4B", "5")
 
 
@@ -125,7 +127,7 @@ def make_worklist_view(state: KioskState, *, now: float, wall: float) -> Worklis
     """The screen of the state."""
     frame = make_frame(state, now=now, wall=wall)
     rows = sorted(state.rows.values(), key=_order)
-    shown = [row for row in rows if state.tab == "all" or TAB_OF_STATE[row.state] == state.tab]
+    shown = [row for row in rows if state.tab == "all" or tab_of(row) == state.tab]
     return WorklistView(
         frame=frame,
         heading=frame.say(words.WORKLIST),
@@ -155,15 +157,20 @@ def category_of(cad_rads: str | None) -> str | None:
 
 def _order(row: StudyRow) -> tuple[bool, int, int, float, str]:
     """Urgent before all (unless done), then by group, then the severe, then the longest waiting."""
-    tab = TAB_OF_STATE[row.state]
+    tab = tab_of(row)
     category = category_of(row.cad_rads)
     severity = CATEGORIES.index(category) if category and tab == "review" else 0
     waiting = row.received_at if tab in ("review", "working") else -row.updated_at
     return (not row.urgent or tab == "done", ORDER_OF_TAB[tab], -severity, waiting, row.key)
 
 
+def tab_of(row: StudyRow) -> Tab:
+    """The group of a study; earlier examinations that were fetched are nobody's trouble."""
+    return "done" if row.reason is not None and row.reason.code == EARLIER_CODE else TAB_OF_STATE[row.state]
+
+
 def _tab(tab: Tab, rows: list[StudyRow], *, chosen: bool, language: Language) -> TabView:
-    count = sum(tab in ("all", TAB_OF_STATE[row.state]) for row in rows)
+    count = sum(tab in ("all", tab_of(row)) for row in rows)
     return TabView(tab=tab, text=TABS[tab].say(language), count=count, chosen=chosen)
 
 
@@ -178,7 +185,7 @@ def make_row(row: StudyRow, *, state: KioskState, wall: float) -> RowView:
         received=time_of_day(row.received_at, now=wall),
         images=words.IMAGES.say(language, count=row.images),
         state=_state_words(row).say(language),
-        tone=TONE_OF_STATE[row.state],
+        tone="quiet" if tab_of(row) != TAB_OF_STATE[row.state] else TONE_OF_STATE[row.state],
         detail=_detail(row, language=language),
         progress=row.progress if row.state == "analysing" else None,
         category=category,
@@ -193,7 +200,7 @@ def make_row(row: StudyRow, *, state: KioskState, wall: float) -> RowView:
 def _state_words(row: StudyRow) -> Words:
     if row.state == "approving" and row.approval is not None and row.approval.final:
         return Words("已签发(可撤销)", "Signed (can be undone)")
-    return words.STATE[row.state]
+    return words.PRIORS if tab_of(row) != TAB_OF_STATE[row.state] else words.STATE[row.state]
 
 
 def _detail(row: StudyRow, *, language: Language) -> str:
