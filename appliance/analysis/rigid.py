@@ -26,6 +26,8 @@ STEPS = 25
 STILL = 1e-3
 REACH_MM = 15.0
 """The heart and so much around it are compared."""
+FARTHEST_MM = 30.0
+"""A patient is not expected to have moved more between two scans of one sitting."""
 SIGNIFICANT = 0.75
 """Least correlation of the two scans over the heart for the place to be believed."""
 
@@ -60,13 +62,15 @@ def place_heart(scan: Volume, reference: Volume, heart: Heart) -> Placement:
     """Where ``scan`` shows the heart that was located in ``reference``: the motion from ``scan`` to ``reference``."""
     fixed, fixed_grid = _tissue(scan)
     moving, moving_grid = _tissue(reference)
-    mask = _around(heart)
+    mask = _around(heart, REACH_MM)
     everywhere = fixed_grid.to_points(np.argwhere(np.ones(fixed_grid.shape, np.bool_)))
+    near = _is_in(everywhere, heart, _around(heart, REACH_MM + FARTHEST_MM))
+    everywhere, fixed_near = everywhere[near], near.reshape(fixed.shape)
     centre = heart.structures.geometry.to_points(np.argwhere(mask)).mean(axis=0)
     turn, shift = np.zeros(3), np.zeros(3)
     likeness = 0.0
     for sigma in ROUGH_TO_FINE_MM:
-        smooth_fixed = ndimage.gaussian_filter(fixed, sigma / GRID_MM, mode="nearest").ravel()
+        smooth_fixed = ndimage.gaussian_filter(fixed, sigma / GRID_MM, mode="nearest")[fixed_near]
         smooth_moving = ndimage.gaussian_filter(moving, sigma / GRID_MM, mode="nearest")
         slopes = [np.asarray(each) / GRID_MM for each in np.gradient(smooth_moving)]
         for _ in range(STEPS):
@@ -95,10 +99,10 @@ def _tissue(volume: Volume) -> tuple[NDArray[np.float32], Geometry]:
     return np.clip(average_to(volume, grid), *CLIP_HU).astype(np.float32), grid
 
 
-def _around(heart: Heart) -> NDArray[np.bool_]:
+def _around(heart: Heart, reach_mm: float) -> NDArray[np.bool_]:
     mask = heart.mask(*CARDIAC)
     spacing = heart.structures.geometry.spacing[::-1]
-    near: NDArray[np.bool_] = ndimage.distance_transform_edt(~mask, sampling=spacing) <= REACH_MM
+    near: NDArray[np.bool_] = ndimage.distance_transform_edt(~mask, sampling=spacing) <= reach_mm
     return near
 
 
