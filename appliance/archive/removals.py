@@ -9,6 +9,7 @@ files (`Sweeper`); folders of drafts are removed by the coordinator.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,9 @@ from typing import Literal, Protocol
 
 from appliance.archive.database import Database
 from appliance.archive.files import sync_folder
+from appliance.errors import ArchiveError
+
+log = logging.getLogger(__name__)
 
 Kind = Literal["image", "draft"]
 
@@ -107,7 +111,14 @@ class Sweeper:
         """Work until told to stop."""
         watcher = self._database.watcher()
         while not stop.is_set():
-            if self.step():
+            try:
+                busy = bool(self.step())
+            except (ArchiveError, OSError) as error:
+                # what stays listed is removed later; a full or failing disk must not end the receiver
+                log.error("files wait to be removed: %s", type(error).__name__)  # noqa: TRY400
+                stop.wait(IDLE_S)
+                continue
+            if busy:
                 stop.wait(PAUSE_S)
             else:
                 watcher.wait(IDLE_S, stopped=stop.wait)

@@ -137,7 +137,10 @@ class Retention:
     def run(self, stop: threading.Event) -> None:
         """Look now and then until told to stop."""
         while not stop.wait(self._settings.check_seconds):
-            self.step()
+            try:
+                self.step()
+            except ArchiveError as error:  # the database is full or busy: the next look may find it otherwise
+                log.error("retention waits: %s", error)  # noqa: TRY400 - the typed error says it all
 
     def step(self) -> int:
         """Remove what has to go now and tell the operator how the disk is; returns how many studies lost images or results."""

@@ -20,6 +20,7 @@ from appliance.archive.search import Keeping, PageQuery
 from appliance.archive.studies import StudyRecord
 from appliance.errors import ArchiveError, SettingsError
 from appliance.settings import Settings, load_settings
+from appliance.workflow.keeping import make_retention
 from appliance.worklist import STUDY_STATES
 
 ACTIONS = ("list", "show", "resend", "protect", "unprotect", "delete", "urgent", "routine")
@@ -86,10 +87,9 @@ def _one(archive: Archive, settings: Settings, options: argparse.Namespace) -> i
                 archive.audit.record(actor="service", action="send again", study=study.key, details={"rows": rows})
             sys.stdout.write(f"{rows}\n")
         case "protect" | "unprotect":
-            retention = archive.retention(settings.retention)
-            retention.protect(study.key, actor="service", protected=options.action == "protect")
+            make_retention(archive, settings).protect(study.key, actor="service", protected=options.action == "protect")
         case "delete":
-            freed = archive.retention(settings.retention).remove(study.key, actor="service", why="person")
+            freed = make_retention(archive, settings).remove(study.key, actor="service", why="person")
             sys.stdout.write(f"{freed}\n")
         case _:
             with archive.database.transaction():
