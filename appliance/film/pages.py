@@ -277,8 +277,25 @@ def _conclusion(sheet: Sheet, area: Area, findings: Findings) -> None:
     if findings.cad_rads is not None:
         sheet.fitted(Area(area.left, top, area.width, 8.0), findings.cad_rads.text, size=5.4, weight="Bold")
         top += 8.5
-    if lines:
-        sheet.fitted(Area(area.left, top, area.width, 6.0), "   ".join(lines), size=3.7, shade=GREY)
+    for line in ("   ".join(lines), calcium_by_vessel(findings), not_assessable(findings)):
+        if line:
+            sheet.fitted(Area(area.left, top, area.width, 6.0), line, size=3.7, shade=GREY)
+            top += 6.0
+
+
+def calcium_by_vessel(findings: Findings) -> str:
+    """The calcium score of each artery; empty without a score, or where it is 0."""
+    calcium = findings.calcium
+    if calcium is None or whole_score(calcium.agatston) == 0:
+        return ""
+    scores = [f"{name} {whole_score(score)}" for name, score in calcium.vessels.items()]
+    return f"Agatston: {', '.join(scores)}   {calcium.volume_mm3:.0f} mm³"
+
+
+def not_assessable(findings: Findings) -> str:
+    """The segments that cannot be read; empty where all can."""
+    segments = [] if findings.quality is None else [entry.segment for entry in findings.quality.not_assessable]
+    return f"不能评价 not assessable: {', '.join(segments)}" if segments else ""
 
 
 def _table_row(sheet: Sheet, area: Area, cells: Sequence[str], shares: Sequence[float], *, size: float, shade: int = WHITE) -> float:

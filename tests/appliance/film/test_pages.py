@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from appliance.errors import ImagingError
-from appliance.film.pages import BANNER, FILM_MM, FOOTER, MARGIN, make_film_pages
+from appliance.film.pages import BANNER, FILM_MM, FOOTER, MARGIN, calcium_by_vessel, make_film_pages, not_assessable
 from appliance.film.sheet import Area, Sheet, film_grey
-from appliance.findings import CadRads, Findings, Lesion, ModelInfo, PlaqueVolume, Software
+from appliance.findings import Calcium, CadRads, Findings, Lesion, ModelInfo, NotAssessable, PlaqueVolume, Quality, Software
 from appliance.study import Approval, KeyView, StudyHeader, ViewKind
 
 PORTRAIT = (1064, 1294)
@@ -194,6 +194,26 @@ def test_volume_rendering_uses_the_whole_range_of_the_film() -> None:
     assert grey[0, 0] == 0
     assert grey[22, 22] > 245
     assert 60 < grey[30, 30] < 200
+
+
+def test_calcium_of_each_artery_and_what_cannot_be_read_are_written() -> None:
+    """What is drawn comes from these lines; with them the last page holds more ink than without."""
+    calcium = Calcium(
+        series_uid="1", agatston=256.0, volume_mm3=210.4, mass_mg=None, mass_mg_reason="not_calibrated", category="101-400",
+        vessels={"LM": 0.0, "LAD": 180.2, "LCX": 29.6, "RCA": 46.2},
+    )  # fmt: skip
+    quality = Quality(
+        score=3, aorta_mean_hu=400.0, aorta_noise_hu=20.0, cnr=20.0, motion=None, motion_reason="x", coverage_complete=True,
+        not_assessable=(NotAssessable(segment="mRCA", reason="motion"),),
+    )  # fmt: skip
+    plain = findings(lesion())
+    full = msgspec.structs.replace(plain, calcium=calcium, quality=quality)
+    assert calcium_by_vessel(full) == "Agatston: LM 0, LAD 180, LCX 30, RCA 46   210 mm³"
+    assert not_assessable(full) == "不能评价 not assessable: mRCA"
+    assert (calcium_by_vessel(plain), not_assessable(plain)) == ("", "")
+    assert calcium_by_vessel(msgspec.structs.replace(full, calcium=msgspec.structs.replace(calcium, agatston=0.0))) == ""
+    ink = [int(make_film_pages(HEADER, each, key_views(), page_pixels=PORTRAIT)[-1].image.astype(np.int64).sum()) for each in (plain, full)]
+    assert ink[1] > ink[0]
 
 
 def test_grid_makes_pictures_as_large_as_it_can() -> None:
