@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from appliance.errors import ImagingError
 from appliance.film.pages import BANNER, FILM_MM, FOOTER, MARGIN, calcium_by_vessel, make_film_pages, not_assessable
 from appliance.film.sheet import Area, Sheet, film_grey
-from appliance.findings import Calcium, CadRads, Findings, Lesion, ModelInfo, NotAssessable, PlaqueVolume, Quality, Software
+from appliance.findings import CadRads, Calcium, Findings, Lesion, ModelInfo, NotAssessable, PlaqueVolume, Quality, Software
 from appliance.study import Approval, KeyView, StudyHeader, ViewKind
 
 PORTRAIT = (1064, 1294)
