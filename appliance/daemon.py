@@ -149,7 +149,7 @@ def _appliance(settings: Settings, *, settings_path: Path, workers: Workers, clo
         )
         for name, work in box_workers(settings, archive=archive, present_badge=badges.present).items():
             workers.start(name, work)
-        stack.callback(_serve_api(service, _info(settings.policy), settings.api.socket))
+        stack.callback(_serve_api(service, _info(settings.policy, badge_reader=settings.badge.device is not None), settings.api.socket))
         _await_receiver(archive, workers)
         workers.start("warm-up", lambda stop: _warm_up(drafts, stop))
         yield Liveness(archive=archive, receiver_silent_s=probe.silent_s, worker_silent_s=workers.silent_s)
@@ -240,9 +240,14 @@ def _serve_api(service: WorkflowService, info: ApplianceInfo, socket_path: Path)
     return server.stop
 
 
-def _info(policy: PolicySettings) -> ApplianceInfo:
+def _info(policy: PolicySettings, *, badge_reader: bool = False) -> ApplianceInfo:
     """What the kiosk is told of the site's policy."""
-    return ApplianceInfo(institution=policy.institution, idle_lock_seconds=policy.idle_lock_seconds, stenosis_bands=policy.stenosis_bands)
+    return ApplianceInfo(
+        institution=policy.institution,
+        idle_lock_seconds=policy.idle_lock_seconds,
+        stenosis_bands=policy.stenosis_bands,
+        badge_reader=badge_reader,
+    )
 
 
 def _await_receiver(archive: Archive, workers: Workers) -> None:

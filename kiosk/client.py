@@ -55,12 +55,15 @@ from kiosk.state import Picture, Pixels
 POLL_S = 10.0
 SNAPSHOT_EVERY_S = 15.0
 IDLE_CHECK_S = 2.0
+BY_BADGE = 0
+"""Number of the answer to a `SignIn` that nobody sent: requests count from 1."""
 QUESTION_DEADLINE_S = 15.0
 COMMAND_DEADLINE_S = 30.0
 MAXIMUM_OPEN = 256
 THUMBNAIL = 200
 
 AnyMessage = TypeVar("AnyMessage", bound=msgspec.Struct)
+Reply = TypeVar("Reply")
 
 
 class _RefusedError(Exception):
@@ -83,6 +86,7 @@ class Client:
         self._thread = threading.Thread(target=self._run, name="client", daemon=True)
         self._ids = 0
         self._token: str | None = None
+        self._badge_reader = False
         self._token_changed = asyncio.Event()
         self._tasks: dict[asyncio.Task[None], Ask] = {}
         self._main_task: asyncio.Task[None] | None = None
@@ -159,8 +163,28 @@ class Client:
 
     async def _idle(self) -> None:
         """Nobody is signed in: see from time to time whether the appliance is still there."""
-        if not await self._token_changes_within(IDLE_CHECK_S):
-            self._inbox.put(Online(info=await self._get("/v1/info", ApplianceInfo)))
+        waiting = self._await_badge() if self._badge_reader else self._token_changes_within(IDLE_CHECK_S)
+        if not await waiting:
+            info = await self._get("/v1/info", ApplianceInfo)
+            self._badge_reader = info.badge_reader
+            self._inbox.put(Online(info=info))
+
+    async def _await_badge(self) -> bool:
+        """Whether somebody signs in meanwhile: by a badge, which is reported as an answered `SignIn`, or by PIN."""
+        self._token_changed.clear()
+        if self._token is not None:
+            return True
+        try:
+            response = await self._unless_token_changes(self._http.get(f"/v1/badge?timeout={IDLE_CHECK_S}"))
+            if response is not None and response.status_code != 204 and self._token is None:
+                session = msgspec.json.decode(_check(response), type=Session)
+                self._use(session.token)
+                self._inbox.put(Answered(BY_BADGE, SignIn(""), session))
+        except _RefusedError as refusal:
+            if refusal.status != 401:
+                raise
+            self._inbox.put(Refused(BY_BADGE, SignIn(""), refusal.error))
+        return self._token is not None
 
     async def _follow(self, token: str) -> None:
         """One snapshot and its changes, until it is old, a gap appears, or the session changes."""
@@ -195,7 +219,7 @@ class Client:
         self._token_changed.clear()
         return True
 
-    async def _unless_token_changes(self, poll: Coroutine[Any, Any, EventsReply]) -> EventsReply | None:
+    async def _unless_token_changes(self, poll: Coroutine[Any, Any, Reply]) -> Reply | None:
         """The poll's answer, or None as soon as the person signs out or another one in."""
         polling = asyncio.ensure_future(poll)
         changing = asyncio.ensure_future(self._token_changed.wait())

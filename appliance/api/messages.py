@@ -107,6 +107,8 @@ class ApplianceInfo(Message, frozen=True, kw_only=True):
     institution: str = ""
     idle_lock_seconds: float = 600.0
     stenosis_bands: Literal["scct", "cn2011"] = "scct"
+    badge_reader: bool = False
+    """Whether ``GET /v1/badge`` waits for badges."""
 
 
 class EventsReply(Message, frozen=True, kw_only=True):

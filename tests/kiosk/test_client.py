@@ -11,11 +11,12 @@ from typing import TypeVar
 
 import pytest
 
-from appliance.api.messages import Session, StudyDetail
+from appliance.api.messages import ApplianceInfo, Session, StudyDetail
 from appliance.api.server import ApiServer, make_app, serve
 from appliance.errors import WorkflowError
 from kiosk import client as client_module
 from kiosk.client import Client
+from kiosk.controller import Controller
 from kiosk.exchange import (
     Answered,
     Command,
@@ -33,7 +34,9 @@ from kiosk.exchange import (
     SnapshotReceived,
 )
 from kiosk.state import Picture
+from kiosk.views import SignInView
 from tests.appliance.api.memory_workflow import PHYSICIAN_PIN, MemoryWorkflow
+from tests.kiosk.flow import Journey, ManualClock, on_worklist
 
 Kind = TypeVar("Kind", bound=Received)
 
@@ -294,3 +297,39 @@ class Cable:
             near.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
+
+
+# -- badges
+
+
+def test_a_badge_signs_in_and_an_unknown_one_is_refused(workflow: MemoryWorkflow, socket_path: Path) -> None:
+    workflow.badge_reader = []
+    client = Client(socket=socket_path)
+    with serve(make_app(workflow, info=ApplianceInfo(badge_reader=True)), socket_path):
+        client.start()
+        ear = Ear(client)
+        assert ear.next(Online).info.badge_reader
+        workflow.badge_reader.append("9999")
+        assert isinstance(ear.next(Refused).ask, SignIn)
+        workflow.badge_reader.append(PHYSICIAN_PIN)
+        session = ear.next(Answered).value
+        assert isinstance(session, Session)
+        assert session.user_name == "林医师"
+        ear.next(SnapshotReceived)
+        client.send(SignOut())
+        ear.next(Online)
+    client.stop()
+
+
+def test_a_badge_opens_the_worklist(workflow: MemoryWorkflow, socket_path: Path) -> None:
+    """The whole kiosk, without a touch: the screen that waits for a PIN opens for a badge."""
+    workflow.badge_reader = ["9999"]
+    client, clock = Client(socket=socket_path), ManualClock()
+    controller = Controller(client=client, clock=clock, wall_clock=clock, language="en")
+    with serve(make_app(workflow, info=ApplianceInfo(badge_reader=True)), socket_path):
+        client.start()
+        journey = Journey(controller=controller, clock=clock)
+        journey.wait(lambda view: isinstance(view, SignInView) and "wrong PIN" in str(view), what="the refusal")
+        workflow.badge_reader.append(PHYSICIAN_PIN)
+        journey.wait(on_worklist, what="the worklist")
+    client.stop()
