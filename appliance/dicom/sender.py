@@ -1,7 +1,7 @@
 """The storage SCU: sends files to an archive, one answer for each file (PS3.4 annex B).
 
-A file goes out byte for byte as it lies on the disk where the peer accepts its transfer syntax; an uncompressed file is converted to
-another uncompressed syntax where it must be. What the peer answered is kept for every instance: sent is not accepted.
+A file goes out byte for byte as it lies on the disk where the peer accepts its transfer syntax; only where it does not, the file is
+written in an uncompressed one. What the peer answered is kept for every instance: sent is not accepted.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from appliance.settings import DestinationSettings
 MOST_CONTEXTS = 128
 """Presentation contexts of one association (PS3.8 section 9.3.2.2: odd numbers from 1 to 255)."""
 UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")
-CONVERTIBLE = (*UNCOMPRESSED, "1.2.840.10008.1.2.1.99")
-"""Explicit and implicit little endian, and deflated: of the same values, only written otherwise."""
+"""Explicit and implicit little endian: what a file is converted to where the peer does not take it as it is."""
+BIG_ENDIAN = "1.2.840.10008.1.2.2"
+"""Retired; goes as it is or not at all."""
 
 IMPLICIT = "1.2.840.10008.1.2"
 META_BYTES = 4096
@@ -127,10 +128,10 @@ def read_meta(start: bytes) -> tuple[dict[str, str], int]:
 
 
 def _proposals(kinds: Sequence[Kind]) -> list[Kind]:
-    """The contexts to propose: each kind itself, and for uncompressed kinds the two syntaxes to which they can be converted."""
+    """The contexts to propose: each kind itself, and the two uncompressed syntaxes to which it can be converted."""
     wanted = dict.fromkeys(kinds)
     for sop_class, syntax in kinds:
-        if syntax in CONVERTIBLE:
+        if syntax != BIG_ENDIAN:
             wanted.update(dict.fromkeys((sop_class, other) for other in UNCOMPRESSED))
     return list(wanted)
 
@@ -181,26 +182,20 @@ def _send_batch(destination: DestinationSettings, batch: Sequence[_Instance]) ->
 
 
 def _send_one(stream: StoreStream, instance: _Instance) -> SendOutcome:
-    kind, (sop_class, syntax) = instance.kind, instance.kind
-    if kind in stream.accepted:
+    sop_class, syntax = instance.kind
+    if instance.kind in stream.accepted:
         try:
             status = _send_file(stream, instance)
         except (OSError, ValueError):
-            return SendOutcome(instance.path, instance.sop_instance_uid, None, accepted=False, reason=UNREADABLE)
+            return _not_sent(instance, UNREADABLE)
     else:
         other = next((each for each in UNCOMPRESSED if (sop_class, each) in stream.accepted), None)
-        if syntax not in CONVERTIBLE or other is None:
-            name = pydicom.uid.UID(sop_class).name
-            reason = Reason("DCM-004", zh=f"对方不接收此类对象:{name}", en=f"the peer does not take objects of this kind: {name}")
-            return SendOutcome(instance.path, instance.sop_instance_uid, None, accepted=False, reason=reason)
-        kind = (sop_class, other)
-        try:
-            converted = encode(pydicom.dcmread(instance.path), is_implicit_vr=other == IMPLICIT, is_little_endian=True)
-        except Exception:  # noqa: BLE001 - whatever a strange object raises, it is this file that cannot go, not the others
-            converted = None
+        if syntax == BIG_ENDIAN or other is None:
+            return _not_sent(instance, not_taken(sop_class))
+        converted = _converted(instance.path, implicit=other == IMPLICIT)
         if converted is None:
-            return SendOutcome(instance.path, instance.sop_instance_uid, None, accepted=False, reason=UNREADABLE)
-        status = stream.store(kind, instance.sop_instance_uid, memoryview(converted))
+            return _not_sent(instance, not_taken(sop_class))
+        status = stream.store((sop_class, other), instance.sop_instance_uid, memoryview(converted))
     return SendOutcome(
         instance.path,
         instance.sop_instance_uid,
@@ -209,6 +204,27 @@ def _send_one(stream: StoreStream, instance: _Instance) -> SendOutcome:
         reason=store_reason(status),
         sop_class_uid=sop_class,
     )
+
+
+def _not_sent(instance: _Instance, reason: Reason) -> SendOutcome:
+    return SendOutcome(instance.path, instance.sop_instance_uid, None, accepted=False, reason=reason)
+
+
+def not_taken(sop_class: str) -> Reason:
+    """Why an object did not go: the peer takes neither its transfer syntax nor one to which it can be converted."""
+    name = pydicom.uid.UID(sop_class).name
+    return Reason("DCM-004", zh=f"对方不接收此类对象:{name}", en=f"the peer does not take objects of this kind: {name}")
+
+
+def _converted(path: Path, *, implicit: bool) -> bytes | None:
+    """The data set in an uncompressed syntax, of the same values and the same UID; None if it cannot be decoded."""
+    try:
+        dataset = pydicom.dcmread(path)
+        if dataset.file_meta.TransferSyntaxUID.is_compressed and "PixelData" in dataset:
+            dataset.decompress(generate_instance_uid=False)
+        return encode(dataset, implicit, True)
+    except Exception:  # noqa: BLE001 - whatever a strange object or a codec raises, it is this file that cannot go, not the others
+        return None
 
 
 def _send_file(stream: StoreStream, instance: _Instance) -> int:

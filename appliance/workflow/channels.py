@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,8 +19,8 @@ from appliance.settings import DestinationSettings, PrinterSettings, Settings
 from appliance.study import FilmPage
 from appliance.workflow.delivery import Answer, Channel, Delivered
 
-TREATED_AT_ONCE = 64
-"""Treated files lie on the disk in lots of so many, while they are sent."""
+TREATED_AT_ONCE, TREATED_BYTES = 64, 256 << 20
+"""Treated files lie on the disk in lots of so many, or of so many bytes, while they are sent."""
 
 
 class StoreChannel:
@@ -53,8 +53,8 @@ class StoreChannel:
         if self._treater is None:
             raise WorkflowError("WF-034", zh="路由的处理不可用,未发送", en="what the route asks cannot be done here; nothing was sent")
         answers: list[Answer] = []
-        for first in range(0, len(files), TREATED_AT_ONCE):
-            answers += self._deliver_treated(self._treater, treatment, files[first : first + TREATED_AT_ONCE])
+        for lot in _lots(files):
+            answers += self._deliver_treated(self._treater, treatment, lot)
         return Delivered(tuple(answers))
 
     def _deliver_treated(self, treater: Treater, treatment: Treatment, files: Sequence[Path]) -> list[Answer]:
@@ -75,6 +75,21 @@ class StoreChannel:
                 made[target] = path
             answers += [_answer(made[each.path], each) for each in send(self._settings, list(made))] if made else []
         return answers
+
+
+def _lots(files: Sequence[Path]) -> Iterator[list[Path]]:
+    """Files in their order, few enough at a time; a file that is too large alone is a lot of its own."""
+    lot: list[Path] = []
+    size = 0
+    for path in files:
+        octets = path.stat().st_size
+        if lot and (len(lot) == TREATED_AT_ONCE or size + octets > TREATED_BYTES):
+            yield lot
+            lot, size = [], 0
+        lot.append(path)
+        size += octets
+    if lot:
+        yield lot
 
 
 def _answer(path: Path, outcome: SendOutcome) -> Answer:

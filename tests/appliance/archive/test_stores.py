@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance.archive.archive import Archive
+from appliance.archive.outbox import FileAnswer
 from appliance.archive.studies import EVENTS_KEPT, study_key
 from appliance.errors import ArchiveError, Reason
 from appliance.study import StudyHeader
@@ -285,3 +286,33 @@ def test_rows_for_a_destination_that_is_gone_say_so_and_stay(archive: Archive) -
     assert archive.outbox.get(number).last_error == REASON
     assert archive.outbox.get(other).last_error is None
     assert [row.id for row in archive.outbox.waiting_for("old")] == [number]
+
+
+def test_what_was_delivered_can_be_sent_again(archive: Archive) -> None:
+    number, other, film = enlist(archive), enlist(archive, destination="LAB"), enlist(archive, kind="print", destination="film")
+    study = archive.outbox.get(number).study
+    for row in (number, other, film):
+        archive.outbox.begin(row)
+        archive.outbox.done(row)
+    assert archive.outbox.unsettled(study) == 0
+    assert archive.outbox.send_again(study, destination="PACS") == 1
+    row = archive.outbox.get(number)
+    assert (row.state, [file.accepted for file in row.files]) == ("pending", [False, False])
+    assert (archive.outbox.unsettled(study), archive.outbox.get(other).state, archive.outbox.get(film).state) == (1, "done", "done")
+    assert archive.outbox.send_again(study) == 1, "the other archive; films are not printed again"
+
+
+def test_a_row_is_settled_only_when_what_is_offered_was_committed(archive: Archive) -> None:
+    number = enlist(archive)
+    study = archive.outbox.get(number).study
+    archive.outbox.offer_commitment("PACS", offered=True)
+    uids = {name: FileAnswer(accepted=True, status=0, sop_class_uid="1.2", sop_instance_uid=f"1.2.{name}") for name in ("a.dcm", "b.dcm")}
+    archive.outbox.answered(number, answers=uids)
+    archive.outbox.done(number)
+    assert archive.outbox.unsettled(study) == 1
+    archive.commitments.asked("2.25.1", destination="PACS", items=archive.commitments.to_ask("PACS", limit=9))
+    archive.commitments.report("2.25.1", committed=["1.2.a.dcm"], failed={})
+    assert (archive.outbox.unsettled(study), archive.outbox.get(number).delivery().committed) == (1, 1)
+    assert [item.sop_instance_uid for item in archive.commitments.to_ask("PACS", limit=9)] == ["1.2.b.dcm"], "not spoken of: asked again"
+    archive.outbox.offer_commitment("PACS", offered=False)
+    assert archive.outbox.unsettled(study) == 0, "the site no longer asks for it"

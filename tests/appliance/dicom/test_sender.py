@@ -169,12 +169,34 @@ def test_uncompressed_files_are_converted_where_the_peer_wants_it(tmp_path: Path
     assert received[0][2] == "Test^Ceshi=测试^患者"
 
 
-def test_a_compressed_file_is_not_sent_to_a_peer_that_cannot_take_it(tmp_path: Path) -> None:
+def test_a_compressed_file_goes_as_it_is_and_is_decoded_only_for_a_peer_that_cannot_take_it(tmp_path: Path) -> None:
     dataset = ct_slice()
-    path = save(dataset, tmp_path / "a.dcm")
-    compressed = pydicom.dcmread(path)
+    compressed = pydicom.dcmread(save(dataset, tmp_path / "a.dcm"))
     compressed.compress(JPEG2000Lossless, generate_instance_uid=False)
     compressed.save_as(tmp_path / "b.dcm")
+    received = []
+
+    def answer(event: Any) -> int:
+        received.append((event.context.transfer_syntax, str(event.request.AffectedSOPInstanceUID), event.dataset.PixelData))
+        return 0x0000
+
+    with archive(answer, syntaxes=(JPEG2000Lossless, ExplicitVRLittleEndian)) as port:
+        assert send(destination(port, "ARCHIVE"), [tmp_path / "b.dcm"])[0].accepted
+    with archive(answer, syntaxes=(ImplicitVRLittleEndian,)) as port:
+        assert send(destination(port, "ARCHIVE"), [tmp_path / "b.dcm"])[0].accepted
+    assert received == [
+        (JPEG2000Lossless, dataset.SOPInstanceUID, compressed.PixelData),
+        (ImplicitVRLittleEndian, dataset.SOPInstanceUID, dataset.PixelData),
+    ]
+
+
+def test_a_file_that_cannot_be_decoded_stays_and_the_others_go(tmp_path: Path) -> None:
+    path = save(ct_slice(), tmp_path / "a.dcm")
+    broken = pydicom.dcmread(path)
+    broken.PixelData = pydicom.encaps.encapsulate([b"no JPEG 2000"])
+    broken.file_meta.TransferSyntaxUID = JPEG2000Lossless
+    broken["PixelData"].is_undefined_length = True
+    broken.save_as(tmp_path / "b.dcm")
     with archive(lambda _: 0x0000) as port:
         outcomes = send(destination(port, "ARCHIVE"), [tmp_path / "b.dcm", path])
     assert [(outcome.status, outcome.accepted) for outcome in outcomes] == [(None, False), (0, True)]
