@@ -79,3 +79,17 @@ def test_tables_that_do_not_fit_together_are_refused(tree: dict[str, object], wo
     with pytest.raises(SettingsError) as caught:
         parse_settings(tree, source="site.toml")
     assert words in caught.value.en
+
+
+@pytest.mark.parametrize(
+    ("receiver", "said"),
+    [
+        ({"calling_addresses": ["192.0.2.0/24", "192.0.2.300"]}, "receiver.calling_addresses"),
+        ({"ae": [{"title": "CORONET"}]}, "receiver.ae"),
+        ({"tls": {"certificate": "a.pem", "key": "a.key"}}, "receiver.tls"),
+        ({"ae": [{"title": "X", "workflow": "analyze"}]}, "workflow"),
+    ],
+)
+def test_doors_that_cannot_be_are_refused(receiver: dict[str, object], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        parse_settings({"receiver": receiver}, source="test.toml")

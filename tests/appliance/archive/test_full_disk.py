@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,23 +53,20 @@ print(json.dumps({**full, "after": len(rows()) - len(kept), "missing": list(foun
 
 
 def test_a_full_disk_refuses_with_a700_keeps_what_was_acknowledged_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
-    mount = [
-        "unshare",
-        "--user",
-        "--map-root-user",
-        "--mount",
-        "sh",
-        "-c",
-        'mount -t tmpfs -o size=6m none "$0" && exec "$@"',
-        str(tmp_path),
-    ]
+    result = in_memory(tmp_path, PROGRAM)
+    assert result.pop("kept") > 20
+    assert result == {"statuses": [0xA700], "rows": True, "files": True, "after": 1, "missing": [], "swept": 0}
+
+
+def in_memory(folder: Path, program: str) -> Any:
+    """Run a program on a file system of 6 MiB that only it sees; what it printed as JSON."""
+    script = 'mount -t tmpfs -o size=6m none "$0" && exec "$@"'
+    mount = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, str(folder)]
     if subprocess.run([*mount, "true"], capture_output=True, timeout=30, check=False).returncode != 0:
         pytest.skip("this machine allows no mount namespaces")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
-        [*mount, sys.executable, "-c", PROGRAM, str(tmp_path)], capture_output=True, text=True, timeout=120, check=False, env=environment
+        [*mount, sys.executable, "-c", program, str(folder)], capture_output=True, text=True, timeout=120, check=False, env=environment
     )
     assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout)
-    assert result.pop("kept") > 20
-    assert result == {"statuses": [0xA700], "rows": True, "files": True, "after": 1, "missing": [], "swept": 0}
+    return json.loads(done.stdout)
