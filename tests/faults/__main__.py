@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
+from tests.faults.clocks import clock_steps
 from tests.faults.crowd import crowd
 from tests.faults.files import mutated_files
 from tests.faults.keeping import kills_of_keeping
@@ -19,6 +20,7 @@ CAMPAIGNS: dict[str, Callable[[argparse.Namespace], Tally]] = {
     "kill": lambda options: kills(every=1 if options.effort > 1 else 3),
     "kill-4-senders": lambda options: kills(every=2 if options.effort > 1 else 5, threads=4),
     "crowd": lambda options: crowd(images=20 * options.effort),
+    "clock": lambda options: clock_steps(scripts=20 * options.effort, seed=options.seed),
     "keeping": lambda options: kills_of_keeping(every=1 if options.effort > 1 else 3),
     "pdus": lambda options: mutated_pdus(pdus=options.pdus or 2000 * options.effort, seed=options.seed),
     "files": lambda options: mutated_files(files=options.files or 1000 * options.effort, seed=options.seed),

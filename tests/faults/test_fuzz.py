@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from tests.faults.clocks import clock_steps
 from tests.faults.files import mutated_files
 from tests.faults.keeping import kills_of_keeping
 from tests.faults.mutations import mutate
@@ -38,6 +39,12 @@ def test_kill_9_within_retention_repair_snapshot_restore_and_export_leaves_all_o
     tally = kills_of_keeping(every=11)
     assert tally.losses == []
     assert sum(tally.tried.values()) > 25
+
+
+def test_steps_of_the_wall_clock_change_nothing() -> None:
+    tally = clock_steps(scripts=4)
+    assert tally.losses == []
+    assert tally.tried["steps of the clock"] > 15
 
 
 def test_a_disk_that_becomes_read_only_refuses_and_says_so() -> None:
