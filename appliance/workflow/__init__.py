@@ -23,5 +23,7 @@ Operator codes:
     WF-061  too many files at once                            WF-065  the DICOMDIR names a file that is not there
     WF-062  a file of a medium cannot be read                 WF-066  a study has nothing to export
     WF-063  a file is too large                               WF-067  plain media need a person and a reason
+
+    WF-090  an earlier examination, for comparison only
     WF-068  what was written does not read back               WF-069  the medium cannot be written
 """
