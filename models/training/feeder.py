@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import queue
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ SampleSource = Callable[[int], Iterator[Any]]
 
 
 _QUEUE_LENGTH = 24
+_ALIVE_S = 1.0
 _POLL_S = 1.0
 
 
@@ -60,5 +62,13 @@ class Feeder:
 
 def _produce(source: SampleSource, seed: int, samples: multiprocessing.Queue[Any]) -> None:
     numba.set_num_threads(1)
+    parent = os.getppid()
     for sample in source(seed):
-        samples.put(sample)
+        while True:
+            try:
+                samples.put(sample, timeout=_ALIVE_S)
+                break
+            except queue.Full:
+                # a trainer that was killed cannot end this process, and nobody else would
+                if os.getppid() != parent:
+                    return
