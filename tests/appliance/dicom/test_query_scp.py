@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pydicom
 import pytest
@@ -23,6 +24,7 @@ from appliance.dicom.retrieve import MoveTarget
 from appliance.settings import QuerySettings
 from tests.appliance.workflow.world import World
 from tests.peers.dcmtk import ENVIRONMENT, need, storescp
+from tests.peers.orthanc import orthanc
 from tests.peers.scp import scp
 from tests.peers.waiting import free_port, wait_until
 
@@ -385,3 +387,17 @@ def test_a_retrieval_names_what_it_wants_and_not_too_much(library: Library) -> N
     assert retrieve(server, STUDY_GET, Got(), QueryRetrieveLevel="STUDY", StudyInstanceUID="").statuses == [0xA900]
     assert retrieve(server, STUDY_GET, Got(), QueryRetrieveLevel="STUDY", StudyInstanceUID="1.9.2").statuses == [0xA702]
     assert retrieve(server, STUDY_GET, Got(), QueryRetrieveLevel="STUDY", StudyInstanceUID="1.99").statuses == [0x0000]
+
+
+def test_orthanc_asks_us_and_fetches_from_us(library: Library, tmp_path: Path) -> None:
+    server = library.serve()
+    with orthanc(tmp_path / "pacs") as pacs:
+        library.targets["ORTHANC"] = MoveTarget("ORTHANC", "127.0.0.1", pacs.port)
+        with httpx.Client(base_url=f"http://127.0.0.1:{pacs.http_port}", trust_env=False, timeout=60) as client:
+            client.put("/modalities/box", json={"AET": "CORONET", "Host": "127.0.0.1", "Port": server.port}).raise_for_status()
+            wish = {"Level": "Study", "Query": {"PatientName": "*小东*", "StudyInstanceUID": "1.9.2"}}
+            query = client.post("/modalities/box/query", json=wish).raise_for_status().json()["ID"]
+            assert client.get(f"/queries/{query}/answers").json() == ["0"]
+            client.post(f"/queries/{query}/answers/0/retrieve", content="ORTHANC").raise_for_status()
+        wait_until(lambda: len(pacs.get("/instances")) == 3, what="the study in Orthanc")
+        assert {each["SOPInstanceUID"] for each in pacs.instances()} == {"1.9.2.1.1", "1.9.2.1.2", "1.9.2.1.3"}

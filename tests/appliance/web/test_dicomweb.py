@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import shutil
+import ssl
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from email import message_from_bytes
@@ -19,7 +22,8 @@ from PIL import Image
 from pydicom.dataset import Dataset
 
 from appliance.dicom.receiver import Receiver
-from appliance.settings import ReceiverSettings, WebSettings
+from appliance.errors import SettingsError
+from appliance.settings import ReceiverSettings, WebSettings, parse_settings
 from appliance.web.multipart import LARGEST_PART_HEAD, PartReader
 from appliance.web.server import WebServer, serve_web
 from appliance.workflow.probe import own_door
@@ -326,3 +330,73 @@ def test_a_head_that_never_ends_is_refused() -> None:
     reader = PartReader("b")
     with pytest.raises(Exception, match="API-046"):
         list(reader.feed(b"--b\r\nContent-Type: " + b"x" * (LARGEST_PART_HEAD + 10)))
+
+
+# -- HTTPS
+
+
+def certificates(folder: Path) -> dict[str, Path]:
+    """An authority, and a server and a client that it has signed, made by OpenSSL."""
+    openssl = shutil.which("openssl")
+    assert openssl is not None
+
+    def run(*words: str) -> None:
+        subprocess.run([openssl, *words], check=True, capture_output=True, cwd=folder)
+
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    run("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Test CA", "-days", "2")
+    (folder / "san").write_text("subjectAltName=IP:127.0.0.1")
+    for name in ("server", "client"):
+        run("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        run(
+            "x509",
+            "-req",
+            "-in",
+            f"{name}.csr",
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-out",
+            f"{name}.pem",
+            "-days",
+            "2",
+            "-extfile",
+            "san",
+        )
+    return {path.name: path for path in folder.iterdir()}
+
+
+def test_https_with_a_client_certificate_or_a_token(site: Site, tmp_path: Path) -> None:
+    files = certificates(tmp_path)
+    settings = WebSettings(
+        enabled=True, port=free_port(), certificate=files["server.pem"], private_key=files["server.key"], client_authorities=files["ca.pem"]
+    )
+    archive = site.world.archive
+    web = serve_web(
+        settings, search=archive.search, tokens=archive.tokens, audit=archive.audit, receiver=own_door(ReceiverSettings()),
+        maximum_instance_bytes=1 << 20, scratch=tmp_path / "uploads",
+    )  # fmt: skip
+    try:
+        url = f"https://127.0.0.1:{settings.port}/dicom-web/studies"
+        trusting = ssl.create_default_context(cafile=str(files["ca.pem"]))
+        assert httpx.get(url, verify=trusting, trust_env=False).status_code == 401
+        assert httpx.get(url, verify=trusting, trust_env=False, headers={"Authorization": f"Bearer {site.token}"}).status_code == 200
+        trusting.load_cert_chain(files["client.pem"], files["client.key"])
+        answer = httpx.get(url, verify=trusting, trust_env=False)
+        assert (answer.status_code, answer.json()[0]["00081190"]["Value"]) == (200, [f"{url}/{STUDY}"])
+        own = tmp_path / "own"
+        own.mkdir()
+        stranger = certificates(own)
+        other = ssl.create_default_context(cafile=str(files["ca.pem"]))
+        other.load_cert_chain(stranger["client.pem"], stranger["client.key"])
+        with pytest.raises(httpx.TransportError):
+            httpx.get(url, verify=other, trust_env=False)
+    finally:
+        web.stop()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1"])
+def test_plain_http_is_for_this_machine_alone(host: str) -> None:
+    with pytest.raises(SettingsError, match="certificate"):
+        parse_settings({"web": {"enabled": True, "host": host}}, source="test")
