@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--date", default="", metavar="YYYYMMDD[-YYYYMMDD]", help="study date, or a range open at either side")
     parser.add_argument("--state", action="append", default=[], choices=STUDY_STATES)
     parser.add_argument("--urgent", action="store_true", help="only urgent ones")
+    parser.add_argument("--to", metavar="DESTINATION", help="resend: what this destination has already once more; 'all': every destination")
     parser.add_argument("--limit", type=_count, default=50)
     parser.add_argument("--offset", type=_count, default=0)
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
@@ -84,6 +85,8 @@ def _one(archive: Archive, settings: Settings, options: argparse.Namespace) -> i
         case "resend":
             with archive.database.transaction():
                 rows = archive.outbox.resend(study.key)
+                if options.to:
+                    rows += archive.outbox.send_again(study.key, destination=None if options.to == "all" else options.to)
                 archive.audit.record(actor="service", action="send again", study=study.key, details={"rows": rows})
             sys.stdout.write(f"{rows}\n")
         case "protect" | "unprotect":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,7 @@ import pytest
 
 from appliance.__main__ import main
 from appliance.archive.tokens import TokenStore
+from tests.appliance.archive.fakes import make_archive
 from tests.appliance.workflow.world import World
 
 Type = Callable[..., str]
@@ -104,6 +106,20 @@ def test_marking_urgent(typed: Type) -> None:
 
 def test_resend_says_how_many_rows_go_again(typed: Type) -> None:
     assert typed("studies", "resend", "1.9.2") == "0\n"
+
+
+def test_what_a_destination_has_can_be_sent_there_again(typed: Type, world: World) -> None:
+    with closing(make_archive(world.data)) as archive:
+        key = archive.studies.latest(limit=1)[0].key
+        for name in ("PACS", "LAB"):
+            number = archive.outbox.add(
+                study=key, generation=1, destination=name, kind="store", purpose="source", description="", files=["a.dcm"]
+            )
+            archive.outbox.done(number)
+    assert typed("studies", "resend", key, "--to", "LAB") == "1\n"
+    with closing(make_archive(world.data)) as archive:
+        assert [len(archive.outbox.waiting_for(name)) for name in ("PACS", "LAB")] == [0, 1]
+    assert typed("studies", "resend", key, "--to", "all") == "1\n"
 
 
 @pytest.mark.parametrize(("words", "code"), [(("show", "1.2.3"), "ARC-010"), (("show",), "ARC-010"), (("--date", "today"), "CFG-005")])
