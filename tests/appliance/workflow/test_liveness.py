@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.archive.archive import Archive
+from appliance.errors import ArchiveError
 from appliance.workflow.liveness import RECEIVER_SILENT_S, WORKER_SILENT_S, Liveness
 from appliance.workflow.safe_mode import SafeMode
 from appliance.workflow.workers import Workers
@@ -47,17 +48,20 @@ def test_a_database_that_does_not_commit_starves_it(archive: Archive) -> None:
     assert "database" in str(liveness(archive).fault())
 
 
-def test_a_full_disk_is_no_reason_to_restart(archive: Archive) -> None:
+def test_a_full_disk_is_no_reason_to_restart(archive: Archive, caplog: pytest.LogCaptureFixture) -> None:
+    """SQLite's own limit of pages gives the same answer as a full disk."""
     with archive.database.reading() as connection:
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
-    watched = liveness(archive)
-    # SQLite's own limit gives its own "full" error, as a full disk does
-    with archive.database.transaction() as connection:
-        connection.execute("CREATE TABLE filler (text TEXT)")
-    connection.execute(f"PRAGMA max_page_count={pages}")
-    connection.execute("BEGIN")
-    archive.database._connection().rollback()
-    assert watched.fault() is None
+    connection.execute(f"PRAGMA max_page_count={pages + 1}")
+    with pytest.raises(ArchiveError, match="ARC-020"):
+        fill(archive)
+    assert liveness(archive).fault() is None
+    assert "the disk is full" in caplog.text
+
+
+def fill(archive: Archive) -> None:
+    for number in range(100_000):
+        archive.components.report(f"{number:08}", ready=True)
 
 
 def test_a_worker_is_silent_from_its_last_look_at_the_order_to_stop() -> None:
