@@ -289,7 +289,12 @@ def _metadata(found: list[FoundInstance], base: str) -> Iterator[bytes]:
 
 
 def _base(request: Request) -> str:
-    return f"{request.url.scheme}://{request.url.netloc}{ROOT}"
+    """Address of the service as the client reaches it; some clients leave our port out of their Host header."""
+    host, server = request.url.netloc, request.scope.get("server")
+    usual = {"http": 80, "https": 443}[request.url.scheme]
+    if request.url.port is None and server is not None and server[1] != usual:
+        host = f"{host}:{server[1]}"
+    return f"{request.url.scheme}://{host}{ROOT}"
 
 
 def _numbers(text: str) -> list[int]:

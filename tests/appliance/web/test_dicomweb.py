@@ -137,6 +137,11 @@ def test_search_of_studies(site: Site) -> None:
     assert site.client().get("/studies", params={"PatientID": "nobody"}).json() == []
 
 
+def test_addresses_name_our_port_even_where_the_client_does_not(site: Site) -> None:
+    (study,) = site.client(Host="127.0.0.1").get("/studies").json()
+    assert values(study, "00081190") == [site.url + ALL]
+
+
 def test_search_below_a_study_and_everywhere(site: Site) -> None:
     client = site.client()
     (series,) = client.get(f"{ALL}/series").json()
