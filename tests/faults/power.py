@@ -1,8 +1,8 @@
 """Power cuts: images are stored on a real ext4 that lies on a disk of writes; then the power is cut at many points of its history.
 
 After a cut the disk holds everything up to the last flush before it, and of what was written since then any part: a whole write, some of
-its sectors, or nothing. ext4 brings its own journal in order, Coronet starts, and every image acknowledged before the cut must be there.
-Needs root, FUSE and loop devices; runs in a mount namespace of its own.
+its sectors, or nothing. ext4 brings its own journal in order (after e2fsck, where it asks for it), Coronet starts, and every image
+acknowledged before the cut must be there. Needs root, FUSE and loop devices; runs in a mount namespace of its own.
 """
 
 from __future__ import annotations
@@ -106,7 +106,13 @@ def cut_all(folder: Path, log: bytes, acknowledged: dict[str, int], *, begin: in
         path = folder / f"cut-{number}"  # a loop device may hold the last one a moment longer
         path.write_bytes(disk)
         mounted = folder / "mounted"
-        _do("mount", "-o", "loop", str(path), str(mounted))
+        try:
+            _do("mount", "-o", "loop", str(path), str(mounted))
+        except RuntimeError:
+            # a superblock torn between two sectors: at start the box checks its file systems before it mounts them
+            subprocess.run(["e2fsck", "-fy", str(path)], capture_output=True, timeout=60, check=False)
+            _do("mount", "-o", "loop", str(path), str(mounted))
+            tally.count("file systems repaired first")
         try:
             wrong = losses(mounted / "data", promised)
         finally:
