@@ -35,7 +35,7 @@ def test_the_rendering_process_of_a_killed_trainer_ends(tmp_path: Path) -> None:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": os.getcwd()},
+        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
     )
     assert trainer.stdout is not None
     renderer = int(trainer.stdout.readline())
