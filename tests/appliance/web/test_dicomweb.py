@@ -65,6 +65,11 @@ ONE = f"{ALL}/series/{SERIES}/instances/{SERIES}.1"
 
 @pytest.fixture
 def site(memory: Path) -> Iterator[Site]:
+    yield from open_site(memory)
+
+
+def open_site(memory: Path) -> Iterator[Site]:
+    """A box with all of it in a folder, closed when the test is over."""
     world = World(memory / "data")
     for index in range(3):
         dataset = ct_slice(index=index, WindowCenter="200", WindowWidth="400")
