@@ -21,7 +21,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import msgspec
 
@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 COMPONENT = "database"
 DAMAGED_KEPT = 3
+ALONE_S = 10.0
+"""How long a receiver that is still there may take to end."""
 DERIVED = "found_"
 """Tables that are made again from others."""
 PROGRESS_STEPS = 20_000
@@ -133,6 +135,9 @@ def check_database(path: Path, *, limit_s: float, monotonic: Callable[[], float]
                 problems = [str(row[0]) for row in connection.execute(f"PRAGMA {pragma}(10)")]
                 if problems != ["ok"]:
                     return "damaged", tuple(problems)
+            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+            if version <= len(MIGRATIONS) and _tables(connection) != _tables_of(version):
+                return "damaged", (f"the tables are not those of version {version}",)
     except sqlite3.OperationalError as error:
         if "interrupted" in str(error):
             return "unfinished", ()
@@ -157,22 +162,43 @@ def repair_database(data: Path, *, snapshot_folder: Path, limit_s: float, now: f
         log.warning("the check of the database was not finished in %.0f s; nothing was found until then", limit_s)
     if outcome in {"whole", "unfinished"}:
         return None
-    if outcome == "absent":
-        # a new box has neither snapshots nor images
-        if not snapshots(snapshot_folder) and not any((data / "spool").glob("[0-9a-f][0-9a-f]/*.dcm")):
-            return None
-        problems, kept = ("no database",), None
-    else:
-        kept = _set_aside(path, data / "damaged", now=now)
+    if outcome == "absent" and not snapshots(snapshot_folder) and not any((data / "spool").glob("[0-9a-f][0-9a-f]/*.dcm")):
+        return None  # a new box has neither snapshots nor images
+    with closing(_alone(data)):
+        return _repair(path, problems, snapshot_folder=snapshot_folder, limit_s=limit_s, now=now)
+
+
+def _alone(data: Path) -> IO[str]:
+    """The lock of the spool: a receiver whose coordinator was killed may live for a moment longer.
+
+    Raises:
+        ArchiveError: ARC-003 it does not end.
+    """
+    make_folder(data / "spool")
+    deadline = time.monotonic() + ALONE_S
+    while True:
+        try:
+            return hold_lock(data / "spool" / "receiver.lock", what="spool")
+        except ArchiveError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(ALONE_S / 50)
+
+
+def _repair(path: Path, problems: tuple[str, ...], *, snapshot_folder: Path, limit_s: float, now: float) -> Repair:
+    """The steps, in their order."""
+    kept = None
+    if path.exists() and path.stat().st_size:
+        kept = _set_aside(path, path.parent / "damaged", now=now)
         if any(mend(path) and check_database(path, limit_s=limit_s)[0] in {"whole", "unfinished"} for mend in (_reindex, _rebuild)):
             return Repair("reindexed", problems, None, kept)
     for snapshot in snapshots(snapshot_folder):
         if whole_snapshot(snapshot):
             place_database(snapshot.path, path)
             return Repair("restored", problems, snapshot, kept)
-    for name in (path.name, path.name + "-wal", path.name + "-shm"):
-        (data / name).unlink(missing_ok=True)
-    sync_folder(data)
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    sync_folder(path.parent)
     return Repair("anew", problems, None, kept)
 
 
@@ -237,7 +263,9 @@ def _rebuild(path: Path) -> bool:
             closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as old,
             closing(sqlite3.connect(part, isolation_level=None)) as new,
         ):
-            version = int(old.execute("PRAGMA user_version").fetchone()[0])
+            version = next((each for each in range(len(MIGRATIONS), 0, -1) if _tables(old) == _tables_of(each)), None)
+            if version is None:
+                return False
             migrate(new, MIGRATIONS[:version])
             new.execute("PRAGMA foreign_keys=OFF")
             new.execute("BEGIN")
@@ -255,6 +283,18 @@ def _rebuild(path: Path) -> bool:
         for name in (part.name, part.name + "-journal"):
             part.with_name(name).unlink(missing_ok=True)
     return good
+
+
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    return {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")}
+
+
+def _tables_of(version: int) -> set[str]:
+    """The tables that a database of that version has."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        if version:
+            migrate(connection, MIGRATIONS[:version])
+        return _tables(connection)
 
 
 def _copy_rows(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> None:

@@ -176,7 +176,7 @@ def test_a_snapshot_that_is_damaged_itself_is_passed_over(data: Path, clock: Tur
     assert len(images_of(archive)) == IMAGES
 
 
-@pytest.mark.parametrize("fault", ["no header", "cut", "gone"])
+@pytest.mark.parametrize("fault", ["no header", "cut", "gone", "empty", "another database"])
 def test_without_a_snapshot_a_new_database_is_begun_and_every_image_taken_in(
     data: Path, clock: TurnedClock, opened: list[Archive], fault: str
 ) -> None:
@@ -185,6 +185,12 @@ def test_without_a_snapshot_a_new_database_is_begun_and_every_image_taken_in(
         path.write_bytes(b"rubbish, not a database" + path.read_bytes()[23:])
     elif fault == "cut":
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif fault == "empty":
+        path.write_bytes(b"")
+    elif fault == "another database":
+        path.unlink()
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE something (id INTEGER)")
     else:
         path.unlink()
     archive = reopen(data, clock, opened)
@@ -193,6 +199,19 @@ def test_without_a_snapshot_a_new_database_is_begun_and_every_image_taken_in(
     assert reason.code == "ARC-055"
     assert len(images_of(archive)) == IMAGES
     assert check_database(path, limit_s=60)[0] == "whole"
+
+
+@pytest.mark.parametrize("version", [0, 1, 3])
+def test_a_wrong_version_in_the_header_is_found_and_put_right(data: Path, clock: TurnedClock, opened: list[Archive], version: int) -> None:
+    with closing(sqlite3.connect(data / "coronet.db")) as connection:
+        connection.execute(f"PRAGMA user_version={version}")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    archive = reopen(data, clock, opened)
+    reason = archive.components.get("database").reason
+    assert reason is not None
+    assert reason.code == "ARC-053"
+    assert len(images_of(archive)) == IMAGES
+    assert archive.users.check("2468") is not None
 
 
 def test_a_new_box_is_not_damaged(memory: Path, clock: TurnedClock) -> None:
@@ -302,3 +321,13 @@ def test_a_snapshot_taken_while_others_write_is_consistent(data: Path, clock: Tu
         assert copy.execute("SELECT count(*) FROM failed_sign_ins").fetchone()[0] == 0
         assert copy.execute("SELECT count(*) FROM instances").fetchone()[0] == IMAGES
     archive.close()
+
+
+def test_nothing_is_repaired_while_a_receiver_still_lives(data: Path, clock: TurnedClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.archive.repair.ALONE_S", 0.1)
+    corrupt(data, "instances_unsorted")
+    before = (data / "coronet.db").read_bytes()
+    with closing(hold_lock(data / "spool" / "receiver.lock", what="spool")), pytest.raises(ArchiveError) as raised:
+        open_repaired(settings_of(data), clock=clock)
+    assert raised.value.code == "ARC-003"
+    assert (data / "coronet.db").read_bytes() == before
