@@ -15,6 +15,7 @@ import msgspec
 
 from appliance.archive.clock import Clock
 from appliance.archive.database import Database
+from appliance.archive.outbox import ALL_COMMITTED, OPEN
 from appliance.errors import Reason
 
 NO_SUCH_INSTANCE, CLASS_CONFLICT = 0x0112, 0x0119
@@ -135,12 +136,12 @@ class Commitments:
             connection.execute(
                 "UPDATE commitments_asked SET answered_at = ? WHERE transaction_uid = ?", (self._clock.wall(), transaction_uid)
             )
+            rows = connection.execute("SELECT DISTINCT outbox FROM outbox_files WHERE asked = ?", (transaction_uid,)).fetchall()
             connection.executemany(
                 "UPDATE outbox_files SET committed = 1, asked = NULL WHERE sop_instance_uid = ? AND accepted = 1"
                 " AND outbox IN (SELECT id FROM outbox WHERE destination = ?)",
                 [(uid, row["destination"]) for uid in committed],
             )
-            rows = connection.execute("SELECT DISTINCT outbox FROM outbox_files WHERE asked = ?", (transaction_uid,)).fetchall()
             again = connection.executemany(
                 "UPDATE outbox_files SET accepted = 0, asked = NULL, failures = failures + 1, failure_reason = ?"
                 " WHERE sop_instance_uid = ? AND asked = ?",
@@ -148,6 +149,11 @@ class Commitments:
             ).rowcount
             # neither committed nor failed: the report does not speak of it, so it is asked about again
             connection.execute("UPDATE outbox_files SET asked = NULL WHERE asked = ?", (transaction_uid,))
+            connection.executemany(
+                f"UPDATE outbox SET commitment = {ALL_COMMITTED} WHERE id = ? AND commitment = {OPEN} AND state = 'done' AND NOT EXISTS"  # noqa: S608 - constants
+                " (SELECT 1 FROM outbox_files WHERE outbox = outbox.id AND committed = 0 AND left_out = 0)",
+                [(number,) for number in {each["outbox"] for each in rows} | _rows_of(connection, committed, row["destination"])],
+            )
             if again > 0:
                 connection.executemany(
                     "UPDATE outbox SET state = 'retrying', held = 0, next_attempt_at = NULL, last_error = ? WHERE id = ? AND EXISTS"
@@ -204,14 +210,17 @@ class Commitments:
             local: the site has decided that having the instance here is enough.
             settled: the request is old enough to call an instance unknown.
         """
+        with self._database.reading() as connection:
+            outcomes = [
+                (_outcome(connection, item, archive=archive, local=local, settled=settled), request.id, position)
+                for position, item in enumerate(request.items)
+                if item.outcome is None
+            ]
+        known = [each for each in outcomes if each[0] is not None]
+        if not known:
+            return request
         with self._database.transaction() as connection:
-            for position, item in enumerate(request.items):
-                if item.outcome is None:
-                    outcome = _outcome(connection, item, archive=archive, local=local, settled=settled)
-                    if outcome is not None:
-                        connection.execute(
-                            "UPDATE commitment_items SET outcome = ? WHERE request = ? AND position = ?", (outcome, request.id, position)
-                        )
+            connection.executemany("UPDATE commitment_items SET outcome = ? WHERE request = ? AND position = ?", known)
             items = _items(connection, request.id)
         return CommitmentRequest(request.id, request.transaction_uid, request.requester, request.called, request.received_at, items)
 
@@ -219,6 +228,19 @@ class Commitments:
         """The requester has had its report."""
         with self._database.transaction() as connection:
             connection.execute("UPDATE commitment_requests SET answered_at = ? WHERE id = ?", (self._clock.wall(), request))
+
+
+def _rows_of(connection: sqlite3.Connection, uids: Sequence[str], destination: str) -> set[int]:
+    """Rows of a destination that hold one of the instances."""
+    found: set[int] = set()
+    for uid in uids:
+        rows = connection.execute(
+            "SELECT outbox.id FROM outbox_files AS file JOIN outbox ON outbox.id = file.outbox"
+            " WHERE file.sop_instance_uid = ? AND outbox.destination = ?",
+            (uid, destination),
+        )
+        found.update(row["id"] for row in rows)
+    return found
 
 
 def _outcome(connection: sqlite3.Connection, item: CommitmentItem, *, archive: str, local: bool, settled: bool) -> int | None:

@@ -29,6 +29,8 @@ MAYBE_PRINTED = Reason(
     en="printing was interrupted, the films may be out already; look at the printer, then press retry",
 )
 
+OPEN, ALL_COMMITTED = 1, 2
+"""Column ``commitment`` of a row: 0 where it is not offered. Only open ones are looked at when there is something to ask."""
 _UNCOMMITTED = (
     "(commitment = 1 AND EXISTS (SELECT 1 FROM outbox_files AS file WHERE file.outbox = outbox.id AND file.committed = 0"
     " AND file.left_out = 0))"
@@ -209,7 +211,7 @@ class Outbox:
 
     def offer_commitment(self, destination: str, *, offered: bool) -> None:
         """At start: take over what the settings say of a destination. What was settled without commitment stays so."""
-        unfinished = "state <> 'done'" if offered else "1"
+        unfinished = f"commitment <> {OPEN} AND state <> 'done'" if offered else "commitment <> 0"
         with self._database.transaction() as connection:
             connection.execute(
                 f"UPDATE outbox SET commitment = ? WHERE destination = ? AND kind = 'store' AND {unfinished}",  # noqa: S608 - constants
@@ -281,7 +283,8 @@ class Outbox:
                 numbers,
             )
             connection.executemany(
-                "UPDATE outbox SET state = 'pending', held = 0, next_attempt_at = NULL, last_error = NULL, done_at = NULL WHERE id = ?",
+                "UPDATE outbox SET state = 'pending', held = 0, next_attempt_at = NULL, last_error = NULL, done_at = NULL,"
+                " commitment = min(commitment, 1) WHERE id = ?",
                 numbers,
             )
         return len(numbers)

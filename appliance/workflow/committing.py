@@ -21,6 +21,8 @@ from appliance.workflow.delivery import BackOff
 log = logging.getLogger(__name__)
 
 IDLE_S = 5.0
+PAUSE_S = 1.0
+"""While images arrive the database changes all the time; so often is enough to look at what the CT waits for."""
 SAME_ASSOCIATION_S = 5.0
 """How long to stay on the association for a report."""
 ASKED_AT_ONCE = 1000
@@ -150,7 +152,8 @@ class CommitmentReporter:
         watcher = self._archive.database.watcher()
         while not stop.is_set():
             self.step()
-            watcher.wait(IDLE_S, stopped=stop.wait)
+            if not stop.wait(PAUSE_S):
+                watcher.wait(IDLE_S, stopped=stop.wait)
         watcher.close()
 
     def step(self) -> None:

@@ -23,7 +23,7 @@ from appliance.study import StudyHeader
 
 log = logging.getLogger(__name__)
 
-IDLE_S = 5.0
+IDLE_S, PAUSE_S = 5.0, 1.0
 OPEN = ("receiving", "queued", "analysing", "draft")
 """States in which an order still joins."""
 
@@ -49,7 +49,8 @@ class OrderJoiner:
         watcher = self._archive.database.watcher()
         while not stop.is_set():
             self.step()
-            watcher.wait(IDLE_S, stopped=stop.wait)
+            if not stop.wait(PAUSE_S):
+                watcher.wait(IDLE_S, stopped=stop.wait)
         watcher.close()
 
     def step(self) -> None:
@@ -85,15 +86,20 @@ class OrderJoiner:
         )  # fmt: skip
 
     def _join(self, study: StudyRecord) -> None:
+        if self._joined(study) == study:
+            return
         with self._archive.database.transaction():
             study = self._archive.studies.get(study.key)  # it may have changed since
-            order = self._order(study)
-            if order is None or study.state not in OPEN:
-                return
-            joined = msgspec.structs.replace(study, header=with_order(study.header, order), urgent=study.urgent or order.urgent)
-            if joined != study:
+            joined = self._joined(study)
+            if joined != study and study.state in OPEN:
                 self._archive.studies.save(joined)
                 log.info("study %s joined with its order", study.key)
+
+    def _joined(self, study: StudyRecord) -> StudyRecord:
+        order = self._order(study)
+        if order is None:
+            return study
+        return msgspec.structs.replace(study, header=with_order(study.header, order), urgent=study.urgent or order.urgent)
 
 
 def with_order(header: StudyHeader, order: Order) -> StudyHeader:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import pydicom
 import pytest
 from PIL import Image
 
 from appliance.archive.outbox import OutboxRow
+from appliance.dicom.treatment import Treatment
 from appliance.errors import DicomError, Reason
 from appliance.settings import DestinationSettings, PrinterSettings
 from appliance.study import StudyHeader
@@ -28,10 +30,13 @@ from appliance.workflow.delivery import (
     Delivered,
     Delivery,
     DestinationWorker,
+    component,
 )
+from appliance.workflow.relay import make_treater
 from appliance.workflow.states import Facts
 from tests.appliance.archive.fakes import encode, make_dataset
 from tests.appliance.workflow.world import World
+from tests.peers.datasets import ct_slice, save
 from tests.peers.dcmtk import dcmprscp, storescp
 from tests.peers.waiting import free_port, wait_until
 
@@ -281,7 +286,43 @@ def test_at_start_rows_go_on_and_a_study_without_its_last_step_gets_it(world: Wo
     assert set(delivery.workers()) == {"PACS"}
 
 
+def test_people_see_which_destination_is_down_and_that_it_is_back(world: World) -> None:
+    enlist(world, delivering(world), "a.dcm")
+    sender = worker(world, ScriptedChannel("PACS", [DOWN, DOWN]))
+    sender.step()
+    assert world.archive.components.get(component("PACS")).reason is None, "once is no news"
+    world.clock.pass_s(FIRST_WAIT_S)
+    sender.step()
+    shown = world.archive.components.get(component("PACS"))
+    assert (shown.ready, shown.reason) == (False, Reason("DCM-001", zh="目的地 PACS:无法连接", en="destination PACS: cannot connect"))
+    world.clock.pass_s(LONGEST_WAIT_S)
+    sender.step()
+    assert world.archive.components.get(component("PACS")).ready
+
+
 # -- real peers
+
+
+def test_a_treated_row_sends_what_its_route_allows_and_says_what_it_left_out(world: World, tmp_path: Path) -> None:
+    key = delivering(world)
+    good, shown = ct_slice(index=1), ct_slice(index=2, BurnedInAnnotation="YES")
+    for number, dataset in enumerate((good, shown)):
+        save(dataset, world.data / f"{number}.dcm")
+    number = world.archive.outbox.add(
+        study=key, generation=1, destination="PACS", kind="store", purpose="source", description="", files=["0.dcm", "1.dcm"],
+        route="research", treatment=msgspec.json.encode(Treatment(route="research", pseudonymise=True)),
+    )  # fmt: skip
+    with storescp(tmp_path / "peer") as peer:
+        worker(world, StoreChannel(destination(peer.port))).step()
+        assert peer.files() == [], "nothing goes out untreated where nobody can treat it"
+        world.clock.pass_s(LONGEST_WAIT_S)
+        worker(world, StoreChannel(destination(peer.port), treater=make_treater(world.archive))).step()
+        (received,) = [pydicom.dcmread(path) for path in peer.files()]
+    row = world.archive.outbox.get(number)
+    shown_row = row.delivery()
+    assert (row.state, shown_row.sent, shown_row.accepted, shown_row.left_out) == ("done", 1, 1, 1)
+    assert received.PatientID == world.archive.pseudonyms.pseudonym("research", "TEST-1\0")
+    assert world.archive.outbox.unsettled(key) == 0
 
 
 @pytest.fixture
