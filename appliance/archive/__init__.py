@@ -6,6 +6,7 @@ seconds since the epoch (UTC) and serve display and order only: every timer runs
     ARC-001  the database cannot be used                      ARC-030  a user without a name
     ARC-002  the database is newer than this software         ARC-031  no such role
     ARC-003  another process holds the lock                   ARC-032  a PIN has 4 to 12 digits
+    ARC-004  the database was replaced under a process
     ARC-010  no such study                                    ARC-033  too many wrong PINs
     ARC-011  the study exists already                         ARC-034  the PIN belongs to somebody else
     ARC-012  the command key was used for another command     ARC-035  no such user

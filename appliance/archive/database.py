@@ -115,7 +115,7 @@ class Database:
 
     def watcher(self) -> Watcher:
         """A new listener for changes made by any other connection, in this process or another."""
-        return Watcher(self._new_connection())
+        return Watcher(self._new_connection(), path=self.path)
 
     def close(self) -> None:
         """Close every connection; no thread may use the database any more."""
@@ -153,12 +153,20 @@ class _Connection(sqlite3.Connection):
 class Watcher:
     """Waits for changes of the database by ``PRAGMA data_version``, which costs one read of a shared page and no query."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, path: Path) -> None:
         self._connection = connection
+        self._path = path
+        self._file = self._identity()
         self._version = self._read()
 
     def changed(self) -> bool:
-        """Whether anything has been committed since the last call that returned True (or since the watcher was made)."""
+        """Whether anything has been committed since the last call that returned True (or since the watcher was made).
+
+        Raises:
+            ArchiveError: ARC-004 another file has taken the database's place (`repair`): this process must begin anew.
+        """
+        if self._identity() != self._file:
+            raise ArchiveError("ARC-004", zh="数据库已被替换,进程须重新启动", en="the database was replaced, the process must begin anew")
         version = self._read()
         changed, self._version = version != self._version, version
         return changed
@@ -179,6 +187,13 @@ class Watcher:
     def close(self) -> None:
         """Close the watcher's own connection."""
         self._connection.close()
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
     def _read(self) -> int:
         return int(self._connection.execute("PRAGMA data_version").fetchone()[0])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from appliance.archive.archive import Archive
-from appliance.archive.backup import SnapshotKeeper, snapshots, take_snapshot, whole_snapshot
+from appliance.archive.backup import SnapshotKeeper, place_database, snapshots, take_snapshot, whole_snapshot
 from appliance.archive.instance_files import hold_lock
 from appliance.archive.repair import acknowledge, check_database, mark_missing, open_repaired, put_aside
 from appliance.errors import ArchiveError
@@ -331,3 +331,17 @@ def test_nothing_is_repaired_while_a_receiver_still_lives(data: Path, clock: Tur
         open_repaired(settings_of(data), clock=clock)
     assert raised.value.code == "ARC-003"
     assert (data / "coronet.db").read_bytes() == before
+
+
+def test_a_process_that_still_has_the_old_database_open_is_told(data: Path, clock: TurnedClock) -> None:
+    """The analyst is a unit of its own and may live through a repair by the coordinator."""
+    archive = make_archive(data, clock)
+    watcher = archive.database.watcher()
+    assert not watcher.changed()
+    snapshot = take_snapshot(data / "coronet.db", data / "snapshots", now=clock.wall(), keep=1)
+    place_database(snapshot.path, data / "coronet.db")
+    with pytest.raises(ArchiveError) as raised:
+        watcher.changed()
+    assert raised.value.code == "ARC-004"
+    watcher.close()
+    archive.close()
