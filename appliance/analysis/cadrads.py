@@ -44,6 +44,9 @@ IN_STENT: dict[InStent, Grade] = {"patent": "none", "narrowed": "moderate", "occ
 THREE_VESSELS: frozenset[Territory] = frozenset({"LAD", "LCX", "RCA"})
 _SCORED_SEGMENTS = frozenset(name for name, segment in SEGMENTS.items() if segment.scored)
 
+UNREADABLE = "not_assessable"
+"""Reason of a lesion without a degree: the image does not let it be read."""
+
 
 def grade_of(stenosis_percent: float, *, bands: Bands = "scct") -> Grade:
     """The grade of an unrounded diameter stenosis.
@@ -185,11 +188,13 @@ def _counts(lesion: Lesion) -> bool:
 
 
 def _undecided(lesion: Lesion) -> bool:
-    """A measured narrowing of half or more on a branch that has no name in the 18-segment model.
+    """A measured narrowing of half or more on a branch that has no name in the 18-segment model, or a plaque whose degree cannot be read.
 
-    It may be a conus or marginal branch, a misnamed main branch, or no artery at all: neither a degree nor the all-clear follows from it,
-    so it is treated as not assessable until a person has set its degree.
+    The first may be a conus or marginal branch, a misnamed main branch, or no artery at all; in the second the vessel moved. Neither a
+    degree nor the all-clear follows, so both are treated as not assessable until a person has set the degree.
     """
+    if lesion.diameter_stenosis_percent_reason == UNREADABLE and lesion.grade_source == "measured":
+        return True
     narrowed = GRADES.index(lesion.grade) >= GRADES.index("moderate")
     return lesion.segment == "other" and narrowed and lesion.grade_source == "measured"
 

@@ -26,6 +26,7 @@ from appliance.analysis.stages import Float, NamedTree, Profile, Range, Referenc
 from appliance.geometry import arc_length
 
 _LEAST_REFERENCE_MM = 0.1
+_NEAR_MM = 2.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class LesionRules:
         log_odds_weight: evidence for each unit of log-odds that this network gives to plaque; its doubt counts against.
         even_log_odds: log-odds that speak neither for nor against: plaque is commoner in its samples than in patients.
         peak_seen, shortest_seen_mm: in place of ``peak`` and ``shortest_mm`` where it has looked.
+        unexplained: no degree is given where the section model leaves more than this part of the blood's attenuation unexplained at the
+            narrowest place, as in a vessel that moved: what looks narrow there may be a blurred wide lumen.
     """
 
     smallest_vessel_mm: float = 1.5
@@ -63,13 +66,15 @@ class LesionRules:
     even_log_odds: float = 0.2
     peak_seen: float = 4.5
     shortest_seen_mm: float = 2.0
+    unexplained: float = 0.14
 
 
 @dataclass(frozen=True)
 class Stretch:
     """One lesion: half-open range and narrowest point on a branch, with what was measured there.
 
-    ``stenosis_percent`` is None where no reference could be given; ``evidence`` is the mean over the lesion.
+    ``stenosis_percent`` is None where no reference could be given, and where the place is ``unreadable``; ``evidence`` is the mean over
+    the lesion.
     """
 
     branch: int
@@ -81,6 +86,7 @@ class Stretch:
     stenosis_percent: float | None
     evidence: float
     confidence: float
+    unreadable: bool = False
 
 
 @dataclass(frozen=True)
@@ -281,6 +287,9 @@ def _measure(
             # no narrowing: the place to show is where the plaque is thickest
             stenosis = 0.0
             at = start + int(np.argmax(evidence[start:end]))
+    unreadable = bool(stenosis) and _unexplained(profile, along, at) > rules.unexplained
+    if unreadable:
+        stenosis = None
     mean = float(evidence[start:end].mean())
     trust = float(expit(0.8 * (mean - 2.5))) * float(np.clip(profile.quality[start:end].mean() + 0.3, 0, 1))
     repaired = any(a < end and b > start for a, b in named.branches[number].repaired)
@@ -294,7 +303,14 @@ def _measure(
         stenosis_percent=stenosis,
         evidence=mean,
         confidence=trust * (0.6 if repaired else 1.0),
+        unreadable=unreadable,
     )
+
+
+def _unexplained(profile: Profile, along: Float, at: int) -> float:
+    """Part of the blood's attenuation that the section model leaves unexplained within 2 mm of a point."""
+    near = np.abs(along - along[at]) <= _NEAR_MM
+    return float(np.median(profile.noise_hu[near]) / max(float(np.median(profile.lumen_hu[near])), 50.0))
 
 
 def without(survey: Survey, refused: set[int]) -> Survey:

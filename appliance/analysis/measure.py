@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from appliance.analysis.cadrads import Bands, cad_rads, grade_of, segment_scores, untraced_vessels
+from appliance.analysis.cadrads import UNREADABLE, Bands, cad_rads, grade_of, segment_scores, untraced_vessels
 from appliance.analysis.centrelines import trace
 from appliance.analysis.lesion_network import read_tree
 from appliance.analysis.lesions import Stretch, Survey, find_lesions
@@ -143,7 +143,7 @@ def _lesion(number: int, stretch: Stretch, plaque: Plaque, named: NamedTree, ban
     along = arc_length(branch.points_mm)
     percent = stretch.stenosis_percent
     ratio = None if percent is None else 1.0 - percent / 100.0
-    unknown = "no_reference" if percent is None else None
+    unknown = None if percent is not None else UNREADABLE if stretch.unreadable else "no_reference"
     return Lesion(
         id=number,
         branch=stretch.branch,
@@ -155,7 +155,7 @@ def _lesion(number: int, stretch: Stretch, plaque: Plaque, named: NamedTree, ban
         length_mm=round(float(along[min(stretch.end, len(along)) - 1] - along[stretch.start]), 2),
         minimum_lumen_diameter_mm=round(stretch.lumen_mm, 3),
         reference_diameter_mm=None if stretch.reference_mm is None else round(stretch.reference_mm, 3),
-        reference_diameter_mm_reason=unknown,
+        reference_diameter_mm_reason="no_reference" if stretch.reference_mm is None else None,
         diameter_stenosis_percent=None if percent is None else round(percent, 2),
         diameter_stenosis_percent_reason=unknown,
         area_stenosis_percent=None if ratio is None else round(100.0 * (1.0 - ratio**2), 2),

@@ -51,6 +51,8 @@ BANDS = ((1.5, 2.0), (2.0, 3.0), (3.0, 9.0))
 SMALLEST_MM = 1.5
 NEAR_LINE_MM = 0.75
 MOVING_MM = 1.0
+NEAR_LESION_MM, APART_MM = 3.0, 5.0
+"""A result belongs to a true lesion if its narrowest point lies so near to the stretch, or to the narrowest point."""
 ECCENTRIC = 0.25
 """Centre of the outer wall off the lumen's by this part of the wall's mean thickness or more."""
 
@@ -212,14 +214,14 @@ def look_at_product(kept: Kept, models: Models) -> tuple[Places, list[Degree]]:
     degrees = []
     for lesion in _graded(kept):
         place = kept.truth.branches[lesion.branch].points[lesion.start : lesion.end + 1]
-        near = [
-            one
-            for one in measured.lesions
-            if cKDTree(place).query(lines[one.branch][0][one.minimum])[0] < 3.0
-            or np.linalg.norm(lines[one.branch][0][one.minimum] - place[lesion.minimum - lesion.start]) < 5.0
-        ]
-        values = [one.diameter_stenosis_percent for one in near if one.diameter_stenosis_percent is not None]
-        degrees.append(_degree(kept, lesion, None, max(values) if values else None))
+        narrowest = place[lesion.minimum - lesion.start]
+        near = []
+        for one in measured.lesions:
+            spot = lines[one.branch][0][one.minimum]
+            if cKDTree(place).query(spot)[0] < NEAR_LESION_MM or np.linalg.norm(spot - narrowest) < APART_MM:
+                near.append((float(np.linalg.norm(spot - narrowest)), one.diameter_stenosis_percent))
+        value = min(near, key=lambda pair: pair[0])[1] if near else None
+        degrees.append(_degree(kept, lesion, None, value))
     return _places(kept, lines), degrees
 
 

@@ -106,6 +106,16 @@ WORKED_EXAMPLES = [
 ]
 
 
+def test_a_plaque_whose_degree_cannot_be_read_leaves_the_category_open():
+    lesions, branches = case(("pRCA", 30.0))
+    unreadable = msgspec.structs.replace(
+        lesions[0], diameter_stenosis_percent=None, diameter_stenosis_percent_reason="not_assessable", grade="none"
+    )
+    assert cad_rads([unreadable], branches).category == "N"
+    settled = msgspec.structs.replace(unreadable, grade="mild", grade_source="corrected")
+    assert cad_rads([settled], branches).category == "2"
+
+
 @pytest.mark.parametrize(("found", "text"), WORKED_EXAMPLES, ids=[text + f"-{i}" for i, (_, text) in enumerate(WORKED_EXAMPLES)])
 def test_worked_examples(found, text):
     assert cad_rads(*case(*found)).text == text

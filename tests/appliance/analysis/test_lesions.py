@@ -112,6 +112,16 @@ def test_rules_find_the_narrowing_and_a_sure_network_refuses_it(narrowed: tuple[
     assert both.stretches[0].minimum == pytest.approx(alone.stretches[0].minimum, abs=2)
 
 
+def test_no_degree_is_given_where_the_model_leaves_much_unexplained(narrowed: tuple[NamedTree, LumenResult]) -> None:
+    named, lumen = narrowed
+    blurred = replace(lumen, profiles=tuple(replace(p, noise_hu=0.3 * p.lumen_hu) for p in lumen.profiles))
+    (one,) = find_lesions(named, blurred).stretches
+    assert one.unreadable
+    assert one.stenosis_percent is None
+    assert one.reference_mm is not None
+    assert not find_lesions(named, lumen).stretches[0].unreadable
+
+
 @pytest.mark.parametrize(
     ("probability", "calcium_mm3", "share", "kind"),
     [
