@@ -93,15 +93,15 @@ def test_diameters_have_little_bias(case):
         usable = (distance < 0.5) & (true_lumen[nearest] >= 1.5)
         error.append((lumen - true_lumen[nearest])[usable])
     every = np.concatenate(error)
-    assert abs(np.median(every)) < 0.12
+    assert abs(np.median(every)) < 0.08
     # behind the occlusion of this patient blood is half as dense, and his lumens are not round
-    assert np.median(np.abs(every)) < 0.18
+    assert np.median(np.abs(every)) < 0.14
 
 
 def test_every_stenosis_of_half_or_more_is_found_and_graded_nearly_right(case):
-    """Purely calcified ones are not claimed: the section model leaves calcium out, it does not yet fit it (the README's weak points)."""
-    claimed = [one for one in case.truth["lesions"] if one["diameter_stenosis_percent"] >= 50.0 and one["plaque_type"] != "calcified"]
-    assert claimed
+    """Within a band's width; purely calcified ones, whose calcium here is four times as dense as the blood around it, within 20 points."""
+    claimed = [one for one in case.truth["lesions"] if one["diameter_stenosis_percent"] >= 50.0]
+    assert {one["plaque_type"] for one in claimed} == {"mixed", "calcified"}
     for lesion in claimed:
         place = np.array(case.truth["branches"][lesion["branch"]]["points_mm"])[lesion["minimum"]]
         near = [
@@ -111,7 +111,7 @@ def test_every_stenosis_of_half_or_more_is_found_and_graded_nearly_right(case):
         ]
         assert near, lesion["segment"]
         worst = max(one.diameter_stenosis_percent or 0.0 for one in near)
-        assert worst == pytest.approx(lesion["diameter_stenosis_percent"], abs=15.0)
+        assert worst == pytest.approx(lesion["diameter_stenosis_percent"], abs=20.0 if lesion["plaque_type"] == "calcified" else 15.0)
 
 
 def test_the_findings_fit_together(case):
