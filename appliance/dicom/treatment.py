@@ -67,7 +67,7 @@ class Treater:
         """The file as it shall go out, part 10; None if the route does not carry it.
 
         Raises:
-            DicomError: DCM-020 the file cannot be treated; it must not go out untreated.
+            DicomError: DCM-060 the file cannot be treated; it must not go out untreated.
         """
         try:
             dataset: Dataset = pydicom.dcmread(path)
@@ -87,7 +87,7 @@ class Treater:
         except Exception as error:
             # whatever a strange object raises; its message is not kept, it may hold what stands in the object
             raise DicomError(
-                "DCM-020",
+                "DCM-060",
                 zh="无法按路由规则处理文件,未发送",
                 en="a file cannot be treated as the route asks; it was not sent",
                 cause=type(error).__name__,
@@ -98,7 +98,7 @@ def coerce(dataset: Dataset, *, wanted: dict[str, str], now: datetime) -> None:
     """Set attributes (keyword -> value) in place, and record what they were before.
 
     Raises:
-        DicomError: DCM-021 no such attribute in PS3.6.
+        DicomError: DCM-061 no such attribute in PS3.6.
     """
     before = Dataset()
     dataset.decode()
@@ -106,7 +106,7 @@ def coerce(dataset: Dataset, *, wanted: dict[str, str], now: datetime) -> None:
         tag = pydicom.datadict.tag_for_keyword(keyword)
         if tag is None:
             raise DicomError(
-                "DCM-021", zh=f"路由规则中的属性不存在:{keyword}", en=f"a route sets an attribute that does not exist: {keyword}"
+                "DCM-061", zh=f"路由规则中的属性不存在:{keyword}", en=f"a route sets an attribute that does not exist: {keyword}"
             )
         vr = pydicom.datadict.dictionary_VR(tag)
         if str(dataset.get(keyword, "")) == value:

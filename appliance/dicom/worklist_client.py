@@ -1,6 +1,6 @@
 """The modality worklist SCU (PS3.4 annex K): orders of the RIS by C-FIND.
 
-DCM-040  the worklist answers with a failure
+DCM-042  the worklist answers with a failure
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _find(settings: WorklistSettings, keys: Dataset) -> list[Order]:
                 orders += _orders(item)
             elif answer.Status != 0x0000:
                 raise DicomError(
-                    "DCM-040", zh=f"工作列表查询失败({answer.Status:04X})", en=f"the worklist answers with {answer.Status:04X}"
+                    "DCM-042", zh=f"工作列表查询失败({answer.Status:04X})", en=f"the worklist answers with {answer.Status:04X}"
                 )
     return orders
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+from pydicom.datadict import tag_for_keyword
+
 from appliance.settings.base import AETitle, Count, Port, Positive, Section, TimeOfDay
 
 What = Literal["results", "source"]
@@ -135,6 +137,11 @@ def relay_faults(
         yield f"归档 {archive.destination} 须设 commitment = true", f"the archive {archive.destination} needs commitment = true"
     for route in routes:
         for coercion in route.coerce:
+            if tag_for_keyword(coercion.attribute) is None:
+                yield (
+                    f"路由 {route.name}: DICOM 标准中没有属性 {coercion.attribute}",
+                    f"route {route.name}: PS3.6 has no attribute {coercion.attribute}",
+                )
             if (coercion.value is None) == (coercion.from_order is None):
                 yield (
                     f"路由 {route.name}: {coercion.attribute} 须给出 value 或 from_order 之一",

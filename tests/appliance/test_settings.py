@@ -72,6 +72,10 @@ PACS = {"name": "PACS", "host": "h", "port": 104, "ae_title": "PACS", "send": []
             {"route": [{"name": "r", "to": ["PACS"], "coerce": [{"attribute": "StudyID"}]}], "destination": [PACS]},
             "either value or from_order",
         ),
+        (
+            {"route": [{"name": "r", "to": ["PACS"], "coerce": [{"attribute": "Institution", "value": "x"}]}], "destination": [PACS]},
+            "PS3.6 has no attribute Institution",
+        ),
         ({"route": [{"name": "r", "to": [], "between": ["7:00", "25:00"]}]}, "$.route[0].between[0]"),
     ],
 )

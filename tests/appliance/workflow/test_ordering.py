@@ -109,6 +109,6 @@ def test_a_failure_is_not_an_empty_worklist() -> None:
     context = build_context(MODALITY_WORKLIST)
     with (
         scp(AE("RIS"), contexts=[context], handlers=[(evt.EVT_C_FIND, lambda _: iter([(0xC000, None)]))]) as port,
-        pytest.raises(DicomError, match="DCM-040"),
+        pytest.raises(DicomError, match="DCM-042"),
     ):
         by_accession(settings(port), "A-1")
