@@ -136,14 +136,18 @@ def relay_faults(
     if archive.destination in known and not known[archive.destination].commitment:
         yield f"归档 {archive.destination} 须设 commitment = true", f"the archive {archive.destination} needs commitment = true"
     for route in routes:
-        for coercion in route.coerce:
-            if tag_for_keyword(coercion.attribute) is None:
-                yield (
-                    f"路由 {route.name}: DICOM 标准中没有属性 {coercion.attribute}",
-                    f"route {route.name}: PS3.6 has no attribute {coercion.attribute}",
-                )
-            if (coercion.value is None) == (coercion.from_order is None):
-                yield (
-                    f"路由 {route.name}: {coercion.attribute} 须给出 value 或 from_order 之一",
-                    f"route {route.name}: {coercion.attribute} needs either value or from_order",
-                )
+        yield from _coercion_faults(route)
+
+
+def _coercion_faults(route: RouteSettings) -> Iterator[tuple[str, str]]:
+    for coercion in route.coerce:
+        if tag_for_keyword(coercion.attribute) is None:
+            yield (
+                f"路由 {route.name}: DICOM 标准中没有属性 {coercion.attribute}",
+                f"route {route.name}: PS3.6 has no attribute {coercion.attribute}",
+            )
+        if (coercion.value is None) == (coercion.from_order is None):
+            yield (
+                f"路由 {route.name}: {coercion.attribute} 须给出 value 或 from_order 之一",
+                f"route {route.name}: {coercion.attribute} needs either value or from_order",
+            )
