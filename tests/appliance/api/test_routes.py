@@ -11,7 +11,7 @@ import httpx
 import msgspec
 import pytest
 
-from appliance.api.messages import API_VERSION, ApplianceInfo, ErrorReply, EventsReply, Session, Snapshot, StudyDetail
+from appliance.api.messages import API_VERSION, ApplianceInfo, ErrorReply, EventsReply, Session, Snapshot, StudyDetail, StudyPage
 from appliance.api.server import make_app, serve
 from tests.appliance.api.memory_workflow import PHYSICIAN_PIN, STUDENT_PIN, MemoryWorkflow
 
@@ -258,3 +258,19 @@ def _until(condition: Callable[[], bool], deadline_s: float = 10) -> None:
     while not condition():
         assert time.monotonic() < end, "the condition did not come true in time"
         time.sleep(0.01)
+
+
+def test_search_gives_a_page_and_refuses_what_it_cannot_understand(signed_in: httpx.Client, workflow: MemoryWorkflow) -> None:
+    answer = signed_in.get("/v1/studies", params={"text": "c0000001", "states": "draft,nonsense", "limit": 5})
+    page = msgspec.json.decode(answer.content, type=StudyPage)
+    assert (page.total, page.offset, [row.key for row in page.rows]) == (1, 0, [KEY])
+    assert workflow.searches == ["c0000001"]
+    for wrong in ({"from": "yesterday"}, {"limit": 1000}, {"offset": -1}, {"text": "x" * 200}):
+        assert refusal(signed_in.get("/v1/studies", params=wrong)).code == "API-005"
+
+
+def test_a_study_is_kept_by_command(signed_in: httpx.Client, workflow: MemoryWorkflow) -> None:
+    body = {"command": "keep-0001", "protected": True}
+    assert detail(signed_in.post(f"/v1/studies/{KEY}/protect", json=body)).protected
+    assert detail(signed_in.post(f"/v1/studies/{KEY}/protect", json=body)).protected
+    assert [kind for kind, _, _ in workflow.commands_done] == ["protect"]
