@@ -61,7 +61,7 @@ def doors(settings: Settings, archive: Archive) -> Iterator[tuple[QueryServer | 
     with ExitStack() as stack:
         query = web = None
         if settings.query.enabled:
-            query = QueryServer(settings.query, search=archive.search, targets=move_targets(settings))
+            query = QueryServer(settings.query, search=archive.search, targets=move_targets(settings), audit=archive.audit)
             query.start()
             stack.callback(query.stop)
             if settings.query.tls is not None:
@@ -83,7 +83,9 @@ def doors(settings: Settings, archive: Archive) -> Iterator[tuple[QueryServer | 
 def _start_secure(settings: Settings, tls: TlsSettings, archive: Archive) -> QueryServer:
     """The same door once more, on the port with TLS."""
     settings_there = msgspec.structs.replace(settings.query, port=tls.port)
-    server = QueryServer(settings_there, search=archive.search, targets=move_targets(settings), secure=server_context(tls))
+    server = QueryServer(
+        settings_there, search=archive.search, targets=move_targets(settings), audit=archive.audit, secure=server_context(tls)
+    )
     server.start()
     return server
 

@@ -30,6 +30,7 @@ from pynetdicom.dimse_primitives import C_GET, C_MOVE
 from pynetdicom.events import Event
 from pynetdicom.presentation import build_context
 
+from appliance.archive.audit import AuditTrail
 from appliance.archive.search import Level, SearchIndex
 from appliance.dicom.bounds import BoundedServer, ByteBudget, PduReader, peer_address, tune_socket
 from appliance.dicom.guard import guard
@@ -65,6 +66,7 @@ class QueryServer:
         settings: ``[query]``.
         search: reads the index.
         targets: where C-MOVE may send, by AE title.
+        audit: what was handed out, and to whom.
         secure: wraps the listener in TLS, where the site has it.
         clock: monotonic seconds.
     """
@@ -75,12 +77,14 @@ class QueryServer:
         *,
         search: SearchIndex,
         targets: Mapping[str, MoveTarget],
+        audit: AuditTrail,
         secure: Any = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._search = search
         self._targets = targets
+        self._audit = audit
         self._secure = secure
         self._clock = clock
         self._networks = [ipaddress.ip_network(text, strict=False) for text in settings.addresses]
@@ -241,6 +245,7 @@ class QueryServer:
             root=root,
             search=self._search,
             targets=self._targets,
+            audit=self._audit,
             our_ae_title=self._settings.ae_title,
             maximum_instances=self._settings.maximum_instances,
         ).run()

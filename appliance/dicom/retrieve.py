@@ -14,6 +14,7 @@ Status (PS3.4 C.4.2.1.5, C.4.3.1.4):
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -27,7 +28,9 @@ from pynetdicom.dimse_primitives import C_GET, C_MOVE
 from pynetdicom.dsutils import decode, encode
 from pynetdicom.presentation import build_context
 
+from appliance.archive.audit import AuditTrail
 from appliance.archive.search import FoundInstance, Level, SearchIndex
+from appliance.archive.studies import study_key
 from appliance.dicom.association import associate
 from appliance.dicom.query_keys import KeyMismatchError, parse_retrieval
 from appliance.dicom.sender import MOST_CONTEXTS, UNCOMPRESSED
@@ -93,6 +96,7 @@ class Retrieval:
         root: top of the information model.
         search: finds the instances.
         targets: where C-MOVE may send.
+        audit: what was handed out, and to whom.
         our_ae_title: calling AE title towards a target.
         maximum_instances: a request for more is refused.
     """
@@ -106,6 +110,7 @@ class Retrieval:
         root: Level,
         search: SearchIndex,
         targets: Mapping[str, MoveTarget],
+        audit: AuditTrail,
         our_ae_title: str,
         maximum_instances: int,
     ) -> None:
@@ -115,6 +120,7 @@ class Retrieval:
         self._root = root
         self._search = search
         self._targets = targets
+        self._audit = audit
         self._our_ae_title = our_ae_title
         self._maximum = maximum_instances
         # a switch of the library, not a state of ours: a path given to send_c_store is sent as it lies on the disk, in chunks
@@ -127,6 +133,7 @@ class Retrieval:
             target = self._target()
             instances = self._instances()
             counts = _Counts(len(instances))
+            self._record(instances, target)
             status, comment = self._send(instances, target, counts), ""
         except RefusedError as refusal:
             status, comment = refusal.status, refusal.comment
@@ -141,6 +148,14 @@ class Retrieval:
             "retrieval ended with %04X: %d completed, %d failed, %d with a warning",
             status, counts.completed, counts.failed, counts.warning, extra={"event": "query.retrieved"},
         )  # fmt: skip
+
+    def _record(self, instances: Sequence[FoundInstance], target: MoveTarget | None) -> None:
+        """The audit entry, one for each study, before the first image goes out."""
+        studies = Counter(each.study_uid for each in instances)
+        to = self._request_ae() if target is None else target.ae_title
+        for uid, count in studies.items():
+            details = {"instances": count, "to": to}
+            self._audit.record(actor=f"dicom:{self._request_ae()}", action="retrieve", study=study_key(uid), details=details)
 
     # -- what to send, and where to
 

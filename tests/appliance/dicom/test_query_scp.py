@@ -42,7 +42,7 @@ class Library:
 
     def serve(self, **changes: Any) -> QueryServer:
         settings = QuerySettings(port=free_port(), **changes)
-        server = QueryServer(settings, search=self.world.archive.search, targets=self.targets)
+        server = QueryServer(settings, search=self.world.archive.search, targets=self.targets, audit=self.world.archive.audit)
         server.start()
         self.servers.append(server)
         return server
@@ -281,6 +281,10 @@ def test_dcmtk_moves_a_study_bit_by_bit(library: Library, tmp_path: Path) -> Non
         run = movescu(library.serve(), "STORESCP", "QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.9.2")
         assert run.returncode == 0, run.stderr
         assert hashes(destination.files()) == hashes(kept(library, "1.9.2"))
+    entries = [entry for entry in library.world.archive.audit.entries() if entry.action == "retrieve"]
+    assert [(entry.actor, entry.study, entry.details) for entry in entries] == [
+        ("dicom:DCMTK", library.world.study("1.9.2").key, {"instances": 3, "to": "STORESCP"})
+    ]
 
 
 def test_a_move_to_a_stranger_is_refused(library: Library) -> None:
