@@ -235,6 +235,7 @@ HIGH_RISK: dict[HighRiskFeature, Words] = {
     "spotty_calcification": Words("点状钙化", "spotty calcification"),
     "napkin_ring": Words("餐巾环征", "napkin ring"),
 }
+DEGREE_UNKNOWN = Words("程度无法评价", "degree not assessable")
 NOT_ASSESSABLE_REASON: dict[NotAssessableReason, Words] = {
     "motion": Words("运动伪影", "motion"),
     "noise": Words("噪声", "noise"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from appliance.anatomy import SegmentName, Vessel
 from appliance.findings import GRADES, Findings, Grade, Lesion, PlaqueType, whole_score
-from appliance.report.phrases import ADVICE, ADVICE_UNASSESSED, GRADE_BANDS, IN_STENT, PLAQUES, Phrase
+from appliance.report.phrases import ADVICE, ADVICE_UNASSESSED, GRADE_BANDS, IN_STENT, PLAQUES, UNREADABLE, Phrase, degree_unknown
 from appliance.report.regions import (
     REGIONS,
     in_order,
@@ -34,6 +34,7 @@ class _Group:
     plaque_type: PlaqueType
     high_risk: bool
     corrected: bool
+    unknown: bool = False
 
 
 def impression(findings: Findings, *, corrected: Phrase) -> list[Phrase]:
@@ -88,13 +89,14 @@ def _group(lesion: Lesion) -> _Group:
         plaque_type=lesion.plaque_type,
         high_risk=len(lesion.high_risk) >= HIGH_RISK_COUNT,
         corrected=lesion.grade_source == "corrected",
+        unknown=degree_unknown(lesion),
     )
 
 
 def _lesion_item(findings: Findings, group: _Group, lesions: list[Lesion], corrected: Phrase) -> Phrase:
     where = name_segments(in_order(name for lesion in lesions for name in lesion_segments(findings, lesion)), vessel=group.vessel)
-    plaque, band = PLAQUES[group.plaque_type], GRADE_BANDS[group.grade]
-    band_en = "without stenosis" if group.grade == "none" else band.en
+    plaque, band = PLAQUES[group.plaque_type], UNREADABLE if group.unknown else GRADE_BANDS[group.grade]
+    band_en = "without stenosis" if group.grade == "none" and not group.unknown else band.en
     risk = Phrase(",伴高危斑块特征", ", with high-risk plaque features") if group.high_risk else Phrase("", "")
     source = Phrase(f"({corrected.zh})", f" ({corrected.en})") if group.corrected else Phrase("", "")
     return Phrase(

@@ -9,7 +9,7 @@ from appliance.anatomy import SEGMENTS
 from appliance.findings import Findings, Lesion
 from appliance.report.pdf_page import ACCENT, RULE, WASH
 from appliance.report.pdf_text import CELL, CELL_FONT, LABEL, PART, paragraph
-from appliance.report.phrases import GRADE_NAMES, PLAQUES
+from appliance.report.phrases import GRADE_NAMES, PLAQUES, UNREADABLE, degree_unknown
 from appliance.report.regions import SEGMENT_ORDER
 from appliance.report.sentences import about_percent
 
@@ -58,6 +58,7 @@ def lesion_table(findings: Findings) -> list[Flowable]:
 
 def _lesion_row(lesion: Lesion) -> tuple[str, ...]:
     segment, grade, plaque = SEGMENTS[lesion.segment], GRADE_NAMES[lesion.grade], PLAQUES[lesion.plaque_type]
+    grade = UNREADABLE if degree_unknown(lesion) else grade
     corrected = "\n(修正 corrected)" if lesion.grade_source == "corrected" else ""
     percent = "—" if lesion.diameter_stenosis_percent is None else about_percent(lesion.diameter_stenosis_percent).en
     return (

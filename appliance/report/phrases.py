@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from appliance.anatomy import Dominance
-from appliance.findings import Grade, HighRiskFeature, InStent, NotAssessableReason, PlaqueType, VariantName
+from appliance.findings import Grade, HighRiskFeature, InStent, Lesion, NotAssessableReason, PlaqueType, VariantName
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,14 @@ GRADE_BANDS: dict[Grade, Phrase] = {
     "severe": Phrase("管腔重度狭窄", "severe stenosis"),
     "occluded": Phrase("管腔闭塞", "occlusion"),
 }
+
+UNREADABLE = Phrase("狭窄程度无法评价", "degree of stenosis not assessable")
+
+
+def degree_unknown(lesion: Lesion) -> bool:
+    """No degree was measured and nobody has set one: that is not 'no stenosis'."""
+    return lesion.diameter_stenosis_percent is None and lesion.grade == "none" and lesion.grade_source == "measured"
+
 
 GRADE_NAMES: dict[Grade, Phrase] = {
     "none": Phrase("无狭窄", "none"),

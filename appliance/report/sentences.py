@@ -20,8 +20,10 @@ from appliance.report.phrases import (
     NOT_ASSESSABLE,
     PLAQUES,
     QUALITY_SCORES,
+    UNREADABLE,
     VARIANTS,
     Phrase,
+    degree_unknown,
 )
 from appliance.report.regions import Region, in_order, length_mm, lesion_segments, name_segments, region_of, span_segments
 from appliance.study import Approval, StudyHeader
@@ -189,7 +191,7 @@ def lesion_sentence(findings: Findings, lesion: Lesion, *, corrected: Phrase) ->
     """Where, what plaque, how long, how narrow in per cent; high-risk features; a corrected grade beside the measurement."""
     names = lesion_segments(findings, lesion)
     where = name_segments(names, vessel=lesion.vessel)
-    plaque, band = PLAQUES[lesion.plaque_type], GRADE_BANDS[lesion.grade]
+    plaque, band = PLAQUES[lesion.plaque_type], UNREADABLE if degree_unknown(lesion) else GRADE_BANDS[lesion.grade]
     degree = _degree(lesion, corrected)
     narrowest = Phrase("", "")
     if len(names) > 1 and lesion.grade != "none":

@@ -19,7 +19,7 @@ from highdicom.sr import (
 from appliance.findings import Bridge, Calcium, Findings, Lesion, NotAssessable, PlaqueVolume, Stent
 from appliance.report import codes
 from appliance.report.instance import MANUFACTURER, Origin
-from appliance.report.phrases import IN_STENT
+from appliance.report.phrases import IN_STENT, degree_unknown
 from appliance.report.regions import length_mm, span_segments
 from appliance.report.sentences import capital, variant_sentences
 
@@ -51,7 +51,8 @@ def lesion_group(lesion: Lesion, origin: Origin) -> MeasurementsAndQualitativeEv
     """One plaque: finding by grade, segment, all measurements, grade and its source, plaque type, high-risk features."""
     finding = {"none": codes.PLAQUE, "occluded": codes.OCCLUSION}.get(lesion.grade, codes.STENOSIS)
     evaluations = [
-        QualitativeEvaluation(codes.STENOSIS_GRADE, codes.GRADES[lesion.grade]),
+        # no degree at all is not the degree 'none'
+        *(() if degree_unknown(lesion) else (QualitativeEvaluation(codes.STENOSIS_GRADE, codes.GRADES[lesion.grade]),)),
         QualitativeEvaluation(codes.LESION_MORPHOLOGY, codes.PLAQUES[lesion.plaque_type]),
         *(QualitativeEvaluation(codes.HIGH_RISK_FEATURE, codes.HIGH_RISK[feature]) for feature in lesion.high_risk),
     ]

@@ -165,6 +165,12 @@ def _ordered(lesions: tuple[Lesion, ...], vessel: Vessel | None) -> list[Lesion]
     return sorted(of_vessel, key=lambda lesion: (-GRADES.index(lesion.grade), -(lesion.diameter_stenosis_percent or 0.0), lesion.id))
 
 
+def _grade_words(lesion: Lesion) -> words.Words:
+    """The grade; a plaque whose degree nobody measured or set is not one without stenosis."""
+    unknown = lesion.diameter_stenosis_percent is None and lesion.grade == "none"
+    return words.DEGREE_UNKNOWN if unknown else words.GRADE[lesion.grade]
+
+
 def _card(lesion: Lesion, *, review: Review, language: Language) -> LesionCard:
     free = review.detail is not None and review.detail.row.state == "draft"
     percent = percent_text(lesion.diameter_stenosis_percent)
@@ -178,7 +184,7 @@ def _card(lesion: Lesion, *, review: Review, language: Language) -> LesionCard:
         high_risk=" · ".join(words.HIGH_RISK[feature].say(language) for feature in lesion.high_risk),
         chip=(words.GRADE[lesion.grade].say(language), words.MEASURED_SHORT.say(language, percent=percent))
         if corrected
-        else (percent, words.GRADE[lesion.grade].say(language)),
+        else (percent, _grade_words(lesion).say(language)),
         grade=lesion.grade,
         corrected=words.CORRECTED.say(language) if corrected else "",
         chosen=review.lesion == lesion.id,

@@ -362,3 +362,16 @@ def test_title_names_the_institution() -> None:
         "Example Hospital Coronary CT angiography report",
     )
     assert write_report(HEADER, NORMAL).title_zh == "示范医院 冠状动脉 CT 血管成像报告"
+
+
+def test_a_plaque_whose_degree_could_not_be_measured_is_not_said_to_be_without_stenosis() -> None:
+    first, *others = SEVERAL.lesions
+    unread = msgspec.structs.replace(
+        first, diameter_stenosis_percent=None, diameter_stenosis_percent_reason="not_assessable", grade="none", grade_source="measured"
+    )
+    report = write_report(HEADER, msgspec.structs.replace(SEVERAL, lesions=(unread,)))
+    assert others
+    assert "狭窄程度无法评价" in whole(report, "zh")
+    assert "未致管腔狭窄" not in whole(report, "zh")
+    assert "degree of stenosis not assessable" in whole(report, "en")
+    assert "without stenosis" not in whole(report, "en")
