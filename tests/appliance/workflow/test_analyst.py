@@ -342,7 +342,7 @@ def test_a_real_process_that_is_killed_or_stopped_leaves_a_study_that_goes_on(wo
 
 
 def test_two_analysts_do_not_work_on_one_archive(world: World) -> None:
-    from appliance.archive.instances import hold_lock
+    from appliance.archive.instance_files import hold_lock
 
     held = hold_lock(world.data / "analyst.lock", what="analyst")
     other = make_archive(world.data)
