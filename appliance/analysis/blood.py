@@ -49,11 +49,11 @@ def blood_along(named: NamedTree, sections: Sections, radius: Float, *, blur: Bl
         if branch.parent is not None and branch.parent_index is not None:
             parent = np.flatnonzero(sections.branch == branch.parent)
             above = float(blood[parent[min(branch.parent_index, len(parent) - 1)]])
-        blood[here] = _plateau(core[here], wide[here], sections.along[here], above)
+        blood[here] = plateau(core[here], wide[here], sections.along[here], above)
     return blood
 
 
-def _plateau(core: Float, wide: NDArray[np.bool_], along: Float, above: float) -> Float:
+def plateau(core: Float, wide: NDArray[np.bool_], along: Float, above: float) -> Float:
     """The level of the blood along a branch: it begins at ``above`` and follows the core where the vessel is wide.
 
     Blood thins out along a vessel, and behind a tight narrowing or an occlusion it may fall to half (transluminal attenuation gradient,
@@ -69,8 +69,9 @@ def _plateau(core: Float, wide: NDArray[np.bool_], along: Float, above: float) -
         if window.sum() >= 5:
             middle = float(np.median(core[window]))
             agreeing = window & (np.abs(core - middle) < 0.15 * middle)
-            # ten healthy sections weigh as much as the level so far
-            share = float(agreeing.sum()) / (float(agreeing.sum()) + 10.0)
-            level = share * float(np.median(core[agreeing])) + (1.0 - share) * level
+            if agreeing.any():  # none: two groups far apart, with the median between them
+                # ten healthy sections weigh as much as the level so far
+                share = float(agreeing.sum()) / (float(agreeing.sum()) + 10.0)
+                level = share * float(np.median(core[agreeing])) + (1.0 - share) * level
         out[i : i + 4] = level
     return out

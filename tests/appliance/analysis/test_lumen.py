@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from appliance.analysis.blood import blood_along
+from appliance.analysis.blood import blood_along, plateau
 from appliance.analysis.blur import estimate_blur
 from appliance.analysis.lumen import LumenResult, measure_lumen
 from appliance.analysis.section_run import fit_all
@@ -160,3 +160,9 @@ def test_measuring_twice_gives_the_same_digits():
     one, other = measured(tube), measured(tube)
     assert np.array_equal(one.profiles[0].lumen_mm, other.profiles[0].lumen_mm)
     assert np.array_equal(one.profiles[0].vessel_mm, other.profiles[0].vessel_mm)
+
+
+def test_the_blood_keeps_its_level_where_the_sections_disagree() -> None:
+    core = np.array([280.0, 420.0] * 10)
+    level = plateau(core, np.ones(20, np.bool_), 0.5 * np.arange(20), 400.0)
+    np.testing.assert_array_equal(level, 400.0)
