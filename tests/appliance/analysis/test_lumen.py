@@ -164,5 +164,5 @@ def test_measuring_twice_gives_the_same_digits():
 
 def test_the_blood_keeps_its_level_where_the_sections_disagree() -> None:
     core = np.array([280.0, 420.0] * 10)
-    level = plateau(core, np.ones(20, np.bool_), 0.5 * np.arange(20), 400.0)
+    level = plateau(core, np.ones(20, np.bool_), 0.1 * np.arange(20), 400.0)
     np.testing.assert_array_equal(level, 400.0)
