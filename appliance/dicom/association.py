@@ -48,6 +48,7 @@ def associate(
     timeout_s: float,
     handlers: Sequence[tuple[Any, Any]] = (),
     roles: Sequence[Any] = (),
+    largest_answer: int = LARGEST_ANSWER,
 ) -> Iterator[Any]:
     """An established pynetdicom association; released at the end of the block, aborted if the block raises.
 
@@ -60,6 +61,7 @@ def associate(
         timeout_s: longest wait for any one answer.
         handlers: further pynetdicom event handlers.
         roles: SCP/SCU role selections (PS3.7 D.3.3.4).
+        largest_answer: bytes of data sets that the peer may send us before `PduReader.message_done` gives them back.
 
     Raises:
         DicomError: DCM-001 to DCM-004.
@@ -76,7 +78,7 @@ def associate(
     def opened(event: Event) -> None:
         nonlocal connected
         connected = True
-        _bound(event.assoc, timeout_s)
+        _bound(event.assoc, timeout_s, largest_answer)
 
     association = ae.associate(host, port, ae_title=ae_title, evt_handlers=[(evt.EVT_CONN_OPEN, opened), *handlers], ext_neg=list(roles))
     if not association.is_established:
@@ -91,7 +93,7 @@ def associate(
         association.release()
 
 
-def _bound(association: Any, timeout_s: float) -> None:
+def _bound(association: Any, timeout_s: float, largest_answer: int) -> None:
     """Two faults of the library mended for this association.
 
     A peer that stops in the middle of a PDU would hold us for ever. And the association's own thread now and then takes the answer that
@@ -112,9 +114,9 @@ def _bound(association: Any, timeout_s: float) -> None:
     association.dul.socket.recv = PduReader(
         association,
         maximum_pdu_bytes=MAXIMUM_PDU_BYTES,
-        maximum_instance_bytes=LARGEST_ANSWER,
+        maximum_instance_bytes=largest_answer,
         pdu_timeout_s=timeout_s,
-        budget=ByteBudget(LARGEST_ANSWER),
+        budget=ByteBudget(largest_answer),
     )
 
 

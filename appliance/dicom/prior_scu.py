@@ -66,17 +66,27 @@ def fetch_prior(settings: PriorsSettings, study_uid: str, *, receiver: str) -> N
     Raises:
         DicomError: the archive cannot be reached, or DCM-022.
     """
-    identifier = Dataset()
-    identifier.QueryRetrieveLevel = "STUDY"
-    identifier.StudyInstanceUID = study_uid
     final = Dataset()
     with _associate(settings, MOVE) as association:
-        for final, _ in association.send_c_move(identifier, receiver, MOVE):
+        for final, _ in association.send_c_move(study_identifier(study_uid), receiver, MOVE):
             if "Status" not in final:
                 raise connection_lost()
     status = int(final.get("Status", 0xC000))
     if status not in {0x0000, SOME_FAILED} or int(final.get("NumberOfFailedSuboperations") or 0):
-        raise DicomError("DCM-022", zh=f"调取未完成(状态 {status:04X})", en=f"the archive could not send everything (status {status:04X})")
+        raise not_everything(status)
+
+
+def study_identifier(study_uid: str) -> Dataset:
+    """The identifier of a retrieval of one study."""
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = "STUDY"
+    identifier.StudyInstanceUID = study_uid
+    return identifier
+
+
+def not_everything(status: int) -> DicomError:
+    """DCM-022, with the status that says why."""
+    return DicomError("DCM-022", zh=f"调取未完成(状态 {status:04X})", en=f"the archive could not send everything (status {status:04X})")
 
 
 def _associate(settings: PriorsSettings, model: str) -> Any:

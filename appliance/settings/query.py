@@ -68,8 +68,9 @@ class PriorsSettings(Section, frozen=True, kw_only=True):
     port: Port
     ae_title: AETitle
     calling_ae_title: AETitle = "CORONET"
-    retrieve: Literal["move", "list"] = "move"
-    """``move``: C-MOVE to our receiver, which the archive must know; ``list``: find them, fetch nothing."""
+    retrieve: Literal["move", "get", "list"] = "move"
+    """``move``: C-MOVE to our receiver, which the archive must know; ``get``: C-GET, for one that cannot reach us; ``list``: find them,
+    fetch nothing."""
     modalities: tuple[Annotated[str, msgspec.Meta(max_length=16)], ...] = ("CT", "SR")
     years: Annotated[float, msgspec.Meta(gt=0, le=100)] = 5.0
     maximum_studies: Annotated[int, msgspec.Meta(ge=1, le=20)] = 3

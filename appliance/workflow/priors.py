@@ -16,9 +16,11 @@ from datetime import date
 from appliance.archive.archive import Archive
 from appliance.archive.priors import FoundPrior
 from appliance.archive.studies import StudyRecord
+from appliance.dicom.prior_get import get_prior
 from appliance.dicom.prior_scu import fetch_prior, find_priors
 from appliance.errors import DicomError, Reason
 from appliance.settings import PriorsSettings, Settings
+from appliance.workflow.probe import own_door
 from appliance.workflow.workers import Work
 
 log = logging.getLogger(__name__)
@@ -109,8 +111,18 @@ class PriorFetcher:
 
 def prior_workers(settings: Settings, archive: Archive, *, today: Callable[[], date]) -> dict[str, Work]:
     """Name -> what its thread runs, one for each archive that is asked."""
-    return {
-        f"priors {each.name}": PriorFetcher(settings=each, archive=archive, receiver=settings.receiver.ae_title, today=today).run
-        for each in settings.priors
-        if each.enabled
-    }
+    return {f"priors {each.name}": prior_fetcher(each, settings, archive, today=today).run for each in settings.priors if each.enabled}
+
+
+def prior_fetcher(source: PriorsSettings, settings: Settings, archive: Archive, *, today: Callable[[], date]) -> PriorFetcher:
+    """Asks one archive, and fetches in the way that the settings say."""
+    fetch: Callable[..., None] = fetch_prior
+    if source.retrieve == "get":
+        scratch = archive.data / "priors"
+        scratch.mkdir(exist_ok=True)
+        door = own_door(settings.receiver)
+
+        def fetch(source: PriorsSettings, study_uid: str, **_: object) -> None:
+            get_prior(source, study_uid, door=door, scratch=scratch)
+
+    return PriorFetcher(settings=source, archive=archive, receiver=settings.receiver.ae_title, today=today, fetch=fetch)

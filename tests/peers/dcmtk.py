@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +81,40 @@ def storescp(folder: Path, *options: str, port: int | None = None) -> Iterator[S
     command = [need("storescp"), "-aet", "STORESCP", "+xa", "-od", str(folder), *options, str(port)]
     with running(command, port):
         yield StoreScp(port, folder)
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A running ``dcmqrscp``: AE title QRSCP."""
+
+    port: int
+    folder: Path
+
+    def files(self) -> dict[str, Path]:
+        """What it has stored, by SOP Instance UID; a file that is still being written is left out."""
+        found = {}
+        for path in sorted(self.folder.iterdir()):
+            try:
+                found[str(pydicom.dcmread(path, specific_tags=["SOPInstanceUID"]).SOPInstanceUID)] = path
+            except (pydicom.errors.InvalidDicomError, AttributeError, EOFError):
+                continue
+        return found
+
+
+@contextmanager
+def dcmqrscp(folder: Path, *, hosts: Mapping[str, int]) -> Iterator[Archive]:
+    """Run ``dcmqrscp``, which stores and answers C-FIND, C-MOVE and C-GET; ``hosts``: AE title -> port of those it may send to."""
+    storage = folder / "QRSCP"
+    storage.mkdir(parents=True)
+    port = free_port()
+    lines = ["MaxPDUSize = 16384", "MaxAssociations = 16", "HostTable BEGIN"]
+    lines += [f"host{number} = ({title}, 127.0.0.1, {its})" for number, (title, its) in enumerate(hosts.items())]
+    lines += ["HostTable END", "VendorTable BEGIN", "VendorTable END"]
+    lines += ["AETable BEGIN", f"QRSCP {storage} RW (200, 1024mb) ANY", "AETable END"]
+    config = folder / "dcmqrscp.cfg"
+    config.write_text("\n".join(lines) + "\n")
+    with running([need("dcmqrscp"), "-c", str(config), str(port)], port):
+        yield Archive(port, storage)
 
 
 @dataclass(frozen=True)
