@@ -294,7 +294,7 @@ class Spool:
             for row in rows:
                 write_entry(connection, row)
         last = max(journal.unreleased, released)
-        if rows:
+        if last > released:
             release(self._database, self._disk, self._root, last)
         journal.begin(last)
         self._recovered = True
@@ -334,11 +334,13 @@ class Spool:
             raise _unwritable(error) from error
         try:
             number = journal.append(msgspec.json.encode(row), part10, sha256=bytes.fromhex(row.sha256))
-            self._disk.rename(part, path)
         except ArchiveError:
             self._disk.remove(part)
             raise
+        try:
+            self._disk.rename(part, path)
         except OSError as error:
+            journal.done([number])
             raise _unwritable(error) from error
         self._registrar.put(row, record=number)
 

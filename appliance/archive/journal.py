@@ -19,7 +19,7 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +79,7 @@ class Journal:
         self._segment_bytes = segment_bytes
         self._changed = threading.Condition()
         self._written = self._flushed = self._released = 0
+        self._open_records: set[int] = set()
         self._flushing = False
         self._failure: OSError | None = None
         self._at = 0
@@ -100,6 +101,18 @@ class Journal:
         with self._changed:
             return self._written if self._written > self._released else 0
 
+    @property
+    def releasable(self) -> int:
+        """The last record that may be let go now, 0 if there is none: it and all before it are `done` (images overtake each other)."""
+        with self._changed:
+            last = min(self._open_records, default=self._written + 1) - 1
+            return last if last > self._released else 0
+
+    def done(self, numbers: Iterable[int]) -> None:
+        """File and row of these records are in their places, or will never be: then nobody was told of a success."""
+        with self._changed:
+            self._open_records.difference_update(numbers)
+
     def records(self, *, after: int) -> Iterator[Record]:
         """What the segments hold beyond a record number, in the order of arrival. Before the first `append`."""
         found = [(record.number, index) for index in range(len(self._segments)) for record in self._read(index)]
@@ -117,7 +130,7 @@ class Journal:
             self._active, self._at = 0, 0
 
     def append(self, meta: Bytes, data: Bytes, *, sha256: bytes) -> int:
-        """Put one record on the disk; when this returns its number, it survives a power cut.
+        """Put one record on the disk; when this returns its number, it survives a power cut. It is kept until `done` and `release`.
 
         Args:
             meta: what the index row needs.
@@ -140,6 +153,7 @@ class Journal:
             except OSError as error:
                 raise self._broken(error) from error
             self._written = segment.last = number
+            self._open_records.add(number)
             self._at += size
             self._flush_to(number)
         return number

@@ -114,7 +114,6 @@ class Registrar:
         self._pending: dict[str, InstanceRow] = {}
         self._problem: ArchiveError | None = None
         self._stopping = False
-        self._written = 0
         self._thread: threading.Thread | None = None
 
     @property
@@ -162,7 +161,10 @@ class Registrar:
 
     def _run(self) -> None:
         # the journal, not this connection, makes the rows durable
-        self._database.relax()
+        while not self._attempt(self._database.relax):
+            with self._changed:
+                if self._changed.wait_for(lambda: self._stopping, RETRY_S):
+                    return
         while True:
             with self._changed:
                 idle = not self._queue and not self._changed.wait_for(lambda: bool(self._queue) or self._stopping, IDLE_S)
@@ -174,7 +176,7 @@ class Registrar:
                 with self._changed:
                     self._changed.wait_for(lambda: self._stopping, RETRY_S)
                 continue
-            if self._journal is not None and self._written and (idle or stopping or self._journal.full_before(self._written)):
+            if self._journal is not None and (idle or stopping or self._journal.full_before(self._journal.releasable)):
                 self._attempt(self._release)
             if stopping and not self._queue:
                 return
@@ -199,21 +201,21 @@ class Registrar:
         with self._database.transaction() as connection:
             for entry, _ in batch:
                 write_entry(connection, entry)
+        if self._journal is not None:
+            self._journal.done(record for _, record in batch)
         with self._changed:
-            for entry, record in batch:
+            for entry, _ in batch:
                 self._queue.popleft()
-                self._written = max(self._written, record)
                 if isinstance(entry, InstanceRow) and self._pending.get(entry.sop_instance_uid) is entry:
                     del self._pending[entry.sop_instance_uid]
             self._changed.notify_all()
 
     def _release(self) -> None:
         """Flush files and rows, then let the journal use their space again."""
-        if self._journal is None or not self._journal.unreleased:
-            return
-        written = self._written
-        release(self._database, self._disk, self._root, written)
-        self._journal.release(written)
+        # an image whose row is not queued yet may have a lower number than one whose row is written: its record must stay
+        if self._journal is not None and (done := self._journal.releasable):
+            release(self._database, self._disk, self._root, done)
+            self._journal.release(done)
 
 
 def release(database: Database, disk: Disk, root: Path, number: int) -> None:

@@ -18,6 +18,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, 
 from appliance.archive.archive import Archive
 from appliance.archive.database import Database
 from appliance.archive.disk import Disk
+from appliance.archive.instance_files import instance_name
 from appliance.archive.instances import Spool
 from appliance.errors import ArchiveError
 from tests.appliance.archive.fakes import TurnedClock, encode, make_archive, make_dataset
@@ -66,6 +67,10 @@ class CrashingSpool(Spool):
     def abandon(self) -> None:
         self._registrar._journal = None
         self.close()
+
+    def let_go(self) -> None:
+        """What the registrar does when a segment is full."""
+        self._registrar._release()
 
 
 def rows(archive: Archive) -> dict[str, str]:
@@ -242,6 +247,66 @@ def test_what_the_power_takes_the_journal_gives_back(archive: Archive) -> None:
         assert rows(archive) == {uid: hashlib.sha256(data).hexdigest() for uid, data in datas.items()}
         assert all(spool.path(uid).read_bytes() == data for uid, data in datas.items())
         spool.abandon()
+
+
+def test_an_image_overtaken_on_its_way_to_its_row_stays_in_the_journal(archive: Archive) -> None:
+    """The later image's row is written and the journal let go while the earlier one still waits for its name."""
+    disk = HeldDisk(hold="1.2.3.1.1")
+    spool = make_spool(archive, disk=disk)
+    first = threading.Thread(target=put, args=(spool, INSTANCES["1.2.3.1.1"], "1.2.3.1.1"))
+    first.start()
+    disk.held.wait()
+    put(spool, INSTANCES["1.2.3.1.2"], "1.2.3.1.2")
+    spool.let_go()
+    disk.go_on.set()
+    first.join()
+    spool.abandon()
+    # what no flush has covered the power takes
+    spool.path("1.2.3.1.1").unlink()
+    with archive.database.transaction() as connection:
+        connection.execute("DELETE FROM instances WHERE sop_instance_uid = '1.2.3.1.1'")
+    spool = make_spool(archive)
+    spool.recover()
+    assert rows(archive) == {uid: hashlib.sha256(data).hexdigest() for uid, data in INSTANCES.items()}
+    assert spool.path("1.2.3.1.1").read_bytes() == INSTANCES["1.2.3.1.1"]
+    spool.close()
+
+
+class HeldDisk(Disk):
+    """One instance's file gets its name only when told so."""
+
+    def __init__(self, *, hold: str) -> None:
+        self._name = instance_name(hold)
+        self.held, self.go_on = threading.Event(), threading.Event()
+
+    def rename(self, old: Path, new: Path) -> None:
+        if str(new).endswith(self._name):
+            self.held.set()
+            self.go_on.wait()
+        super().rename(old, new)
+
+
+def test_a_database_that_is_locked_when_the_first_row_is_due_only_delays_it(archive: Archive) -> None:
+    database = LockedAtFirst(archive.data / "coronet.db")
+    spool = Spool(database=database, root=archive.data / "spool", clock=TurnedClock(), minimum_free_bytes=0, segment_bytes=1 << 20)
+    spool.store(
+        sop_class_uid=SOP_CLASS, sop_instance_uid="1.2.3.1.1", transfer_syntax_uid=SYNTAX, part10=INSTANCES["1.2.3.1.1"], association=None
+    )
+    wait_until(lambda: set(rows(archive)) == {"1.2.3.1.1"})
+    spool.close()
+    database.close()
+
+
+class LockedAtFirst(Database):
+    """The first thread that wants to write without flushes finds it locked."""
+
+    locked = True
+
+    def relax(self) -> None:
+        if self.locked:
+            self.locked = False
+            raise ArchiveError("ARC-001", zh="锁定", en="locked", status=0xA700)
+        super().relax()
 
 
 def test_what_was_removed_since_the_journal_does_not_bring_back(archive: Archive) -> None:
