@@ -12,6 +12,7 @@ import numpy as np
 import pydicom
 from PIL import Image
 
+from appliance.findings import whole_percent
 from tests.peers.dcmtk import PrintScp
 from tests.peers.orthanc import Orthanc
 
@@ -108,4 +109,4 @@ def _sections(sections: list[dict[str, Any]]) -> list[str]:
 
 def _lesion(lesion: dict[str, Any]) -> str:
     percent = lesion["diameter_stenosis_percent"]
-    return f"{lesion['segment']:6} {lesion['plaque_type']:12} {'?' if percent is None else format(percent, '.0f'):>4} %"
+    return f"{lesion['segment']:6} {lesion['plaque_type']:12} {'?' if percent is None else whole_percent(percent):>4} %"
