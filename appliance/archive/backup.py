@@ -24,6 +24,7 @@ import msgspec
 from appliance.archive.clock import Clock
 from appliance.archive.components import ComponentStore
 from appliance.archive.files import PART, is_full, make_folder, sync_folder, write_durably
+from appliance.archive.outbox import MAYBE_PRINTED
 from appliance.errors import ArchiveError, Reason
 
 log = logging.getLogger(__name__)
@@ -132,13 +133,20 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def place_database(source: Path, target: Path) -> None:
+def place_database(source: Path, target: Path, *, of_earlier: bool = False) -> None:
     """Put a copy of a database file in the place of another, durably; nobody may have either open.
 
     The log of the old one goes first: SQLite would apply it to the new one.
+
+    Args:
+        source: the copy.
+        target: the database.
+        of_earlier: it speaks of an earlier time, so that what it says is still to do may have been done since.
     """
     part = target.with_name(target.name + PART)
     shutil.copyfile(source, part)
+    if of_earlier:
+        _take_back(part)
     with part.open("rb") as file:
         os.fsync(file.fileno())
     for suffix in ("-wal", "-shm"):
@@ -206,6 +214,20 @@ def _copy(database: Path, part: Path) -> int:
     with part.open("rb") as file:
         os.fsync(file.fileno())
     return schema
+
+
+def _take_back(database: Path) -> None:
+    """Take back what must not be done a second time: an image on the list of removals may have come again, a film may have been printed."""
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        if "removals" in tables:
+            connection.execute("DELETE FROM removals WHERE kind = 'image'")
+        if "outbox" in tables:
+            connection.execute(
+                "UPDATE outbox SET state = 'retrying', held = 1, next_attempt_at = NULL, last_error = ?"
+                " WHERE kind = 'print' AND state <> 'done'",
+                (msgspec.json.encode(MAYBE_PRINTED),),
+            )
 
 
 def _damaged() -> ArchiveError:

@@ -116,7 +116,7 @@ def read_backup(file: Path, data: Path, *, passphrase: str, settings: Path | Non
             work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=data)))
             manifest = _unpack(file, work, passphrase=passphrase)
             replaced = _put_away(data) if (data / DATABASE).exists() else None
-            place_database(work / DATABASE, data / DATABASE)
+            place_database(work / DATABASE, data / DATABASE, of_earlier=True)
             if settings is not None:
                 if settings.exists():
                     shutil.copyfile(settings, settings.with_name(settings.name + ".before"))

@@ -244,20 +244,25 @@ def _rows_of(connection: sqlite3.Connection, uids: Sequence[str], destination: s
 
 
 def _outcome(connection: sqlite3.Connection, item: CommitmentItem, *, archive: str, local: bool, settled: bool) -> int | None:
-    kept = connection.execute("SELECT sop_class_uid FROM instances WHERE sop_instance_uid = ?", (item.sop_instance_uid,)).fetchone()
-    if kept is None:
-        return NO_SUCH_INSTANCE if settled else None
-    if kept["sop_class_uid"] != item.sop_class_uid:
+    kept = connection.execute(
+        # a row whose file is lost (`repair.mark_missing`) is no instance
+        "SELECT sop_class_uid FROM instances WHERE sop_instance_uid = ? AND coalesce(CAST(problem AS TEXT), '') NOT LIKE '%ARC-057%'",
+        (item.sop_instance_uid,),
+    ).fetchone()
+    if kept is not None and kept["sop_class_uid"] != item.sop_class_uid:
         return CLASS_CONFLICT
-    if local:
+    if kept is not None and local:
         return 0
     rows = connection.execute(
-        "SELECT file.committed, file.failures, file.failure_reason FROM outbox_files AS file JOIN outbox ON outbox.id = file.outbox"
+        "SELECT file.sop_class_uid, file.committed, file.failures, file.failure_reason"
+        " FROM outbox_files AS file JOIN outbox ON outbox.id = file.outbox"
         " WHERE file.sop_instance_uid = ? AND outbox.destination = ? AND outbox.purpose = 'source' ORDER BY file.committed DESC",
         (item.sop_instance_uid, archive),
     ).fetchall()
     if rows and rows[0]["committed"]:
-        return 0
+        return 0 if rows[0]["sop_class_uid"] == item.sop_class_uid else CLASS_CONFLICT
+    if kept is None:  # what the archive has committed may have been removed here since, anything else must be here
+        return NO_SUCH_INSTANCE if settled else None
     failed = [row for row in rows if row["failures"] >= FAILURES_PASSED_ON]
     return int(failed[0]["failure_reason"]) if failed else None
 

@@ -194,7 +194,7 @@ def _repair(path: Path, problems: tuple[str, ...], *, snapshot_folder: Path, lim
             return Repair("reindexed", problems, None, kept)
     for snapshot in snapshots(snapshot_folder):
         if whole_snapshot(snapshot):
-            place_database(snapshot.path, path)
+            place_database(snapshot.path, path, of_earlier=True)
             return Repair("restored", problems, snapshot, kept)
     for suffix in ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)

@@ -6,15 +6,19 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from appliance.archive.archive import Archive
 from appliance.archive.backup import SnapshotKeeper, place_database, snapshots, take_snapshot, whole_snapshot
 from appliance.archive.instance_files import hold_lock
+from appliance.archive.outbox import MAYBE_PRINTED
+from appliance.archive.removals import Removal, Removals, Sweeper
 from appliance.archive.repair import acknowledge, check_database, mark_missing, open_repaired, put_aside
 from appliance.errors import ArchiveError
 from appliance.settings import Settings
+from appliance.study import StudyHeader
 from tests.appliance.archive.fakes import TurnedClock, encode, make_archive, make_dataset
 
 IMAGES = 30
@@ -93,6 +97,7 @@ def reopen(data: Path, clock: TurnedClock, opened: list[Archive]) -> Archive:
     archive = open_repaired(settings_of(data), clock=clock)
     opened.append(archive)
     spool = archive.spool(minimum_free_bytes=0)
+    Sweeper(database=archive.database, spool=spool).finish()
     found = spool.recover()
     mark_missing(archive, found.missing)
     put_aside(found.foreign, data / "foreign")
@@ -161,6 +166,37 @@ def test_a_corrupted_table_is_restored_from_the_newest_snapshot_and_later_images
     assert archive.audit.verify() is None
     kept = next((data / "damaged").iterdir())
     assert (kept / "coronet.db").stat().st_size > 0
+
+
+def test_what_a_snapshot_says_is_still_to_do_is_not_done_a_second_time(data: Path, clock: TurnedClock, opened: list[Archive]) -> None:
+    """An image was on its way out and came again, a film was waiting and was printed: both after the snapshot was taken."""
+    archive = make_archive(data, clock)
+    study = archive.studies.create(StudyHeader(study_uid="1.2.3", series_uid="1.2.3.1"))
+    film = archive.outbox.add(
+        study=study.key, generation=1, destination="FILM", kind="print", purpose="results", description="", files=["a"]
+    )
+    store_row = archive.outbox.add(
+        study=study.key, generation=1, destination="PACS", kind="store", purpose="results", description="", files=["a"]
+    )
+    with archive.database.transaction() as connection:
+        connection.execute("DELETE FROM instances WHERE sop_instance_uid = '1.2.3.1.7'")
+        Removals(database=archive.database).enlist([Removal("image", "1.2.3.1.7", 1)])
+    take_snapshot(data / "coronet.db", data / "snapshots", now=clock.wall(), keep=3)
+    spool = archive.spool(minimum_free_bytes=0)
+    Sweeper(database=archive.database, spool=spool).finish()
+    store(spool, 7)
+    spool.close()
+    archive.outbox.done(film)
+    archive.close()
+    with closing(sqlite3.connect(data / "coronet.db")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    corrupt(data, "instances")
+    archive = reopen(data, clock, opened)
+    assert "1.2.3.1.7" in images_of(archive)
+    assert len(images_of(archive)) == IMAGES
+    again = archive.outbox.get(film)
+    assert (again.state, again.held, again.last_error) == ("retrying", True, MAYBE_PRINTED)
+    assert archive.outbox.get(store_row).held is False
 
 
 def test_a_snapshot_that_is_damaged_itself_is_passed_over(data: Path, clock: TurnedClock, opened: list[Archive]) -> None:

@@ -16,6 +16,7 @@ from pynetdicom import AE, build_role, evt
 from pynetdicom.events import Event
 from pynetdicom.presentation import build_context
 
+from appliance.archive.repair import mark_missing
 from appliance.dicom.commitment_scu import PUSH_MODEL, PUSH_MODEL_INSTANCE, SYNTAXES
 from appliance.dicom.commitment_service import CommitmentService
 from appliance.dicom.receiver import Receiver
@@ -383,6 +384,32 @@ def test_this_box_alone_commits_only_where_the_site_says_so_and_people_see_it(wo
     assert scanner.outcome() == (1, UIDS, {})
     shown = world.archive.components.get("commitment")
     assert (shown.ready, shown.reason) == (False, LOCAL_ONLY)
+
+
+def test_an_image_whose_file_is_lost_is_not_committed_by_this_box(world: World) -> None:
+    scanner = Scanner()
+    with door(world, requesters=("CT1",)) as port, scanner.listening() as ct:
+        world.push()
+        mark_missing(world.archive, [UIDS[0]])
+        scanner.ask(port, UIDS)
+        local = reporter(world, ct, local=True)
+        local.step()
+        world.clock.pass_s(30)
+        local.step()
+    assert scanner.outcome() == (2, UIDS[1:], {UIDS[0]: 0x0112})
+
+
+def test_what_the_archive_has_committed_counts_though_its_images_were_removed_here(world: World) -> None:
+    scanner, archive = Scanner(), TestArchive()
+    with door(world, requesters=("CT1",)) as port, scanner.listening() as ct, archive.running() as destination:
+        enlisted(world, destination)
+        deliver(world, destination)
+        asker(world, destination).step()
+        with world.archive.database.transaction() as connection:
+            connection.execute("DELETE FROM instances")
+        scanner.ask(port, UIDS)
+        reporter(world, ct).step()
+    assert scanner.outcome() == (1, UIDS, {})
 
 
 def test_a_report_that_the_ct_does_not_take_is_tried_again(world: World) -> None:
