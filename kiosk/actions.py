@@ -200,5 +200,13 @@ class Protect(Action):
 
 
 @dataclass(frozen=True)
+class SendAgain(Action):
+    """Store once more what a destination has already; empty: every one that has it."""
+
+    key: str
+    to: str
+
+
+@dataclass(frozen=True)
 class ShowTroubles(Action):
     """Open the list of what is wrong with the appliance."""

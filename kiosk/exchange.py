@@ -16,6 +16,7 @@ from appliance.api.messages import (
     Event,
     Grade,
     ProtectRequest,
+    SendAgainRequest,
     Session,
     Snapshot,
     StudyDetail,
@@ -77,12 +78,13 @@ class Command(Ask):
     """Changes a study; answered by ``StudyDetail``."""
 
     key: str
-    verb: Literal["corrections", "approve", "undo", "retry", "protect"]
+    verb: Literal["corrections", "approve", "undo", "retry", "send-again", "protect"]
     command: str
     revision: int = 0
     lesion: int = 0
     grade: Grade = "none"
     protected: bool = False
+    to: str = ""
 
     def body(self) -> msgspec.Struct:
         """The message that the API expects."""
@@ -92,6 +94,8 @@ class Command(Ask):
             return ApproveRequest(command=self.command, revision=self.revision)
         if self.verb == "protect":
             return ProtectRequest(command=self.command, protected=self.protected)
+        if self.verb == "send-again":
+            return SendAgainRequest(command=self.command, to=self.to)
         return CommandRequest(command=self.command)
 
 

@@ -46,6 +46,7 @@ class SearchDesk:
             actions.TurnPage: self._turn,
             actions.ShowDetails: self._show_details,
             actions.Protect: self._protect,
+            actions.SendAgain: self._send_again,
         }
 
     def act(self, action: actions.Action) -> None:
@@ -110,6 +111,11 @@ class SearchDesk:
         if finder.details == action.key and finder.pending is None and self._may_command():
             finder.pending = action.key
             self._client.send(Command(key=action.key, verb="protect", command=self._new_key(), protected=action.protected))
+
+    def _send_again(self, finder: Finder, action: actions.SendAgain) -> None:
+        if finder.details == action.key and finder.pending is None and self._may_command():
+            finder.pending = action.key
+            self._client.send(Command(key=action.key, verb="send-again", command=self._new_key(), to=action.to))
 
     # asking
 

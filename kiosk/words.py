@@ -155,6 +155,8 @@ DELIVERY_STATE = {
 ATTEMPTS = Words("第 {count} 次", "attempt {count}")
 HELD = Words("不会自动重试,请确认后重发", "Held: send again if it shall go")
 SEND_AGAIN = Words("立即重发", "Send again now")
+SEND_AGAIN_TO = Words("再次发送到 {name}", "Send once more to {name}")
+SEND_AGAIN_TO_ALL = Words("再次发送到全部", "Send once more to all")
 NEXT_ATTEMPT = Words("{seconds} 秒后重试", "again in {seconds} s")
 
 CONNECTING = Words("正在连接主机…", "Connecting to the appliance…")

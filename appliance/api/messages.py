@@ -100,6 +100,13 @@ class ProtectRequest(Request, frozen=True, kw_only=True):
     protected: bool
 
 
+class SendAgainRequest(Request, frozen=True, kw_only=True):
+    """``POST /v1/studies/{key}/send-again``: store once more what destination ``to`` has already; empty: every one that has it."""
+
+    command: CommandKey
+    to: Annotated[str, msgspec.Meta(max_length=200)] = ""
+
+
 class ApplianceInfo(Message, frozen=True, kw_only=True):
     """``GET /v1/info``, the only thing that is told without a session: which appliance this is and what the site wants of the kiosk."""
 
@@ -160,6 +167,7 @@ __all__ = [
     "Request",
     "Revision",
     "Role",
+    "SendAgainRequest",
     "Session",
     "SignInRequest",
     "Snapshot",

@@ -75,6 +75,10 @@ class WorkflowPort(Protocol):
         """Queue a failed study again."""
         ...
 
+    def send_again(self, *, session: Session, study: str, to: str, command: str) -> StudyDetail:
+        """Store once more what a destination has already; ``to`` empty: every one that has it."""
+        ...
+
     def search(
         self, *, text: str, states: Sequence[StudyState], from_date: str, to_date: str, urgent: bool, offset: int, limit: int
     ) -> StudyPage:

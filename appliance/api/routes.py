@@ -14,6 +14,7 @@
     POST /v1/studies/{key}/names               {command, revision, branch, segment, name} -> StudyDetail
     POST /v1/studies/{key}/approve             {command, revision} -> StudyDetail
     POST /v1/studies/{key}/undo, /retry        {command} -> StudyDetail
+    POST /v1/studies/{key}/send-again          {command, to} -> StudyDetail
     POST /v1/studies/{key}/protect             {command, protected} -> StudyDetail
 
 ``Authorization: Bearer TOKEN`` carries the session. Every error is ``{code, zh, en}``. Work is bounded: request bodies in size and time,
@@ -49,6 +50,7 @@ from appliance.api.messages import (
     EventsReply,
     ProtectRequest,
     RenameRequest,
+    SendAgainRequest,
     Session,
     SignInRequest,
 )
@@ -112,6 +114,7 @@ class _Interface:
             Route(f"{study}/approve", self.approve, methods=["POST"]),
             Route(f"{study}/undo", self.undo, methods=["POST"]),
             Route(f"{study}/retry", self.retry, methods=["POST"]),
+            Route(f"{study}/send-again", self.send_again, methods=["POST"]),
             Route(f"{study}/protect", self.protect, methods=["POST"]),
         ]
 
@@ -223,6 +226,11 @@ class _Interface:
     async def retry(self, request: HttpRequest) -> Response:
         session, body = await self._command(request, CommandRequest)
         call = partial(self._workflow.retry, session=session, study=request.path_params["key"], command=body.command)
+        return _json(await self._call(call))
+
+    async def send_again(self, request: HttpRequest) -> Response:
+        session, body = await self._command(request, SendAgainRequest)
+        call = partial(self._workflow.send_again, session=session, study=request.path_params["key"], to=body.to, command=body.command)
         return _json(await self._call(call))
 
     async def search(self, request: HttpRequest) -> Response:

@@ -266,28 +266,20 @@ class Outbox:
                 "UPDATE outbox SET state = 'pending', held = 0, next_attempt_at = NULL WHERE study = ? AND state = 'retrying'", (study,)
             ).rowcount
 
-    def send_again(self, study: str, *, destination: str | None = None) -> int:
-        """A person asks: what was stored already goes once more, to one destination or to all; returns how many rows that are.
-
-        Nothing of it counts as accepted or committed until it is again. Films are never printed twice this way.
-        """
+    def send_again(self, numbers: Sequence[int]) -> None:
+        """A person asks: rows that are done go once more, those that wait at once. Nothing of what goes once more counts as accepted."""
+        marks = [(number,) for number in numbers]
         with self._database.transaction() as connection:
-            rows = connection.execute(
-                "SELECT id FROM outbox WHERE study = ? AND kind = 'store' AND state = 'done' AND (? IS NULL OR destination = ?)",
-                (study, destination, destination),
-            ).fetchall()
-            numbers = [(row["id"],) for row in rows]
             connection.executemany(
                 "UPDATE outbox_files SET accepted = 0, sent = 0, status = NULL, left_out = 0, committed = 0, asked = NULL, failures = 0"
-                " WHERE outbox = ?",
-                numbers,
+                " WHERE outbox = (SELECT id FROM outbox WHERE id = ? AND state = 'done')",
+                marks,
             )
             connection.executemany(
                 "UPDATE outbox SET state = 'pending', held = 0, next_attempt_at = NULL, last_error = NULL, done_at = NULL,"
-                " commitment = min(commitment, 1) WHERE id = ?",
-                numbers,
+                " commitment = min(commitment, 1) WHERE id = ? AND state IN ('done', 'retrying')",
+                marks,
             )
-        return len(numbers)
 
     def unreachable(self, known: Sequence[str], *, reason: Reason) -> int:
         """Mark rows for destinations that are not among the known ones; returns how many. They go when their destination is back."""

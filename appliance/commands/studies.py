@@ -21,6 +21,7 @@ from appliance.archive.studies import StudyRecord
 from appliance.errors import ArchiveError, SettingsError
 from appliance.settings import Settings, load_settings
 from appliance.workflow.keeping import make_retention
+from appliance.workflow.resending import send_again
 from appliance.worklist import STUDY_STATES
 
 ACTIONS = ("list", "show", "resend", "protect", "unprotect", "delete", "urgent", "routine")
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--state", action="append", default=[], choices=STUDY_STATES)
     parser.add_argument("--urgent", action="store_true", help="only urgent ones")
     parser.add_argument("--to", metavar="DESTINATION", help="resend: what this destination has already once more; 'all': every destination")
+    parser.add_argument("--command", metavar="KEY", type=_command_key, help="resend: a name for this wish; said again, nothing goes twice")
     parser.add_argument("--limit", type=_count, default=50)
     parser.add_argument("--offset", type=_count, default=0)
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
@@ -83,12 +85,7 @@ def _one(archive: Archive, settings: Settings, options: argparse.Namespace) -> i
         case "show":
             _show(archive, study, as_json=options.json)
         case "resend":
-            with archive.database.transaction():
-                rows = archive.outbox.resend(study.key)
-                if options.to:
-                    rows += archive.outbox.send_again(study.key, destination=None if options.to == "all" else options.to)
-                archive.audit.record(actor="service", action="send again", study=study.key, details={"rows": rows})
-            sys.stdout.write(f"{rows}\n")
+            sys.stdout.write(f"{_resend(archive, study, to=options.to, command=options.command)}\n")
         case "protect" | "unprotect":
             make_retention(archive, settings).protect(study.key, actor="service", protected=options.action == "protect")
         case "delete":
@@ -99,6 +96,18 @@ def _one(archive: Archive, settings: Settings, options: argparse.Namespace) -> i
                 archive.studies.save(msgspec.structs.replace(archive.studies.get(study.key), urgent=options.action == "urgent"))
                 archive.audit.record(actor="service", action=options.action, study=study.key)
     return 0
+
+
+def _resend(archive: Archive, study: StudyRecord, *, to: str | None, command: str | None) -> int:
+    """How many rows go; 0 for a command that was carried out before."""
+    with archive.database.transaction():
+        if command is not None and not archive.commands.first_time(command, "service", "send again", study.key, to):
+            return 0
+        if to:
+            return send_again(archive, study, to="" if to == "all" else to, actor="service")
+        rows = archive.outbox.resend(study.key)
+        archive.audit.record(actor="service", action="send again", study=study.key, details={"rows": rows})
+    return rows
 
 
 def _study(archive: Archive, named: str | None) -> StudyRecord:
@@ -174,6 +183,12 @@ def _count(text: str) -> int:
     if not text.isdecimal() or len(text) > 9:
         raise argparse.ArgumentTypeError("a whole number")
     return int(text)
+
+
+def _command_key(text: str) -> str:
+    if re.fullmatch(r"[0-9A-Za-z_-]{8,64}", text) is None:
+        raise argparse.ArgumentTypeError("8 to 64 letters, digits, - and _")
+    return text
 
 
 def _print_json(value: object) -> None:

@@ -25,5 +25,6 @@ Operator codes:
     WF-063  a file is too large                               WF-067  plain media need a person and a reason
 
     WF-090  an earlier examination, for comparison only
+    WF-091  nothing of the study was stored there             WF-092  files of the study are no longer on this box
     WF-068  what was written does not read back               WF-069  the medium cannot be written
 """

@@ -19,16 +19,18 @@ from appliance.anatomy import SegmentName
 from appliance.archive.archive import Archive
 from appliance.archive.search import Keeping, PageQuery
 from appliance.archive.studies import StudyRecord
-from appliance.errors import ArchiveError, Reason, WorkflowError
+from appliance.errors import ArchiveError, WorkflowError
 from appliance.findings import Findings, Grade
 from appliance.settings import PolicySettings, RetentionSettings
 from appliance.study import Approval, ReportText, notices
 from appliance.workflow.badge_desk import BadgeDesk
+from appliance.workflow.condition import health_of
 from appliance.workflow.release import draft_name, release_name
+from appliance.workflow.resending import send_again
 from appliance.workflow.sessions import Sessions
 from appliance.workflow.states import Facts, StudyMachine
 from appliance.workflow.undo import UndoWindows
-from appliance.worklist import Event, Health, PictureInfo, Session, Snapshot, StudyDetail, StudyPage, StudyRow, StudyState
+from appliance.worklist import Event, PictureInfo, Session, Snapshot, StudyDetail, StudyPage, StudyRow, StudyState
 
 WORKLIST_LENGTH = 200
 
@@ -144,7 +146,7 @@ class WorkflowService:
         with self._archive.database.reading():
             number = self._archive.studies.last_event()
             studies = self._archive.studies.latest(limit=WORKLIST_LENGTH)
-            health = self._health()
+            health = health_of(self._archive, receiver_ready=self._receiver_ready())
         return Snapshot(number=number, rows=tuple(self._row(study) for study in studies), health=health)
 
     def events_after(self, number: int, *, timeout_s: float) -> list[Event] | None:
@@ -296,6 +298,18 @@ class WorkflowService:
                     self._machine.apply(study, "retried", actor=session.user_id)
         return self.study(study)
 
+    def send_again(self, *, session: Session, study: str, to: str, command: str) -> StudyDetail:
+        """Store once more what a destination has already; ``to`` empty: to every destination that has it.
+
+        Raises:
+            WorkflowError: WF-052 no such study, WF-054 not allowed, WF-091 nothing was stored there, WF-092 its files are gone.
+        """
+        self._require(session.role in {"radiographer", "physician", "engineer"})
+        with self._machine.transaction():
+            if self._first_time(command, "send again", study, to):
+                send_again(self._archive, self._get(study), to=to, actor=session.user_id)
+        return self.study(study)
+
     def search(
         self, *, text: str, states: Sequence[StudyState], from_date: str, to_date: str, urgent: bool, offset: int, limit: int
     ) -> StudyPage:
@@ -378,23 +392,3 @@ class WorkflowService:
 
     def _row(self, study: StudyRecord) -> StudyRow:
         return study.row(undo_seconds=self._windows.left(study))
-
-    def _health(self) -> Health:
-        analyst = self._archive.components.get("analyst")
-        warnings = self._archive.components.troubles()
-        put_aside = len(self._archive.index.quarantined())
-        if put_aside:
-            zh, en = f"{put_aside} 幅影像无法读取,已隔离保存", f"{put_aside} images cannot be read and are put aside"
-            warnings.append(Reason(code="WF-058", zh=zh, en=en))
-        return Health(
-            receiver_ready=self._receiver_ready(),
-            analyst_ready=analyst.ready,
-            engine=analyst.detail,
-            disk_free_fraction=_free_fraction(self._archive.data),
-            warnings=tuple(warnings),
-        )
-
-
-def _free_fraction(folder: Path) -> float:
-    usage = shutil.disk_usage(folder)
-    return usage.free / usage.total

@@ -10,7 +10,7 @@ from kiosk.screens.decision import delivery_widget
 from kiosk.screens.frame import Act
 from kiosk.screens.theme import Scale
 from kiosk.screens.widgets import Chip, Gap, Panel, Scroll, Text, TextTap
-from kiosk.views.search import StudyPopup
+from kiosk.views.search import Again, StudyPopup
 
 LABEL_WIDTH = 150
 
@@ -31,6 +31,8 @@ def study_panel(popup: StudyPopup, *, scale: Scale, act: Act) -> tuple[Panel, Sc
         scroll.list.add_widget(_title(popup.deliveries_title, scale))
         for delivery in popup.deliveries:
             scroll.list.add_widget(delivery_widget(delivery, scale=scale))
+        for again in popup.again:
+            scroll.list.add_widget(_again(again, popup.key, scale, act))
     if popup.priors_title:
         scroll.list.add_widget(_title(popup.priors_title, scale))
         for prior in popup.priors:
@@ -65,6 +67,14 @@ def _title(text: str, scale: Scale) -> Text:
 
 def _line(text: str, scale: Scale) -> Text:
     return Text(scale=scale, text=text, type_size=theme.BODY - 1, lines=None, size_hint_y=None)
+
+
+def _again(again: Again, key: str, scale: Scale, act: Act) -> BoxLayout:
+    """A key at the right end of a line of its own: names of destinations may be long."""
+    line = BoxLayout(size_hint_y=None, height=scale(theme.TOUCH))
+    line.add_widget(Gap(scale=scale))
+    line.add_widget(_key(f"once-more-{again.to or 'all'}", again.text, actions.SendAgain(key, again.to), main=False, scale=scale, act=act))
+    return line
 
 
 def _foot(popup: StudyPopup, scale: Scale, act: Act) -> BoxLayout:

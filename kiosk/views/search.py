@@ -28,6 +28,14 @@ class DaysView:
 
 
 @dataclass(frozen=True)
+class Again:
+    """A destination that has the study and can get it once more; ``to`` empty: all of them."""
+
+    to: str
+    text: str
+
+
+@dataclass(frozen=True)
 class StudyPopup:
     """The details of one study and what can be done with it; empty texts: cannot be done now."""
 
@@ -40,6 +48,7 @@ class StudyPopup:
     protected: bool
     deliveries_title: str
     deliveries: tuple[DeliveryLine, ...]
+    again: tuple[Again, ...]
     priors_title: str
     priors: tuple[str, ...]
     open: str
@@ -129,6 +138,7 @@ def _popup(state: KioskState, finder: Finder, *, wall: float) -> StudyPopup | No
         protected=protected,
         deliveries_title=words.DELIVERIES.say(language) if detail is not None and detail.deliveries else "",
         deliveries=tuple(delivery_line(each, wall=wall, language=language) for each in detail.deliveries) if detail is not None else (),
+        again=_again(detail, language=language) if detail is not None and free else (),
         priors_title=words.PRIORS.say(language) if detail is not None and detail.priors else "",
         priors=tuple(prior_line(each, language=language) for each in detail.priors) if detail is not None else (),
         open=words.OPEN_STUDY.say(language) if row.state in REVIEWABLE else "",
@@ -136,6 +146,13 @@ def _popup(state: KioskState, finder: Finder, *, wall: float) -> StudyPopup | No
         protect="" if detail is None or not free else (words.UNPROTECT if protected else words.PROTECT).say(language),
         close=words.CLOSE.say(language),
     )
+
+
+def _again(detail: StudyDetail, *, language: Language) -> tuple[Again, ...]:
+    """What can be sent once more: to each destination that has all of something, and to all if there are several."""
+    names = sorted({each.destination for each in detail.deliveries if each.kind == "store" and each.state == "done"})
+    each_one = tuple(Again(name, words.SEND_AGAIN_TO.say(language, name=name)) for name in names)
+    return (*each_one, Again("", words.SEND_AGAIN_TO_ALL.say(language))) if len(names) > 1 else each_one
 
 
 def _facts(detail: StudyDetail, *, wall: float, language: Language) -> tuple[tuple[str, str], ...]:

@@ -127,6 +127,26 @@ def test_what_waits_is_sent_again(journey: Journey, workflow: MemoryWorkflow) ->
     )
 
 
+def test_what_a_destination_has_is_sent_there_once_more(journey: Journey, workflow: MemoryWorkflow) -> None:
+    rows = tuple(
+        DeliveryRow(id=number, destination=name, kind=kind, description="x", state="done", attempts=1)
+        for number, (name, kind) in enumerate((("PACS", "store"), ("LAB", "store"), ("FILM", "print")))
+    )
+    workflow.add(msgspec.structs.replace(workflow.study("s-delivered"), deliveries=rows))
+    signed_in(journey)
+    view = journey.run(Step(actions.OpenSearch(), on_search), Step(actions.ShowDetails("s-delivered"), details))
+    assert [each.text for each in popup(view).again] == ["再次发送到 LAB", "再次发送到 PACS", "再次发送到全部"]
+    view = journey.run(
+        Step(
+            actions.SendAgain("s-delivered", "LAB"),
+            lambda view: details(view) and popup(view).deliveries[1].state == "pending" and bool(popup(view).again),
+        )
+    )
+    assert [line.state for line in popup(view).deliveries] == ["done", "pending", "done"]
+    assert [each.to for each in popup(view).again] == ["PACS"]
+    assert [(kind, key) for kind, key, _ in workflow.commands_done] == [("send-again", "s-delivered")]
+
+
 def test_a_found_study_opens_and_back_leads_to_the_search(journey: Journey) -> None:
     signed_in(journey)
     journey.run(

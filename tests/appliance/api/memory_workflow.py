@@ -204,6 +204,17 @@ class MemoryWorkflow:
             self._expect(detail, state="failed")
             return self._commit("retry", command, detail, {"state": "queued", "reason": None})
 
+    def send_again(self, *, session: Session, study: str, to: str, command: str) -> StudyDetail:
+        with self._changed:
+            detail = self._detail(study)
+            if command in self._done:
+                return detail
+            rows = tuple(
+                msgspec.structs.replace(each, state="pending", sent=0, accepted=0) if to in {"", each.destination} else each
+                for each in detail.deliveries
+            )
+            return self._commit("send-again", command, detail, {}, deliveries=rows)
+
     def search(
         self, *, text: str, states: Sequence[StudyState], from_date: str, to_date: str, urgent: bool, offset: int, limit: int
     ) -> StudyPage:

@@ -11,7 +11,17 @@ import httpx
 import msgspec
 import pytest
 
-from appliance.api.messages import API_VERSION, ApplianceInfo, ErrorReply, EventsReply, Session, Snapshot, StudyDetail, StudyPage
+from appliance.api.messages import (
+    API_VERSION,
+    ApplianceInfo,
+    DeliveryRow,
+    ErrorReply,
+    EventsReply,
+    Session,
+    Snapshot,
+    StudyDetail,
+    StudyPage,
+)
 from appliance.api.server import make_app, serve
 from tests.appliance.api.memory_workflow import PHYSICIAN_PIN, STUDENT_PIN, MemoryWorkflow
 
@@ -60,6 +70,7 @@ def test_wrong_pin_is_401_with_the_sentence_of_the_workflow(client: httpx.Client
         ("POST", f"/v1/studies/{KEY}/approve"),
         ("POST", f"/v1/studies/{KEY}/undo"),
         ("POST", f"/v1/studies/{KEY}/retry"),
+        ("POST", f"/v1/studies/{KEY}/send-again"),
         ("POST", "/v1/sign-out"),
     ],
 )
@@ -159,6 +170,19 @@ def test_approve_and_undo(signed_in: httpx.Client) -> None:
 
 def test_retry_queues_a_failed_study(signed_in: httpx.Client) -> None:
     assert detail(signed_in.post("/v1/studies/s-failed/retry", json={"command": "command-1"})).row.state == "queued"
+
+
+def test_a_study_is_sent_again_to_one_destination_or_all(signed_in: httpx.Client, workflow: MemoryWorkflow) -> None:
+    rows = tuple(
+        DeliveryRow(id=number, destination=name, kind="store", description="x", state="done", attempts=1)
+        for number, name in enumerate(("PACS", "LAB"))
+    )
+    workflow.add(msgspec.structs.replace(workflow.study("s-delivered"), deliveries=rows))
+    path = "/v1/studies/s-delivered/send-again"
+    one = detail(signed_in.post(path, json={"command": "command-1", "to": "LAB"}))
+    assert [row.state for row in one.deliveries] == ["done", "pending"]
+    every = detail(signed_in.post(path, json={"command": "command-2"}))
+    assert [row.state for row in every.deliveries] == ["pending", "pending"]
 
 
 def test_approval_against_policy_is_forbidden(client: httpx.Client) -> None:

@@ -111,6 +111,7 @@ def test_resend_says_how_many_rows_go_again(typed: Type) -> None:
 def test_what_a_destination_has_can_be_sent_there_again(typed: Type, world: World) -> None:
     with closing(make_archive(world.data)) as archive:
         key = archive.studies.latest(limit=1)[0].key
+        (world.data / "a.dcm").touch()
         for name in ("PACS", "LAB"):
             number = archive.outbox.add(
                 study=key, generation=1, destination=name, kind="store", purpose="source", description="", files=["a.dcm"]
@@ -119,7 +120,14 @@ def test_what_a_destination_has_can_be_sent_there_again(typed: Type, world: Worl
     assert typed("studies", "resend", key, "--to", "LAB") == "1\n"
     with closing(make_archive(world.data)) as archive:
         assert [len(archive.outbox.waiting_for(name)) for name in ("PACS", "LAB")] == [0, 1]
-    assert typed("studies", "resend", key, "--to", "all") == "1\n"
+    assert typed("studies", "resend", key, "--to", "all", "--command", "wish-0001") == "1\n"
+    assert typed("studies", "resend", key, "--to", "all", "--command", "wish-0001") == "0\n", "the same wish is one wish"
+    assert "ARC-012" in typed("studies", "resend", key, "--to", "LAB", "--command", "wish-0001", status=1)
+    with closing(make_archive(world.data)) as archive:
+        assert [len(archive.outbox.waiting_for(name)) for name in ("PACS", "LAB")] == [1, 1]
+        entries = [entry.details for entry in archive.audit.entries(study=key) if entry.action == "send again"]
+    assert entries == [{"rows": 1, "to": ["LAB"]}, {"rows": 1, "to": ["PACS"]}]
+    assert "WF-091" in typed("studies", "resend", key, "--to", "NOBODY", status=1)
 
 
 @pytest.mark.parametrize(("words", "code"), [(("show", "1.2.3"), "ARC-010"), (("show",), "ARC-010"), (("--date", "today"), "CFG-005")])

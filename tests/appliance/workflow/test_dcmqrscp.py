@@ -23,6 +23,7 @@ from appliance.workflow.channels import StoreChannel
 from appliance.workflow.delivery import BackOff, DestinationWorker
 from appliance.workflow.priors import prior_fetcher
 from appliance.workflow.probe import own_door
+from appliance.workflow.resending import send_again
 from tests.appliance.workflow.world import World
 from tests.peers.datasets import ROOT, write_series
 from tests.peers.dcmtk import ENVIRONMENT, Archive, dcmqrscp, need, storescu
@@ -139,10 +140,12 @@ def test_a_route_sends_there_and_what_it_has_can_be_sent_again(world: World, tmp
         (row,) = world.archive.outbox.of_study(key)
         assert (row.state, [file.status for file in row.files]) == ("done", [0] * 4)
         assert data_sets(list(archive.files().values())) == data_sets([each.path for each in world.archive.index.of_study(key)])
-        assert world.archive.outbox.send_again(key, destination="QR") == 1
+        for path in archive.files().values():
+            path.unlink()
+        assert send_again(world.archive, world.study(), to="QR", actor="u1") == 1
         sender.step()
         assert world.archive.outbox.get(row.id).attempts == 2
-        assert len(archive.files()) == 4, "the same instances once more are no further ones"
+        assert len(archive.files()) == 4, "what the archive had lost is there again"
 
 
 def test_our_c_move_sends_there(world: World, tmp_path: Path) -> None:
