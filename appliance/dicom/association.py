@@ -2,11 +2,12 @@
 
 DCM-001  the peer cannot be reached           DCM-004  none of the proposed contexts was accepted
 DCM-002  the peer rejected the association    DCM-005  the connection was lost
-DCM-003  no answer to the association request
+DCM-003  no answer to the association request       DCM-009  what the peer or we said cannot be understood
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,10 +18,11 @@ from pynetdicom.presentation import PresentationContext
 
 from appliance.dicom.bounds import ByteBudget, PduReader, tune_socket
 from appliance.dicom.guard import guard
-from appliance.errors import DicomError
+from appliance.errors import CoronetError, DicomError
 
 CONNECT_TIMEOUT_S = 10.0
 MAXIMUM_PDU_BYTES = 131072
+NOT_UNDERSTOOD = "DCM-009"
 LARGEST_ANSWER = 16 << 20
 """Nothing that a peer answers to us comes near this."""
 
@@ -35,6 +37,26 @@ REJECTIONS: dict[tuple[int, int], tuple[str, str]] = {
     (3, 2): ("对方连接数已满", "local limit exceeded"),
 }
 """(source, reason) of an A-ASSOCIATE-RJ (PS3.8 section 9.3.4)."""
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def understood() -> Iterator[None]:
+    """For a whole exchange with a peer, as a decorator: whatever the libraries raise over odd content becomes an error of this exchange.
+
+    Raises:
+        DicomError: DCM-009. A worker that met anything else would end, and the appliance with it, again at each start.
+    """
+    try:
+        yield
+    except CoronetError:
+        raise
+    except Exception as error:
+        log.error("an exchange cannot be understood: %s", type(error).__name__)  # noqa: TRY400 - the message may hold patient data
+        raise DicomError(
+            NOT_UNDERSTOOD, zh="与对方交换的内容无法解析", en="what was exchanged with the peer cannot be understood"
+        ) from error
 
 
 @contextmanager

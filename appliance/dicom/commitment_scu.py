@@ -16,7 +16,7 @@ from pynetdicom.events import Event
 from pynetdicom.presentation import build_context
 
 from appliance.archive.commitments import CommitmentItem, CommitmentRequest
-from appliance.dicom.association import associate, connection_lost
+from appliance.dicom.association import associate, connection_lost, understood
 from appliance.errors import DicomError
 from appliance.settings import DestinationSettings, PeerSettings
 
@@ -33,6 +33,7 @@ Report = tuple[str, list[str], dict[str, int]]
 """Transaction UID, committed SOP Instance UIDs, failed ones with their Failure Reason."""
 
 
+@understood()
 def ask_commitment(
     destination: DestinationSettings,
     *,
@@ -101,6 +102,7 @@ def read_report(information: Dataset) -> Report:
     return str(information.get("TransactionUID", "")), [uid for uid in committed if uid not in failed], failed
 
 
+@understood()
 def report_commitment(peer: PeerSettings, request: CommitmentRequest) -> None:
     """Tell who asked what has become of the request: a new association, on which we are the SCP (PS3.4 J.3.3).
 

@@ -19,7 +19,7 @@ from pynetdicom import evt
 from pynetdicom.presentation import PresentationContext, build_context
 
 from appliance.archive.procedure_steps import COMPLETED, DISCONTINUED, IN_PROGRESS, ProcedureSteps, StepMessage
-from appliance.dicom.association import associate, connection_lost
+from appliance.dicom.association import associate, connection_lost, understood
 from appliance.dicom.dataset_start import is_uid
 from appliance.dicom.service import Handler
 from appliance.errors import DicomError
@@ -109,13 +109,14 @@ def read_message(octets: bytes, transfer_syntax: str) -> Dataset:
     return read_dataset(BytesIO(octets), is_implicit_VR=transfer_syntax == IMPLICIT, is_little_endian=True)
 
 
+@understood()
 def pass_on(settings: MppsSettings, message: StepMessage) -> None:
     """Send one message to the RIS, unchanged, under the same SOP Instance UID.
 
     A step that the RIS has already (0111: the answer to an earlier try was lost) counts as passed on.
 
     Raises:
-        DicomError: the RIS cannot be reached, or does not take it (DCM-050).
+        DicomError: the RIS cannot be reached, does not take it (DCM-050), or it cannot be written as a message (DCM-009).
     """
     content = read_message(message.content, message.transfer_syntax_uid)
     with associate(

@@ -15,7 +15,7 @@ from pynetdicom import build_role, evt
 from pynetdicom.events import Event
 from pynetdicom.presentation import build_context
 
-from appliance.dicom.association import associate, connection_lost
+from appliance.dicom.association import associate, connection_lost, understood
 from appliance.dicom.prior_scu import not_everything, study_identifier
 from appliance.dicom.sender import SendOutcome, send
 from appliance.dicom.syntaxes import STORAGE_CLASSES, TRANSFER_SYNTAXES
@@ -29,6 +29,7 @@ OUT_OF_RESOURCES = 0xA700
 Sender = Callable[[DestinationSettings, Sequence[Path]], Sequence[SendOutcome]]
 
 
+@understood()
 def get_prior(settings: PriorsSettings, study_uid: str, *, door: DestinationSettings, scratch: Path, send_files: Sender = send) -> None:
     """Fetch a study and store it through our own receiver.
 

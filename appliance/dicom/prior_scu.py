@@ -6,14 +6,14 @@ DCM-021  the archive answered the query with a failure       DCM-022  the archiv
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from pydicom.dataset import Dataset
 from pynetdicom.presentation import build_context
 
 from appliance.archive.priors import FoundPrior
-from appliance.dicom.association import associate, connection_lost
+from appliance.dicom.association import associate, connection_lost, understood
 from appliance.errors import DicomError
 from appliance.settings import PriorsSettings
 from appliance.study import StudyHeader
@@ -25,6 +25,7 @@ MOST_ANSWERS = 1000
 """Studies of one patient that are looked at; an archive that ignores the patient ID would send all it has."""
 
 
+@understood()
 def find_priors(settings: PriorsSettings, header: StudyHeader, *, today: date) -> list[FoundPrior]:
     """Earlier studies of the same patient, the newest first, at most ``settings.maximum_studies``.
 
@@ -41,8 +42,8 @@ def find_priors(settings: PriorsSettings, header: StudyHeader, *, today: date) -
     """
     if not header.patient_id or any(each in header.patient_id for each in "*?\\"):
         return []
-    until = header.study_date if len(header.study_date) == 8 and header.study_date.isdecimal() else today.strftime("%Y%m%d")
-    since = (date(int(until[:4]), int(until[4:6]), int(until[6:])) - timedelta(days=settings.years * 365.25)).strftime("%Y%m%d")
+    day = _day(header.study_date) or today
+    until, since = f"{day:%Y%m%d}", f"{day - timedelta(days=min(settings.years * 365.25, day.toordinal() - 1)):%Y%m%d}"
     found = []
     with _associate(settings, FIND) as association:
         for number, (status, answer) in enumerate(association.send_c_find(_identifier(header, since, until), FIND)):
@@ -55,6 +56,7 @@ def find_priors(settings: PriorsSettings, header: StudyHeader, *, today: date) -
     return sorted(found, key=lambda each: each.study_date, reverse=True)[: settings.maximum_studies]
 
 
+@understood()
 def fetch_prior(settings: PriorsSettings, study_uid: str, *, receiver: str) -> None:
     """Have the archive send a study to our receiver.
 
@@ -111,6 +113,14 @@ def _identifier(header: StudyHeader, since: str, until: str) -> Dataset:
     identifier.StudyDescription = ""
     identifier.ModalitiesInStudy = ""
     return identifier
+
+
+def _day(text: str) -> date | None:
+    """A DA value; None where it is none, as the 00000000 of anonymised images."""
+    try:
+        return datetime.strptime(text, "%Y%m%d").date() if len(text) == 8 else None  # noqa: DTZ007 - a date has no zone
+    except ValueError:
+        return None
 
 
 def _fits(answer: Dataset, header: StudyHeader, settings: PriorsSettings, since: str, until: str) -> bool:

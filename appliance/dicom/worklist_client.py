@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pynetdicom.presentation import build_context
 
 from appliance.archive.orders import Order
-from appliance.dicom.association import associate, connection_lost
+from appliance.dicom.association import associate, connection_lost, understood
 from appliance.errors import DicomError
 from appliance.settings import WorklistSettings
 
@@ -24,6 +24,7 @@ URGENT = ("STAT", "HIGH")
 """Of Requested Procedure Priority (0040,1003)."""
 
 
+@understood()
 def scheduled(settings: WorklistSettings, *, today: date) -> list[Order]:
     """The CT orders scheduled around a day, for the stations of the settings.
 
@@ -41,6 +42,7 @@ def scheduled(settings: WorklistSettings, *, today: date) -> list[Order]:
     return list(dict.fromkeys(orders))
 
 
+@understood()
 def by_accession(settings: WorklistSettings, accession_number: str) -> list[Order]:
     """The orders with an accession number, whenever they are scheduled.
 

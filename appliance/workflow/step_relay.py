@@ -6,6 +6,7 @@ import logging
 import threading
 
 from appliance.archive.archive import Archive
+from appliance.dicom.association import NOT_UNDERSTOOD
 from appliance.dicom.mpps import pass_on
 from appliance.errors import DicomError, Reason
 from appliance.settings import MppsSettings
@@ -57,7 +58,7 @@ class StepRelay:
             failures = self._failures[message.id] = self._failures.get(message.id, message.attempts) + 1
             wait_s = self._back_off.wait_s(failures)
             # a RIS that cannot be reached is not called for every step
-            for each in [message] if error.code == "DCM-050" else waiting:
+            for each in [message] if error.code in {"DCM-050", NOT_UNDERSTOOD} else waiting:
                 self._due[each.id] = now + wait_s
             self._archive.procedure_steps.failed(message.id, reason=error.reason)
             shown = Reason(error.code, zh=f"RIS:{error.zh}", en=f"RIS: {error.en}")

@@ -7,6 +7,8 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 from pynetdicom import AE, evt
 from pynetdicom.presentation import build_context
 
@@ -75,6 +77,23 @@ def test_an_order_joins_the_study_and_makes_it_urgent(world: World, tmp_path: Pa
         assert study.header.study_description == "CTA HEART", "what the images say stays"
         joins.step()
         assert world.study() == study, "joined once, it is left alone"
+
+
+def test_a_worklist_whose_answers_make_no_sense_is_shown_and_ends_nothing(world: World) -> None:
+    """A sequence sent as a text: what the library makes of it has no attributes."""
+    odd = Dataset()
+    odd.AccessionNumber = "A-1"
+    odd.add_new(Tag("RequestedProcedureCodeSequence"), "LO", "CTA")
+
+    def find(_event: object) -> Iterator[tuple[int, Dataset | None]]:
+        yield 0xFF00, odd
+        yield 0x0000, None
+
+    context = build_context(MODALITY_WORKLIST, "1.2.840.10008.1.2.1")
+    with scp(AE("RIS"), contexts=[context], handlers=[(evt.EVT_C_FIND, find)]) as port:
+        joiner(world, port).step()
+    shown = world.archive.components.get("worklist")
+    assert (shown.ready, shown.reason and shown.reason.code) == (False, "DCM-009")
 
 
 def test_a_new_study_asks_for_its_accession_number(world: World, tmp_path: Path) -> None:

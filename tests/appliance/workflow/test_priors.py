@@ -137,6 +137,13 @@ def test_a_failure_status_is_an_error() -> None:
         find_priors(archive_settings(port), HEADER, today=TODAY)
 
 
+@pytest.mark.parametrize("day", ["00000000", "20261399", "2026", ""])
+def test_of_a_study_whose_date_is_none_the_earlier_ones_are_those_before_today(day: str) -> None:
+    with answering([row(1)]) as port:
+        found = find_priors(archive_settings(port), msgspec.structs.replace(HEADER, study_date=day), today=TODAY)
+    assert [each.study_uid for each in found] == ["1.5.1"]
+
+
 @pytest.mark.parametrize("patient", ["", "P*", "P?7"])
 def test_without_a_patient_id_nobody_is_asked(patient: str) -> None:
     header = msgspec.structs.replace(HEADER, patient_id=patient)
