@@ -271,7 +271,7 @@ class BoundedServer(AssociationServer):
         connections_per_peer: connections of one address beyond which further ones are closed at once.
         connections: likewise, of all peers together.
         on_tick: called about ten times a second from the accepting thread.
-        networks: addresses that may connect; none: any.
+        networks: addresses that may connect, besides this machine itself; none: any.
         tls: wraps each connection; its handshake is part of the first read, so that it runs in the connection's own thread and deadline.
         kwargs: as ``AE.make_server`` passes them.
     """
@@ -299,10 +299,12 @@ class BoundedServer(AssociationServer):
         """Associations and connections on their way to one, of one peer address."""
         return sum(peer_address(association) == peer for association in self.active_associations)
 
-    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
+    def verify_request(self, request: Any, client_address: Any) -> bool:
         """Whether the connection may become an association; the server closes it if not."""
         peer = str(client_address[0])
-        if self._networks and not any(ipaddress.ip_address(peer) in network for network in self._networks):
+        # our own probe, imports and uploads come from the very address they call; a list of scanners does not name it
+        ours = peer == request.getsockname()[0]
+        if self._networks and not ours and not any(ipaddress.ip_address(peer) in network for network in self._networks):
             log.warning("connection of %s closed: not on the list", peer, extra={"event": "receiver.not-allowed", "peer": peer})
             return False
         full = len(self.active_associations) >= self._connections or self.associations_of(peer) >= self._connections_per_peer

@@ -46,7 +46,7 @@ class ReceiverSettings(Section, frozen=True, kw_only=True):
     calling_ae_titles: tuple[AETitle, ...] = ()
     """Calling AE titles that may associate; empty: any."""
     calling_addresses: tuple[str, ...] = ()
-    """Addresses or networks (CIDR) that may connect; empty: any."""
+    """Addresses or networks (CIDR) that may connect, besides this machine itself; empty: any."""
     raw_data: Literal["keep", "refuse"] = "keep"
     """Raw Data Storage, which only the scanner's maker can read."""
     tls: TlsSettings | None = None

@@ -13,9 +13,11 @@ import pytest
 
 from appliance.dicom import fast_path
 from appliance.dicom.receiver import run_receiver
+from appliance.dicom.sender import echo
 from appliance.dicom.service import handlers_of
 from appliance.errors import DicomError
 from appliance.settings.receiver import ReceiverSettings, TitleSettings, TlsSettings
+from appliance.workflow.probe import own_door
 from tests.appliance.dicom.conftest import Door, StartDoor
 from tests.peers import dcmtk
 from tests.peers.datasets import ct_slice, encode, write_series
@@ -47,12 +49,18 @@ def test_titles_that_are_not_known_are_rejected_with_their_own_reason(start_door
 
 def test_addresses_that_are_not_on_the_list_are_closed_at_once(start_door: StartDoor) -> None:
     door = start_door(calling_addresses=("127.0.0.2", "127.0.1.0/24"))
-    with Parrot(door.port) as stranger:
+    with Parrot(door.port, source="127.0.0.9") as stranger:
         assert stranger.seconds_until_closed() < 15
     for source in ("127.0.0.2", "127.0.1.77"):
         with Parrot(door.port, source=source) as parrot:
             dataset = ct_slice()
             assert parrot.associate().store(encode(dataset), sop_instance=str(dataset.SOPInstanceUID)) == (0x0000, "")
+
+
+def test_our_own_probe_needs_no_place_on_the_list_of_addresses(start_door: StartDoor) -> None:
+    """Else a site that lists its scanner would have its receiver started again every three minutes."""
+    door = start_door(calling_addresses=("192.0.2.10",))
+    echo(own_door(ReceiverSettings(port=door.port)))
 
 
 @pytest.mark.parametrize(("policy", "result"), [("keep", 0), ("refuse", 3)])
