@@ -91,7 +91,12 @@ def _start_secure(settings: Settings, tls: TlsSettings, archive: Archive) -> Que
 
 
 def move_targets(settings: Settings) -> dict[str, MoveTarget]:
-    """Where C-MOVE may send: every peer and destination of the settings, by its AE title; a peer's entry counts first."""
-    destinations = {each.ae_title: MoveTarget(each.ae_title, each.host, each.port, each.timeout_s) for each in settings.destination}
+    """Where C-MOVE may send: every peer and destination of the settings, by its AE title; a peer's entry counts first.
+
+    Not to a destination of pseudonymised routes: images go by C-MOVE as they lie on the disk, and such a place must never get a name.
+    """
+    nameless = {name for route in settings.route if route.pseudonymise for name in route.to}
+    named = [each for each in settings.destination if each.name not in nameless]
+    destinations = {each.ae_title: MoveTarget(each.ae_title, each.host, each.port, each.timeout_s) for each in named}
     peers = {each.ae_title: MoveTarget(each.ae_title, each.host, each.port, each.timeout_s) for each in settings.peer}
     return {**destinations, **peers}

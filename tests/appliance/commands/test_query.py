@@ -12,6 +12,8 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE
 
 from appliance.__main__ import main
+from appliance.commands.query import move_targets
+from appliance.settings import DestinationSettings, PeerSettings, RouteSettings, Settings
 from tests.appliance.running import daemon, open_archive_of
 from tests.peers.datasets import ROOT, ct_slice, save
 from tests.peers.dcmtk import echoscu, storescu
@@ -54,6 +56,15 @@ def test_what_was_received_is_found_and_fetched(tmp_path: Path) -> None:
         wait_until(lambda: running.children().get("query") not in {None, first}, timeout_s=60)
         wait_until(lambda: answers(running.query_port), timeout_s=60)
         assert found(running.query_port) == ["Test^Ceshi=测试^患者"]
+
+
+def test_nobody_can_have_images_moved_in_clear_to_where_pseudonymised_ones_go() -> None:
+    destinations = tuple(
+        DestinationSettings(name=name, host="192.0.2.1", port=104, ae_title=name.upper(), send=()) for name in ("pacs", "research")
+    )
+    routes = (RouteSettings(name="study", to=("research",), pseudonymise=True), RouteSettings(name="all", to=("pacs",)))
+    peer = PeerSettings(ae_title="CT1", host="192.0.2.2", port=104)
+    assert sorted(move_targets(Settings(destination=destinations, route=routes, peer=(peer,)))) == ["CT1", "PACS"]
 
 
 def test_an_address_that_is_taken_is_said(tmp_path: Path) -> None:
