@@ -14,6 +14,7 @@ from tests.faults.kills import kills
 from tests.faults.pages import damaged_pages, read_only
 from tests.faults.pdus import mutated_pdus
 from tests.faults.power import power_cuts
+from tests.faults.queries import mutated_queries
 from tests.faults.tally import Tally
 
 CAMPAIGNS: dict[str, Callable[[argparse.Namespace], Tally]] = {
@@ -23,6 +24,7 @@ CAMPAIGNS: dict[str, Callable[[argparse.Namespace], Tally]] = {
     "clock": lambda options: clock_steps(scripts=20 * options.effort, seed=options.seed),
     "keeping": lambda options: kills_of_keeping(every=1 if options.effort > 1 else 3),
     "pdus": lambda options: mutated_pdus(pdus=options.pdus or 2000 * options.effort, seed=options.seed),
+    "query": lambda options: mutated_queries(trials=options.queries or 1000 * options.effort, seed=options.seed),
     "files": lambda options: mutated_files(files=options.files or 1000 * options.effort, seed=options.seed),
     "pages": lambda options: damaged_pages(trials=100 * options.effort, seed=options.seed),
     "read-only": lambda _options: read_only(),
@@ -37,6 +39,7 @@ def main() -> int:
     parser.add_argument("--effort", type=int, default=1, help="how long: 1 is a few minutes")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pdus", type=int, help="how many mutated PDUs")
+    parser.add_argument("--queries", type=int, help="how many mutated exchanges with the query door, and as many web requests")
     parser.add_argument("--files", type=int, help="how many mutated files")
     options = parser.parse_args()
     lost = 0

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -159,10 +159,12 @@ class State:
 
 
 @contextmanager
-def receiver_process() -> Iterator[tuple[subprocess.Popen[bytes], int, Path]]:
-    """The product's receiver on a data folder in memory, listening."""
+def receiver_process(*, fill: Callable[[Path], None] | None = None) -> Iterator[tuple[subprocess.Popen[bytes], int, Path]]:
+    """The product's receiver on a data folder in memory, listening; ``fill`` puts something below the folder before it starts."""
     memory = Path("/dev/shm")  # noqa: S108 - a folder of random name below it
     folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
+    if fill is not None:
+        fill(folder)
     port = free_port()
     (folder / "coronet.toml").write_text(SETTINGS.format(data=folder / "data", port=port))
     command = [sys.executable, "-m", "appliance", "receiver", "--settings", str(folder / "coronet.toml")]
@@ -223,7 +225,7 @@ def _open(peer: Parrot, rng: random.Random, heard: Heard) -> bool:
     request = associate_rq(contexts=CONTEXTS)
     if rng.random() < 0.33:
         heard.mutated += 1
-        request = _mutated_pdu(request, rng)
+        request = mutated_pdu(request, rng)
         peer.say(request)
         return False
     kind, _ = peer.say(request).hear()
@@ -262,12 +264,12 @@ def _message(rng: random.Random, heard: Heard, number: int) -> list[bytes]:
     pdus += [p_data(piece, command=False, last=piece is pieces[-1]) for piece in pieces]
     if what >= 0.75:  # what the PDU layer sees
         at = rng.randrange(len(pdus))
-        pdus[at] = _mutated_pdu(pdus[at], rng)
+        pdus[at] = mutated_pdu(pdus[at], rng)
         pdus.append(pdu(7, bytes(4)))  # it may wait for more: an abort ends that
     return pdus
 
 
-def _mutated_pdu(whole: bytes, rng: random.Random) -> bytes:
+def mutated_pdu(whole: bytes, rng: random.Random) -> bytes:
     """A PDU with a wrong type, length or content."""
     kind = rng.random()
     if kind < 0.2:

@@ -1,4 +1,7 @@
-"""A short run of the fuzzers, always the same inputs; longer: ``python -m tests.faults pdus files --pdus 100000 --files 20000``."""
+"""A short run of the fuzzers, always the same inputs; longer as below.
+
+python -m tests.faults pdus query files --pdus 100000 --queries 20000 --files 20000
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from tests.faults.keeping import kills_of_keeping
 from tests.faults.mutations import mutate
 from tests.faults.pages import damaged_pages, read_only
 from tests.faults.pdus import mutated_pdus
+from tests.faults.queries import mutated_queries
 
 
 def test_mutated_pdus_are_answered_and_leave_nothing_behind() -> None:
@@ -20,6 +24,15 @@ def test_mutated_pdus_are_answered_and_leave_nothing_behind() -> None:
     assert tally.tried["mutated PDUs"] >= 400
     assert tally.tried["statuses"] > 50
     assert tally.tried["aborts"] > 50
+
+
+def test_mutated_queries_and_web_requests_are_answered_and_leave_nothing_behind() -> None:
+    tally = mutated_queries(trials=60)
+    assert tally.losses == []
+    assert tally.tried["mutated"] >= 120
+    assert tally.tried["final statuses"] > 20
+    assert tally.tried["HTTP 400"] > 5
+    assert tally.tried["honest questions"] == 8
 
 
 def test_mutated_files_end_in_a_value_or_a_typed_error() -> None:
