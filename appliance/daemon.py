@@ -118,6 +118,7 @@ def _appliance(settings: Settings, *, settings_path: Path, workers: Workers, clo
         receiver = _child("receiver", settings_path, archive)
         probe = _probe(settings, receiver, clock)
         archive.components.report("safe-mode", ready=True)
+        archive.components.forget_peers()
 
         workers.start("receiver", receiver.run)
         for name in ("analyst", "query") if settings.query.enabled or settings.web.enabled else ("analyst",):

@@ -35,6 +35,13 @@ class ComponentStore:
                 (name, int(ready), detail, None if reason is None else msgspec.json.encode(reason), self._clock.wall()),
             )
 
+    def forget_peers(self) -> None:
+        """At start, before anybody reports: a peer that the settings no longer name must not be shown as down for ever."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "DELETE FROM components WHERE name LIKE 'destination %' OR name LIKE 'priors %' OR name IN ('worklist', 'ris')"
+            )
+
     def get(self, name: str) -> Component:
         """The last word of a process; not ready if it never said anything."""
         with self._database.reading() as connection:

@@ -295,11 +295,10 @@ def test_what_was_delivered_can_be_sent_again(archive: Archive) -> None:
         archive.outbox.begin(row)
         archive.outbox.done(row)
     assert archive.outbox.unsettled(study) == 0
-    assert archive.outbox.send_again(study, destination="PACS") == 1
+    archive.outbox.send_again([number])
     row = archive.outbox.get(number)
     assert (row.state, [file.accepted for file in row.files]) == ("pending", [False, False])
     assert (archive.outbox.unsettled(study), archive.outbox.get(other).state, archive.outbox.get(film).state) == (1, "done", "done")
-    assert archive.outbox.send_again(study) == 1, "the other archive; films are not printed again"
 
 
 def test_a_row_is_settled_only_when_what_is_offered_was_committed(archive: Archive) -> None:
@@ -316,3 +315,12 @@ def test_a_row_is_settled_only_when_what_is_offered_was_committed(archive: Archi
     assert [item.sop_instance_uid for item in archive.commitments.to_ask("PACS", limit=9)] == ["1.2.b.dcm"], "not spoken of: asked again"
     archive.outbox.offer_commitment("PACS", offered=False)
     assert archive.outbox.unsettled(study) == 0, "the site no longer asks for it"
+
+
+def test_at_start_peers_that_may_have_left_the_settings_are_not_shown_as_down(archive: Archive) -> None:
+    reason = Reason("DCM-001", zh="无法连接", en="cannot be reached")
+    for name in ("destination PACS", "priors PACS", "worklist", "ris", "database", "analyst"):
+        archive.components.report(name, ready=False, reason=reason)
+    archive.components.forget_peers()
+    assert [archive.components.get(name).reason for name in ("destination PACS", "priors PACS", "worklist", "ris")] == [None] * 4
+    assert [archive.components.get(name).reason for name in ("database", "analyst")] == [reason] * 2
