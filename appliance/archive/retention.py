@@ -80,6 +80,13 @@ def room_of(folder: Path) -> Room:
     return Room(total=disk.f_blocks * disk.f_frsize, free=disk.f_bavail * disk.f_frsize)
 
 
+_FETCHED_PRIOR = (
+    "SELECT 1 FROM studies JOIN priors ON priors.study_uid = studies.study_uid"
+    " WHERE studies.key = ? AND studies.state = 'declined' AND priors.state = 'fetched' LIMIT 1"
+)
+"""An earlier examination that the box has fetched for comparison: the archive that it came from has it."""
+
+
 class Retention:
     """Decides and carries out.
 
@@ -292,8 +299,10 @@ class Retention:
             return row is not None
 
     def _archived(self, key: str) -> bool:
-        """Whether an archive (the long-term one, if the site names one) has accepted every image of a study."""
+        """Whether an archive (the long-term one, if the site names one) took every image of a study, or they came from there."""
         with self._database.reading() as connection:
+            if connection.execute(_FETCHED_PRIOR, (key,)).fetchone() is not None:
+                return True
             images = {
                 f"spool/{instance_name(row['sop_instance_uid'])}"
                 for row in connection.execute("SELECT sop_instance_uid FROM instances WHERE study = ? AND problem IS NULL", (key,))

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from appliance.archive.files import sync_folder
+from appliance.archive.priors import FoundPrior
 from appliance.archive.removals import Sweeper
 from appliance.archive.retention import DAY_S, Retention, Room, room_of
 from appliance.archive.studies import study_key
@@ -348,3 +349,14 @@ def test_a_new_association_is_refused_before_its_first_image_and_one_under_way_g
         part10=part10, association=association,
     )  # fmt: skip
     assert stored == "stored"
+
+
+def test_a_fetched_earlier_examination_goes_too_for_it_is_where_it_came_from(world: World) -> None:
+    current = delivered(world, 2)
+    prior = delivered(world, 1, archived=False, state="declined")
+    kept = retention(world, used=99).kept(world.archive.studies.get(prior))
+    found = FoundPrior(study_uid="1.2.3.1", study_date="20200101", description="CCTA", modalities="CT")
+    world.archive.priors.found(current, [found], source="PACS")
+    assert (kept, retention(world, used=99).kept(world.archive.studies.get(prior))) == ("not_archived", "not_archived")
+    world.archive.priors.settle(current, "1.2.3.1", reason=None)
+    assert retention(world, used=99).kept(world.archive.studies.get(prior)) is None
