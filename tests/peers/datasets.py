@@ -48,7 +48,7 @@ def ct_slice(
     dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
     dataset.PixelSpacing = [0.4, 0.4]
     if pixels is None:
-        pixels = (np.arange(64 * 48, dtype=np.int16).reshape(48, 64) + index) % 1000
+        pixels = (np.arange(64 * 48, dtype=np.int16).reshape(48, 64) + index % 1000) % 1000
     dataset.Rows, dataset.Columns = pixels.shape
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 1
