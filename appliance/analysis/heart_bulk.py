@@ -59,3 +59,10 @@ def field_round(structures: NDArray[np.uint8], *, spacing_mm: float) -> tuple[sl
     starts = [min(max(0, round(c - n / 2)), max(0, whole - n)) for c, n, whole in zip(centre, size, structures.shape, strict=True)]
     z, y, x = (slice(a, min(a + n, whole)) for a, n, whole in zip(starts, size, structures.shape, strict=True))
     return z, y, x
+
+
+def nothing_beyond(structures: NDArray[np.uint8], field: tuple[slice, slice, slice]) -> NDArray[np.uint8]:
+    """The structures without the heart's classes outside a field; aorta and pulmonary artery keep their course."""
+    beyond = np.isin(structures, [int(c) for c in CARDIAC])
+    beyond[field] = False
+    return np.where(beyond, 0, structures).astype(np.uint8)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from appliance.analysis.grids import average_to, covering_grid, sub_grid
-from appliance.analysis.heart_bulk import CARDIAC, field_round, limit_to_heart
+from appliance.analysis.heart_bulk import CARDIAC, field_round, limit_to_heart, nothing_beyond
 from appliance.analysis.stages import Heart, Structure
 from appliance.errors import DeclinedError
 from appliance.inference.engine import Session
@@ -52,6 +52,7 @@ def locate(volume: Volume, *, session: Session, progress: Callable[[float], None
     if field is not None:
         for whole, again in zip((labels, inside, blood), _look(coarse[field], session), strict=True):
             whole[field] = again
+        labels = nothing_beyond(labels, field)
     labels = _one_heart(limit_to_heart(labels, spacing_mm=model.spacing_mm))
     _require_a_heart(labels, grid)
     heart = Heart(LabelMap(labels, grid), fine_box(labels, grid, volume.geometry))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from appliance.analysis.heart_bulk import field_round, limit_to_heart
+from appliance.analysis.heart_bulk import field_round, limit_to_heart, nothing_beyond
 from appliance.analysis.stages import Structure
 
 SPACING_MM = 3.0
@@ -50,3 +50,13 @@ def test_the_field_is_that_of_a_cardiac_scan_round_the_heart(chest: np.ndarray) 
 
 def test_a_cardiac_scan_is_looked_at_once(chest: np.ndarray) -> None:
     assert field_round(chest[20:80, 25:100, 25:100], spacing_mm=SPACING_MM) is None
+
+
+def test_a_liver_taken_for_a_chamber_beyond_the_field_is_no_heart(chest: np.ndarray) -> None:
+    chest[_ball(chest.shape, (100, 90, 40), 25.0)] = Structure.RV
+    field = field_round(chest, spacing_mm=SPACING_MM)
+    assert field is not None
+    left = nothing_beyond(chest, field)
+    assert (left == Structure.LV).sum() == (chest == Structure.LV).sum()
+    assert (left == Structure.AORTA).sum() == (chest == Structure.AORTA).sum()
+    assert not (left == Structure.RV).any()
