@@ -27,6 +27,10 @@ from pynetdicom.transport import AssociationServer
 
 from appliance.dicom.store_message import P_DATA_TF, PDV_OVERHEAD
 
+LOCAL_LIMIT_EXCEEDED = (0x02, 0x03, 0x02)
+"""A-ASSOCIATE-RJ: transient, presentation service provider, local limit exceeded (PS3.8 section 9.3.4)."""
+SPARE_CONNECTIONS = 4
+"""Connections beyond the association limit that still get a proper A-ASSOCIATE-RJ."""
 ASSOCIATE_RQ = 0x01
 LARGEST_ASSOCIATE_RQ = 512 * 1024
 """128 presentation contexts with forty transfer syntaxes each need less."""

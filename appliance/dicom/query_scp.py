@@ -32,7 +32,7 @@ from pynetdicom.presentation import build_context
 
 from appliance.archive.audit import AuditTrail
 from appliance.archive.search import Level, SearchIndex
-from appliance.dicom.bounds import BoundedServer, ByteBudget, PduReader, peer_address, tune_socket
+from appliance.dicom.bounds import LOCAL_LIMIT_EXCEEDED, SPARE_CONNECTIONS, BoundedServer, ByteBudget, PduReader, peer_address, tune_socket
 from appliance.dicom.guard import guard
 from appliance.dicom.query_answer import answer_of
 from appliance.dicom.query_keys import KeyMismatchError, Query, parse_query
@@ -46,13 +46,10 @@ MOVE: Mapping[str, Level] = {"1.2.840.10008.5.1.4.1.2.1.2": "patient", "1.2.840.
 GET: Mapping[str, Level] = {"1.2.840.10008.5.1.4.1.2.1.3": "patient", "1.2.840.10008.5.1.4.1.2.2.3": "study"}
 LITTLE_ENDIAN = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2"]
 PENDING, CANCELLED, TOO_MANY, MISMATCH, UNABLE = 0xFF00, 0xFE00, 0xA700, 0xA900, 0xC311
-LOCAL_LIMIT_EXCEEDED = (0x02, 0x03, 0x02)
-"""A-ASSOCIATE-RJ: transient, presentation service provider, local limit exceeded (PS3.8 section 9.3.4)."""
 NOT_RECOGNISED = (0x01, 0x01, 0x03)
 """A-ASSOCIATE-RJ: permanent, service user, calling AE title not recognised; for an address that is not on the list too."""
 LARGEST_MESSAGE = 4 << 20
 """No identifier comes near this."""
-SPARE_CONNECTIONS = 4
 WAITING_PDUS = 64
 """PDUs that may wait for a slow peer; then no further match is read."""
 

@@ -23,7 +23,7 @@ from pynetdicom.events import Event
 from pynetdicom.presentation import build_context
 
 from appliance.archive.instances import InstanceStore
-from appliance.dicom.bounds import BoundedServer, ByteBudget, PduReader, peer_address, tune_socket
+from appliance.dicom.bounds import LOCAL_LIMIT_EXCEEDED, SPARE_CONNECTIONS, BoundedServer, ByteBudget, PduReader, peer_address, tune_socket
 from appliance.dicom.fast_path import FastPath, InstanceBuffer, check_library
 from appliance.dicom.guard import guard
 from appliance.dicom.reception import Keeper, Reception
@@ -34,13 +34,9 @@ from appliance.dicom.tls import server_context
 from appliance.errors import DicomError
 from appliance.settings import ReceiverSettings
 
-LOCAL_LIMIT_EXCEEDED = (0x02, 0x03, 0x02)
-"""A-ASSOCIATE-RJ: transient, presentation service provider, local limit exceeded (PS3.8 section 9.3.4)."""
 CALLING_TITLE_NOT_RECOGNISED, CALLED_TITLE_NOT_RECOGNISED = (0x01, 0x01, 0x03), (0x01, 0x01, 0x07)
 SMALLEST_BUDGET = 256 << 20
 """Bytes that instances being received may always take together."""
-SPARE_CONNECTIONS = 4
-"""Connections beyond the association limit that still get a proper A-ASSOCIATE-RJ."""
 GRACE_S = 10.0
 """How long instances in hand may take to finish when the receiver is told to stop."""
 
