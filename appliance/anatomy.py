@@ -75,7 +75,20 @@ VESSEL_EN: dict[Vessel, str] = {
     "LM": "left main", "LAD": "left anterior descending artery", "LCX": "left circumflex artery", "RCA": "right coronary artery",
     "RI": "ramus intermedius", "other": "other branch",
 }  # fmt: skip
+SIDE_BRANCHES: frozenset[SegmentName] = frozenset({"R-PDA", "D1", "D2", "OM1", "OM2", "L-PDA", "R-PLB", "RI", "L-PLB", "other"})
+"""Names that a whole branch can have; the others are parts of a trunk."""
 MAIN_VESSELS: tuple[Vessel, ...] = ("LAD", "LCX", "RCA")
 
 if set(SEGMENTS) != set(get_args(SegmentName)):
     raise AssertionError("the segment table and SegmentName differ")
+
+
+def can_be_called(vessel: Vessel, name: SegmentName, *, whole: bool) -> bool:
+    """Whether a person may give a name: a trunk's own parts to a part of it; to a whole branch any name.
+
+    Args:
+        vessel: of the branch as it is named now.
+        name: the new name.
+        whole: the branch is renamed as a whole; a trunk's name then makes it that trunk.
+    """
+    return whole or name in SIDE_BRANCHES or SEGMENTS[name].vessel == vessel

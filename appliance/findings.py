@@ -15,6 +15,18 @@ import msgspec
 
 from appliance.anatomy import Dominance, SegmentName, Vessel
 from appliance.errors import Reason
+from appliance.findings_parts import Bridge as Bridge
+from appliance.findings_parts import Calcium as Calcium
+from appliance.findings_parts import CalciumDeposit as CalciumDeposit
+from appliance.findings_parts import Entered as Entered
+from appliance.findings_parts import Graft as Graft
+from appliance.findings_parts import GraftKind as GraftKind
+from appliance.findings_parts import InStent as InStent
+from appliance.findings_parts import Ischaemia as Ischaemia
+from appliance.findings_parts import Record as Record
+from appliance.findings_parts import Stent as Stent
+from appliance.findings_parts import Variant as Variant
+from appliance.findings_parts import VariantName as VariantName
 
 SCHEMA: Literal[1] = 1
 
@@ -24,10 +36,6 @@ GRADES: tuple[Grade, ...] = ("none", "minimal", "mild", "moderate", "severe", "o
 PlaqueType = Literal["calcified", "mixed", "noncalcified"]
 HighRiskFeature = Literal["low_attenuation", "positive_remodeling", "spotty_calcification", "napkin_ring"]
 NotAssessableReason = Literal["motion", "noise", "blooming", "stent", "truncated"]
-
-
-class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of all findings types: immutable, keyword only; optional ``*_reason`` siblings are left out of the JSON when None."""
 
 
 class Software(Record, frozen=True, kw_only=True):
@@ -103,10 +111,17 @@ class OtherSeries(Record, frozen=True, kw_only=True):
 
 
 class NotAssessable(Record, frozen=True, kw_only=True):
-    """A segment that cannot be read, and why."""
+    """A segment that cannot be read, and why.
+
+    Attributes:
+        branch, start, end: where it lies, a half-open range of the branch's points; a picture of it is among the key views.
+    """
 
     segment: SegmentName
     reason: NotAssessableReason
+    branch: int | None = None
+    start: int | None = None
+    end: int | None = None
 
 
 class Quality(Record, frozen=True, kw_only=True):
@@ -222,85 +237,6 @@ class Lesion(Record, frozen=True, kw_only=True):
     plaque_burden_percent_reason: str | None = None
 
 
-class Bridge(Record, frozen=True, kw_only=True):
-    """A myocardial bridge: ``depth_mm`` of muscle over the vessel's outer wall; the narrowing under it is not graded as plaque."""
-
-    branch: int
-    start: int
-    end: int
-    depth_mm: float
-
-
-InStent = Literal["patent", "narrowed", "occluded"]
-
-
-class Stent(Record, frozen=True, kw_only=True):
-    """A stent and whether its lumen can be read.
-
-    Attributes:
-        branch: the vessel.
-        start, end: half-open range of its points.
-        assessable: whether the lumen inside can be read.
-        diameter_mm: of the device.
-        inside: whether blood passes: ``patent``, ``narrowed`` (by half or more), ``occluded``.
-    """
-
-    branch: int
-    start: int
-    end: int
-    assessable: bool
-    diameter_mm: float | None = None
-    inside: InStent | None = None
-    inside_reason: str | None = None
-
-
-VariantName = Literal[
-    "separate_left_ostia",
-    "lcx_from_right",
-    "rca_from_left",
-    "left_from_right",
-    "single_coronary",
-    "interarterial_course",
-    "retroaortic_course",
-    "high_takeoff_left",
-    "high_takeoff_right",
-]
-
-
-class Variant(Record, frozen=True, kw_only=True):
-    """An anatomical variant of origin or course, and the branch that shows it."""
-
-    name: VariantName
-    branch: int
-
-
-class Calcium(Record, frozen=True, kw_only=True):
-    """Calcium score of the non-contrast series.
-
-    Attributes:
-        series_uid: the series that was scored.
-        agatston, volume_mm3: of all coronary deposits.
-        mass_mg: None without the scanner's own calibration factor.
-        vessels: Agatston score of LM, LAD, LCX and RCA; side branches count to their parent.
-        unassigned: Agatston score of coronary deposits whose artery is not known; part of ``agatston``.
-        category: 0, 1-10, 11-100, 101-400 or >400.
-        percentile: None until a table with its source is installed.
-        registration: likeness of the scan to the angiogram over the heart, after the registration, at most 1.
-    """
-
-    series_uid: str
-    agatston: float
-    volume_mm3: float
-    mass_mg: float | None
-    vessels: dict[str, float]
-    mass_mg_reason: str | None = None
-    unassigned: float = 0.0
-    category: str | None = None
-    percentile: float | None = None
-    percentile_reason: str | None = None
-    registration: float | None = None
-
-
 class CadRads(Record, frozen=True, kw_only=True):
     """CAD-RADS 2.0 (JCCT 2022;16:536): ``text`` is the whole, e.g. ``CAD-RADS 3/P2/HRP``."""
 
@@ -344,6 +280,9 @@ class Findings(Record, frozen=True, kw_only=True):
     segment_stenosis_score_reason: str | None = None
     cad_rads_reason: str | None = None
     variants: tuple[Variant, ...] = ()
+    grafts: tuple[Graft, ...] = ()
+    dominance_source: Literal["measured", "corrected"] = "measured"
+    entered: Entered = Entered()
 
     @property
     def validated_on_patients(self) -> bool:

@@ -2,6 +2,9 @@
 
 Sources: degrees of stenosis and categories, CAD-RADS 2.0 (JCCT 2022;16:536); older Chinese degrees, consensus of 2011; segment
 involvement and segment stenosis score over 16 segments (Min et al., JACC 2007;50:1161). Each rule stands in one table.
+
+CAD-RADS and the segment stenosis score know one table of degrees, that of CAD-RADS, also where the site reports by the older Chinese one:
+a measured lesion is classed by its percentage, one that a person graded by that degree.
 """
 
 from __future__ import annotations
@@ -13,7 +16,21 @@ import msgspec
 
 from appliance.anatomy import MAIN_VESSELS, SEGMENTS, SegmentName, Territory, Vessel
 from appliance.errors import AnalysisError
-from appliance.findings import GRADES, Branch, CadRads, Findings, Grade, InStent, Lesion, NotAssessable, Quality, Stent, VariantName
+from appliance.findings import (
+    GRADES,
+    Branch,
+    CadRads,
+    Entered,
+    Findings,
+    Grade,
+    Graft,
+    InStent,
+    Lesion,
+    NotAssessable,
+    Quality,
+    Stent,
+    VariantName,
+)
 
 Bands = Literal["scct", "cn2011"]
 Category = Literal["0", "1", "2", "3", "4A", "4B", "5", "N"]
@@ -40,7 +57,7 @@ SMALLEST_GRADED_MM = 1.5
 EXCEPTIONAL: frozenset[VariantName] = frozenset({"interarterial_course"})
 """Variants that make the modifier E: disease that is no atherosclerosis."""
 IN_STENT: dict[InStent, Grade] = {"patent": "none", "narrowed": "moderate", "occluded": "occluded"}
-"""Least degree that the blood inside a stent stands for."""
+"""Least degree that the blood inside a stent stands for, and that of a graft."""
 THREE_VESSELS: frozenset[Territory] = frozenset({"LAD", "LCX", "RCA"})
 _SCORED_SEGMENTS = frozenset(name for name, segment in SEGMENTS.items() if segment.scored)
 
@@ -70,6 +87,13 @@ def territory_of(vessel: Vessel, segment: SegmentName) -> Territory | None:
     return SEGMENTS[segment].territory or folded.get(vessel)
 
 
+def cad_rads_grade(lesion: Lesion) -> Grade:
+    """The degree of a lesion by the bands of CAD-RADS, whatever the site's own bands are."""
+    if lesion.grade_source == "corrected" or lesion.diameter_stenosis_percent is None:
+        return lesion.grade
+    return grade_of(lesion.diameter_stenosis_percent)
+
+
 def segment_scores(lesions: Sequence[Lesion], branches: Sequence[Branch]) -> tuple[int, int]:
     """Segment involvement score 0-16 and segment stenosis score 0-48.
 
@@ -86,7 +110,7 @@ def segment_scores(lesions: Sequence[Lesion], branches: Sequence[Branch]) -> tup
                 if min(lesion.end, end) - max(lesion.start, start) >= 4:
                     reached.add(name)
         for name in reached & _SCORED_SEGMENTS:
-            value = STENOSIS_SCORE[lesion.grade] if name == lesion.segment else 1
+            value = STENOSIS_SCORE[cad_rads_grade(lesion)] if name == lesion.segment else 1
             worst[name] = max(worst.get(name, 0), value)
     return len(worst), sum(worst.values())
 
@@ -122,7 +146,8 @@ def cad_rads(
     not_assessable: Sequence[NotAssessable] = (),
     untraced: Sequence[Vessel] = (),
     stents: Sequence[Stent] = (),
-    grafts: bool = False,
+    grafts: Sequence[Graft] = (),
+    grafted: bool = False,
     exceptions: bool = False,
     agatston: float | None = None,
     ischaemia: str | None = None,
@@ -136,13 +161,17 @@ def cad_rads(
         not_assessable: segments that cannot be read; with less than 50 % elsewhere the category is N.
         untraced: main vessels that were not found: nothing is known of them, which is not the same as nothing wrong with them.
         stents: any makes modifier S.
-        grafts: any makes modifier G.
+        grafts: any makes modifier G; what a patent graft goes around does not count, what is wrong with a graft does.
+        grafted: modifier G without a graft that was recognised.
         exceptions: non-atherosclerotic disease, modifier E.
         agatston: calcium score, None where there is none.
         ischaemia: I+, I- or I± as a physician entered it; never derived.
     """
     graded = [lesion for lesion in lesions if _counts(lesion)]
-    category = _category(graded, _in_stents(stents, branches))
+    supplied = [lesion for lesion in graded if not is_bypassed(lesion, grafts)]
+    category = _category(supplied, [*_in_stents(stents, branches), *_in_grafts(grafts)])
+    if category == "0" and graded:
+        category = "1"
     if category == "0" and _scores(agatston):
         category = "1"  # calcium is plaque, wherever it was seen
     modifiers: list[str] = []
@@ -157,7 +186,7 @@ def cad_rads(
         modifiers.append(ischaemia)
     if stents:
         modifiers.append("S")
-    if grafts:
+    if grafts or grafted:
         modifiers.append("G")
     if exceptions:
         modifiers.append("E")
@@ -172,6 +201,17 @@ def cad_rads(
         modifiers=ordered,
         text=text,
         plaque_burden_reason=None if burden else "no_plaque",
+    )
+
+
+def is_bypassed(lesion: Lesion, grafts: Sequence[Graft]) -> bool:
+    """Whether a patent graft brings blood beyond a lesion: it is sewn on the same branch farther on (CAD-RADS 2.0, modifier G)."""
+    return any(
+        graft.patency == "patent"
+        and graft.target_branch == lesion.branch
+        and graft.target_index is not None
+        and lesion.minimum < graft.target_index
+        for graft in grafts
     )
 
 
@@ -195,12 +235,12 @@ def _undecided(lesion: Lesion) -> bool:
     """
     if lesion.diameter_stenosis_percent_reason == UNREADABLE and lesion.grade_source == "measured":
         return True
-    narrowed = GRADES.index(lesion.grade) >= GRADES.index("moderate")
+    narrowed = GRADES.index(cad_rads_grade(lesion)) >= GRADES.index("moderate")
     return lesion.segment == "other" and narrowed and lesion.grade_source == "measured"
 
 
 def _category(lesions: Sequence[Lesion], stents: Sequence[tuple[Territory | None, Grade]] = ()) -> Category:
-    degrees = [*((territory_of(lesion.vessel, lesion.segment), lesion.grade) for lesion in lesions), *stents]
+    degrees = [*((territory_of(lesion.vessel, lesion.segment), cad_rads_grade(lesion)) for lesion in lesions), *stents]
     if not degrees:
         return "0"
     worst = max((grade for _, grade in degrees), key=GRADES.index)
@@ -224,6 +264,15 @@ def _in_stents(stents: Sequence[Stent], branches: Sequence[Branch]) -> list[tupl
     return degrees
 
 
+def _in_grafts(grafts: Sequence[Graft]) -> list[tuple[Territory | None, Grade]]:
+    """The degree of each narrowed or closed graft, with the artery that it feeds."""
+    return [
+        (None if graft.target is None else SEGMENTS[graft.target].territory, IN_STENT[graft.patency])
+        for graft in grafts
+        if graft.patency in ("narrowed", "occluded")
+    ]
+
+
 def apply_corrections(findings: Findings, corrections: Mapping[int, Grade]) -> Findings:
     """The findings with a person's grades in place of the measured ones, and scores and CAD-RADS that follow from them.
 
@@ -245,13 +294,22 @@ def apply_corrections(findings: Findings, corrections: Mapping[int, Grade]) -> F
     return with_category(msgspec.structs.replace(findings, lesions=lesions))
 
 
-def with_category(findings: Findings) -> Findings:
-    """The findings with scores and CAD-RADS that follow from everything else in them.
+def enter(findings: Findings, entered: Entered) -> Findings:
+    """The findings with what a physician entered, in place of what was entered before; CAD-RADS follows.
 
-    The modifiers that only a person or another method gives (G, E, I) are kept.
+    Raises:
+        AnalysisError: ANA-702 if the findings hold no analysis.
     """
+    if findings.cad_rads is None:
+        raise AnalysisError("ANA-702", zh="该检查没有可修改的分析结果", en="the study has no analysis to correct")
+    return with_category(msgspec.structs.replace(findings, entered=entered))
+
+
+def with_category(findings: Findings) -> Findings:
+    """The findings with scores and CAD-RADS that follow from everything else in them, and from what was entered."""
     involvement, stenosis = segment_scores(findings.lesions, findings.branches)
-    kept = findings.cad_rads.modifiers if findings.cad_rads is not None else ()
+    entered = findings.entered
+    unusual = any(variant.name in EXCEPTIONAL for variant in findings.variants)
     return msgspec.structs.replace(
         findings,
         segment_involvement_score=involvement,
@@ -262,10 +320,11 @@ def with_category(findings: Findings) -> Findings:
             not_assessable=_not_assessable(findings.quality),
             untraced=untraced_vessels(findings.branches),
             stents=findings.stents,
-            grafts="G" in kept,
-            exceptions="E" in kept or any(variant.name in EXCEPTIONAL for variant in findings.variants),
+            grafts=() if entered.grafts is False else findings.grafts,
+            grafted=bool(entered.grafts),
+            exceptions=unusual if entered.exceptions is None else entered.exceptions,
             agatston=None if findings.calcium is None else findings.calcium.agatston,
-            ischaemia=next((modifier for modifier in kept if modifier.startswith("I")), None),
+            ischaemia=entered.ischaemia,
         ),
     )
 

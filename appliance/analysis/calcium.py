@@ -18,11 +18,12 @@ from scipy.spatial import cKDTree
 from appliance.analysis.cadrads import territory_of
 from appliance.analysis.calcium_score import KVP, KVP_TOLERANCE, Deposit, agatston, category, find_deposits, mass_mg, volume_mm3
 from appliance.analysis.heart_bulk import CARDIAC
+from appliance.analysis.naming_corrections import vessel_scores
 from appliance.analysis.rigid import Placement, place_heart
 from appliance.analysis.stages import Float, Heart, Structure
 from appliance.analysis.surroundings import Surroundings
 from appliance.anatomy import Territory
-from appliance.findings import Branch, Calcium, Stent
+from appliance.findings import Branch, Calcium, CalciumDeposit, Stent
 from appliance.volume import Volume
 
 Place = Literal["LM", "LAD", "LCX", "RCA", "unknown", "aorta", "valve", "metal", "elsewhere"]
@@ -51,10 +52,11 @@ LEAST_BLOOD = 200
 
 @dataclass(frozen=True)
 class Assigned:
-    """The deposits with the place of each."""
+    """The deposits with the place of each, and for those beside a branch its id and the nearest of its points."""
 
     deposits: tuple[Deposit, ...]
     places: tuple[Place, ...]
+    nearest: tuple[tuple[int, int] | None, ...] = ()
 
     def of(self, *places: Place) -> list[Deposit]:
         """The deposits at some places."""
@@ -98,18 +100,29 @@ def score_calcium(
     coronary = assigned.of(*VESSELS, "unknown")
     total = agatston(coronary, increment_mm=increment)
     factor = mass_factor or 0.0
+    deposits_on = on_branches(assigned, increment_mm=increment)
     return Calcium(
         series_uid=series_uid,
         agatston=round(total, 2),
         volume_mm3=round(volume_mm3(coronary, scan), 2),
         mass_mg=round(mass_mg(coronary, increment_mm=increment, factor=factor), 3) if mass_factor else None,
         mass_mg_reason=None if mass_factor else "not_calibrated",
-        vessels={vessel: round(agatston(assigned.of(vessel), increment_mm=increment), 2) for vessel in VESSELS},
+        vessels=vessel_scores(deposits_on, branches),
         unassigned=round(agatston(assigned.of("unknown"), increment_mm=increment), 2),
         category=category(total),
         percentile=None,
         percentile_reason="no_reference_table",
         registration=round(placement.likeness, 3),
+        deposits=deposits_on,
+    )
+
+
+def on_branches(assigned: Assigned, *, increment_mm: float) -> tuple[CalciumDeposit, ...]:
+    """The coronary deposits that lie beside a traced branch, each with its part of the score."""
+    return tuple(
+        CalciumDeposit(branch=nearest[0], point=nearest[1], agatston=round(agatston([deposit], increment_mm=increment_mm), 4))
+        for deposit, place, nearest in zip(assigned.deposits, assigned.places, assigned.nearest, strict=True)
+        if nearest is not None and (place == "unknown" or place in VESSELS)
     )
 
 
@@ -142,14 +155,15 @@ def assign(
     """Say where each deposit lies; those far from the heart are left out."""
     tree = _Tree.of(branches, stents)
     around = Surroundings(heart)
-    kept, places = [], []
+    kept, places, owners = [], [], []
     for deposit in _near_heart(scan, deposits, placement, around):
         points = placement.apply(scan.geometry.to_points(deposit.voxels))
-        place = _place(deposit, points, tree, around, scan)
+        place, nearest = _place(deposit, points, tree, around, scan)
         if place != "elsewhere":
             kept.append(deposit)
             places.append(place)
-    return Assigned(tuple(kept), tuple(places))
+            owners.append(None if nearest is None else tree.owner[nearest])
+    return Assigned(tuple(kept), tuple(places), tuple(owners))
 
 
 def _near_heart(scan: Volume, deposits: Sequence[Deposit], placement: Placement, around: Surroundings) -> list[Deposit]:
@@ -163,17 +177,19 @@ def _near_heart(scan: Volume, deposits: Sequence[Deposit], placement: Placement,
 
 @dataclass(frozen=True)
 class _Tree:
-    """All points of the tree with the outer radius, the artery, and whether a stent lies there."""
+    """All points of the tree with the outer radius, the artery, branch and number within it, and whether a stent lies there."""
 
     points: Float
     radius: Float
     vessel: tuple[Territory | None, ...]
+    owner: tuple[tuple[int, int], ...]
     stented: Float
     index: cKDTree | None
 
     @classmethod
     def of(cls, branches: Sequence[Branch], stents: Sequence[Stent]) -> _Tree:
         points, radius, vessel, stented = [], [], list[Territory | None](), []
+        owner: list[tuple[int, int]] = []
         for branch in branches:
             along = np.asarray(branch.points_mm, np.float64).reshape(-1, 3)
             outer = np.array([np.nan if d is None else d / 2.0 for d in branch.vessel_diameter_mm], np.float64)
@@ -186,11 +202,13 @@ class _Tree:
                 if stent.branch == branch.id:
                     metal[stent.start : stent.end + 1] = 1.0
             stented.append(metal)
+            owner += [(branch.id, i) for i in range(len(along))]
         whole = np.concatenate([np.zeros((0, 3)), *points])
         return cls(
             points=whole,
             radius=np.concatenate([np.zeros(0), *radius]),
             vessel=tuple(vessel),
+            owner=tuple(owner),
             stented=np.concatenate([np.zeros(0), *stented]),
             index=cKDTree(whole) if len(whole) else None,
         )
@@ -214,21 +232,22 @@ class _Tree:
         return bool(cKDTree(own).query(points)[0].min() <= reach)
 
 
-def _place(deposit: Deposit, points: Float, tree: _Tree, around: Surroundings, scan: Volume) -> Place:
+def _place(deposit: Deposit, points: Float, tree: _Tree, around: Surroundings, scan: Volume) -> tuple[Place, int | None]:
+    """Where a deposit lies, and the tree's point that it belongs to."""
     beyond, nearest = tree.beside(points)
     if beyond > (INSIDE_MM if _is_faint(deposit) else REACH_MM) or tree.beside(points.mean(axis=0)[None])[0] > WHOLE_MM:
-        return "unknown" if _in_fat_of_heart(deposit, points, around, scan) else "elsewhere"
+        return ("unknown" if _in_fat_of_heart(deposit, points, around, scan) else "elsewhere"), None
     if deposit.peak_hu >= METAL_HU or tree.near_stent(points):
-        return "metal"
+        return "metal", None
     if beyond > INSIDE_MM:
         aorta = float(np.abs(around.distance(points, Structure.AORTA)).mean())
         if aorta < beyond:
-            return "aorta"
+            return "aorta", None
         atrium = np.abs(around.distance(points, Structure.LEFT_ATRIUM))
         ventricle = np.abs(around.distance(points, Structure.LV))
         if float(np.maximum(atrium, ventricle).mean()) < beyond:
-            return "valve"
-    return tree.vessel[nearest] or "unknown"
+            return "valve", None
+    return tree.vessel[nearest] or "unknown", nearest
 
 
 def _in_fat_of_heart(deposit: Deposit, points: Float, around: Surroundings, scan: Volume) -> bool:

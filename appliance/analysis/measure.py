@@ -13,7 +13,7 @@ from appliance.analysis.cadrads import UNREADABLE, Bands, cad_rads, grade_of, se
 from appliance.analysis.centrelines import trace
 from appliance.analysis.lesion_network import read_tree
 from appliance.analysis.lesions import Stretch, Survey, find_lesions
-from appliance.analysis.lumen import measure_lumen, radius_guess
+from appliance.analysis.lumen import LumenResult, measure_lumen, radius_guess
 from appliance.analysis.naming import name_branches
 from appliance.analysis.plaque import Plaque, describe_plaques
 from appliance.analysis.repair import repair
@@ -80,7 +80,7 @@ def measure(
     with clock.stage("plaque"):
         plaques = describe_plaques(named, survey, lumen)
     with clock.stage("cadrads"):
-        branches = tuple(_branch(number, branch, lumen.profiles[number]) for number, branch in enumerate(named.branches))
+        branches = make_branches(named, lumen)
         lesions = make_lesions(named, survey, plaques, bands=bands)
         involvement, stenosis = segment_scores(lesions, branches)
         category = cad_rads(lesions, branches, not_assessable=not_assessable, untraced=untraced_vessels(branches), stents=stents)
@@ -109,6 +109,11 @@ class _Clock:
         self.seconds[name] = round(time.perf_counter() - started, 3)
         if self.progress is not None:
             self.progress(name, dict(STAGES)[name])
+
+
+def make_branches(named: NamedTree, lumen: LumenResult) -> tuple[Branch, ...]:
+    """The branches of the findings file."""
+    return tuple(_branch(number, branch, lumen.profiles[number]) for number, branch in enumerate(named.branches))
 
 
 def _branch(number: int, branch: NamedBranch, profile: Profile) -> Branch:
@@ -160,7 +165,7 @@ def _lesion(number: int, stretch: Stretch, plaque: Plaque, named: NamedTree, ban
         diameter_stenosis_percent_reason=unknown,
         area_stenosis_percent=None if ratio is None else round(100.0 * (1.0 - ratio**2), 2),
         area_stenosis_percent_reason=unknown,
-        grade="none" if percent is None else grade_of(percent, bands=bands),
+        grade="none" if percent is None else grade_of(round(percent, 2), bands=bands),
         plaque_type=plaque.kind,
         volume_mm3=plaque.volume,
         remodeling_index=None if plaque.remodeling_index is None else round(plaque.remodeling_index, 3),

@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from appliance.anatomy import SegmentName
+from appliance.anatomy import Dominance, SegmentName
 from appliance.errors import ApiError, CoronetError, Reason
-from appliance.findings import GRADES, CadRads, Findings, Grade, Lesion
+from appliance.findings import GRADES, Branch, CadRads, Entered, Findings, Grade, Ischaemia, Lesion
 from appliance.study import (
     DRAFT_NOTICE,
     NOT_VALIDATED_NOTICE,
@@ -71,13 +71,31 @@ class CorrectionRequest(Request, frozen=True, kw_only=True):
 
 
 class RenameRequest(Request, frozen=True, kw_only=True):
-    """``POST /v1/studies/{key}/names``: name one segment (its number within a branch) of the draft at ``revision``."""
+    """``POST /v1/studies/{key}/names``: name one segment (its number within a branch; null: the whole branch) of the draft."""
 
     command: CommandKey
     revision: Revision
     branch: Annotated[int, msgspec.Meta(ge=0, le=10_000)]
-    segment: Annotated[int, msgspec.Meta(ge=0, le=1_000)]
+    segment: Annotated[int, msgspec.Meta(ge=0, le=1_000)] | None
     name: SegmentName
+
+
+class DominanceRequest(Request, frozen=True, kw_only=True):
+    """``POST /v1/studies/{key}/dominance``: say which side dominates in the draft at ``revision``; null: what the names say."""
+
+    command: CommandKey
+    revision: Revision
+    dominance: Dominance | None
+
+
+class ModifiersRequest(Request, frozen=True, kw_only=True):
+    """``POST /v1/studies/{key}/modifiers``: what a physician enters for CAD-RADS, in place of what was entered before; null: nothing."""
+
+    command: CommandKey
+    revision: Revision
+    ischaemia: Ischaemia | None
+    grafts: bool | None = None
+    exceptions: bool | None = None
 
 
 class ApproveRequest(Request, frozen=True, kw_only=True):
@@ -143,30 +161,38 @@ __all__ = [
     "ApplianceInfo",
     "Approval",
     "ApproveRequest",
+    "Branch",
     "CadRads",
     "CommandKey",
     "CommandRequest",
     "CoronetError",
     "CorrectionRequest",
     "DeliveryRow",
+    "Dominance",
+    "DominanceRequest",
+    "Entered",
     "ErrorReply",
     "Event",
     "EventsReply",
     "Findings",
     "Grade",
     "Health",
+    "Ischaemia",
     "Lesion",
     "Message",
+    "ModifiersRequest",
     "PictureInfo",
     "Pin",
     "PriorRow",
     "ProtectRequest",
     "Reason",
+    "RenameRequest",
     "ReportSection",
     "ReportText",
     "Request",
     "Revision",
     "Role",
+    "SegmentName",
     "SendAgainRequest",
     "Session",
     "SignInRequest",

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from appliance.anatomy import SegmentName
-from appliance.findings import Grade
+from appliance.anatomy import Dominance, SegmentName
+from appliance.findings import Entered, Grade
 from appliance.worklist import Event, Session, Snapshot, StudyDetail, StudyPage, StudyState
 
 
@@ -58,9 +58,17 @@ class WorkflowPort(Protocol):
         ...
 
     def rename(
-        self, *, session: Session, study: str, revision: int, branch: int, segment: int, name: SegmentName, command: str
+        self, *, session: Session, study: str, revision: int, branch: int, segment: int | None, name: SegmentName, command: str
     ) -> StudyDetail:
-        """Give a segment of a branch another name; lesions, dominance, text, scores and CAD-RADS follow."""
+        """Give a segment of a branch (None: the whole branch) another name; lesions, dominance, text, scores and CAD-RADS follow."""
+        ...
+
+    def set_dominance(self, *, session: Session, study: str, revision: int, dominance: Dominance | None, command: str) -> StudyDetail:
+        """Say which side dominates; None: what the names say."""
+        ...
+
+    def enter_modifiers(self, *, session: Session, study: str, revision: int, entered: Entered, command: str) -> StudyDetail:
+        """Enter what a physician knows for CAD-RADS, in place of what was entered before."""
         ...
 
     def approve(self, *, session: Session, study: str, revision: int, command: str) -> StudyDetail:

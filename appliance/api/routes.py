@@ -12,6 +12,8 @@
     GET  /v1/studies/{key}/pictures/{id}       PNG with ETag; 304 when the client has it
     POST /v1/studies/{key}/corrections         {command, revision, lesion, grade} -> StudyDetail
     POST /v1/studies/{key}/names               {command, revision, branch, segment, name} -> StudyDetail
+    POST /v1/studies/{key}/dominance           {command, revision, dominance} -> StudyDetail
+    POST /v1/studies/{key}/modifiers           {command, revision, ischaemia, grafts, exceptions} -> StudyDetail
     POST /v1/studies/{key}/approve             {command, revision} -> StudyDetail
     POST /v1/studies/{key}/undo, /retry        {command} -> StudyDetail
     POST /v1/studies/{key}/send-again          {command, to} -> StudyDetail
@@ -46,8 +48,11 @@ from appliance.api.messages import (
     ApproveRequest,
     CommandRequest,
     CorrectionRequest,
+    DominanceRequest,
+    Entered,
     ErrorReply,
     EventsReply,
+    ModifiersRequest,
     ProtectRequest,
     RenameRequest,
     SendAgainRequest,
@@ -111,6 +116,8 @@ class _Interface:
             Route(f"{study}/pictures/{{picture}}", self.picture, methods=["GET"]),
             Route(f"{study}/corrections", self.correct, methods=["POST"]),
             Route(f"{study}/names", self.rename, methods=["POST"]),
+            Route(f"{study}/dominance", self.dominance, methods=["POST"]),
+            Route(f"{study}/modifiers", self.modifiers, methods=["POST"]),
             Route(f"{study}/approve", self.approve, methods=["POST"]),
             Route(f"{study}/undo", self.undo, methods=["POST"]),
             Route(f"{study}/retry", self.retry, methods=["POST"]),
@@ -210,6 +217,19 @@ class _Interface:
             name=body.name,
             command=body.command,
         )
+        return _json(await self._call(call))
+
+    async def dominance(self, request: HttpRequest) -> Response:
+        session, body = await self._command(request, DominanceRequest)
+        study, change = request.path_params["key"], self._workflow.set_dominance
+        call = partial(change, session=session, study=study, revision=body.revision, dominance=body.dominance, command=body.command)
+        return _json(await self._call(call))
+
+    async def modifiers(self, request: HttpRequest) -> Response:
+        session, body = await self._command(request, ModifiersRequest)
+        entered = Entered(ischaemia=body.ischaemia, grafts=body.grafts, exceptions=body.exceptions)
+        study, change = request.path_params["key"], self._workflow.enter_modifiers
+        call = partial(change, session=session, study=study, revision=body.revision, entered=entered, command=body.command)
         return _json(await self._call(call))
 
     async def approve(self, request: HttpRequest) -> Response:

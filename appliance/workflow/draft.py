@@ -16,14 +16,11 @@ import msgspec
 from PIL import Image
 from pydicom.uid import generate_uid
 
-from appliance.analysis.cadrads import apply_corrections
 from appliance.analysis.golden import check_models
-from appliance.analysis.naming_corrections import rename
 from appliance.analysis.pipeline import Models, Options, Progress, analyze
 from appliance.analysis.reading import StudyInput, read_study
-from appliance.anatomy import SegmentName
 from appliance.film.pages import make_film_pages
-from appliance.findings import Findings, Grade
+from appliance.findings import Findings
 from appliance.imaging.keyviews import make_key_views
 from appliance.report.objects import make_objects, write_objects
 from appliance.report.pdf import make_pdf
@@ -94,23 +91,20 @@ def make_draft(
     return findings
 
 
-def correct_draft(
-    folder: Path,
-    corrected: Path,
-    *,
-    corrections: Mapping[int, Grade],
-    names: Mapping[tuple[int, int], SegmentName] | None = None,
-    institution: str = "",
-) -> Findings:
-    """A new draft folder with corrected grades and names; findings, scores, CAD-RADS and report follow, pictures are linked.
+def correct_draft(folder: Path, corrected: Path, *, change: Callable[[Findings], Findings], institution: str = "") -> Findings:
+    """A new draft folder with a person's correction; findings, scores, CAD-RADS and report follow, pictures are linked.
 
-    ``names`` is by branch id and number of the segment within the branch.
+    Args:
+        folder: the draft as it was.
+        corrected: the new folder.
+        change: the findings after the correction, from those before.
+        institution: stands on the report.
 
     Raises:
-        AnalysisError: no such lesion or segment, or no analysis to correct.
+        CoronetError: the correction does not fit the findings; no folder appears.
     """
     draft = read_draft(folder)
-    findings = apply_corrections(rename(draft.findings, names) if names else draft.findings, corrections)
+    findings = change(draft.findings)
     with whole_folder(corrected) as part:
         for name in ("header.json", "source.json", "structures.npz"):
             os.link(folder / name, part / name)

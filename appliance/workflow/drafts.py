@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from PIL import Image
 
-from appliance.anatomy import SegmentName
-from appliance.findings import Findings, Grade
+from appliance.findings import Findings
 from appliance.study import ReportText
 from appliance.worklist import PictureInfo
 
@@ -56,13 +55,11 @@ class DraftFolders:
         path = folder / "key-views" / f"{picture_id}.png"
         return path if _PICTURE_ID.match(picture_id) and path.is_file() else None
 
-    def correct(
-        self, folder: Path, corrected: Path, *, corrections: Mapping[int, Grade], names: Mapping[tuple[int, int], SegmentName] | None = None
-    ) -> Findings:
-        """Write a corrected draft to a new folder, which appears whole."""
+    def correct(self, folder: Path, corrected: Path, *, change: Callable[[Findings], Findings]) -> Findings:
+        """Write a changed draft to a new folder, which appears whole."""
         from appliance.workflow.draft import correct_draft
 
-        return correct_draft(folder, corrected, corrections=corrections, names=names, institution=self._institution)
+        return correct_draft(folder, corrected, change=change, institution=self._institution)
 
 
 def _picture_info(folder: Path, entry: Mapping[str, Any]) -> PictureInfo:

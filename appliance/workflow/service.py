@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
-from appliance.anatomy import SegmentName
+from appliance.anatomy import Dominance, SegmentName
 from appliance.archive.archive import Archive
 from appliance.archive.search import Keeping, PageQuery
 from appliance.archive.studies import StudyRecord
 from appliance.errors import ArchiveError, WorkflowError
-from appliance.findings import Findings, Grade
+from appliance.findings import Entered, Findings, Grade
 from appliance.settings import PolicySettings, RetentionSettings
 from appliance.study import Approval, ReportText, notices
 from appliance.workflow.badge_desk import BadgeDesk
+from appliance.workflow.changing import DraftChange, dominance_change, entry_change, grade_change, name_change
 from appliance.workflow.condition import health_of
 from appliance.workflow.release import draft_name, release_name
 from appliance.workflow.resending import send_again
@@ -54,10 +55,8 @@ class DraftView(Protocol):
         """The PNG of a key view."""
         ...
 
-    def correct(
-        self, folder: Path, corrected: Path, *, corrections: Mapping[int, Grade], names: Mapping[tuple[int, int], SegmentName] | None = None
-    ) -> Findings:
-        """Write a corrected draft to a new folder, which appears whole. Raises KeyError for a lesion that is not there."""
+    def correct(self, folder: Path, corrected: Path, *, change: Callable[[Findings], Findings]) -> Findings:
+        """Write a changed draft to a new folder, which appears whole."""
         ...
 
 
@@ -211,19 +210,29 @@ class WorkflowService:
         Raises:
             WorkflowError: WF-001 not a draft, WF-003 it has changed, WF-052 no such study, WF-054 not allowed, WF-055 no such lesion.
         """
-        what = ("correct", study, revision, lesion, grade)
-        return self._change(session, command, what, lambda before: self._corrected(before, lesion, grade))
+        return self._change(session, command, ("correct", study, revision, lesion, grade), grade_change(lesion, grade))
 
     def rename(
-        self, *, session: Session, study: str, revision: int, branch: int, segment: int, name: SegmentName, command: str
+        self, *, session: Session, study: str, revision: int, branch: int, segment: int | None, name: SegmentName, command: str
     ) -> StudyDetail:
-        """Give a segment another name; lesions, dominance, scores, CAD-RADS and report follow. Raises as ``correct``; ANA-703, -704."""
+        """Give a segment (None: the whole branch) another name; all that follows is done anew. Raises as ``correct``; ANA-703, -704."""
         what = ("rename", study, revision, branch, segment, name)
-        return self._change(session, command, what, lambda before: self._renamed(before, branch, segment, name))
+        return self._change(session, command, what, name_change(branch, segment, name))
 
-    def _change(
-        self, session: Session, command: str, what: tuple[Any, ...], make: Callable[[StudyRecord], tuple[str, Findings, dict[str, Any]]]
-    ) -> StudyDetail:
+    def set_dominance(self, *, session: Session, study: str, revision: int, dominance: Dominance | None, command: str) -> StudyDetail:
+        """Say which side dominates, or with None leave it to the names again. Raises as ``correct``."""
+        return self._change(session, command, ("dominance", study, revision, dominance), dominance_change(dominance))
+
+    def enter_modifiers(self, *, session: Session, study: str, revision: int, entered: Entered, command: str) -> StudyDetail:
+        """Enter what CAD-RADS does not derive (modifier I) or a physician knows better (G, E), or take it back; physicians only.
+
+        Raises as ``correct``.
+        """
+        self._require(session.role == "physician")
+        what = ("modifiers", study, revision, entered.ischaemia, entered.grafts, entered.exceptions)
+        return self._change(session, command, what, entry_change(entered))
+
+    def _change(self, session: Session, command: str, what: tuple[Any, ...], change: DraftChange) -> StudyDetail:
         """A new draft in the place of the one that the person saw; ``what`` is the command's name, study, revision, and the rest."""
         self._require(session.role in {"radiographer", "physician"})
         _, study, revision, *_ = what
@@ -231,7 +240,9 @@ class WorkflowService:
         with self._correcting:
             if not self._known(command, *what):
                 before = self._expect(study, state="draft", revision=revision)
-                name, findings, details = make(before)
+                folder, name = self._next_draft(before)
+                findings = self._drafts.correct(folder, self._archive.drafts / name, change=change.apply)
+                details = change.told(self._drafts.findings(folder), findings)
                 with self._machine.transaction():
                     self._first_time(command, *what)
                     self._machine.apply(
@@ -334,22 +345,6 @@ class WorkflowService:
         return self.study(study)
 
     # -- parts
-
-    def _corrected(self, study: StudyRecord, lesion: int, grade: Grade) -> tuple[str, Findings, dict[str, Any]]:
-        """A new draft folder with one more correction: its name, its findings, what was there before."""
-        folder, name = self._next_draft(study)
-        grades = {each.id: each.grade for each in self._drafts.findings(folder).lesions}
-        if lesion not in grades:
-            raise WorkflowError("WF-055", zh="没有此病变", en="no such lesion", kind="not_found")
-        changed = self._drafts.correct(folder, self._archive.drafts / name, corrections={lesion: grade})
-        return name, changed, {"lesion": lesion, "before": grades[lesion], "after": grade}
-
-    def _renamed(self, study: StudyRecord, branch: int, segment: int, wanted: SegmentName) -> tuple[str, Findings, dict[str, Any]]:
-        """A new draft folder with another name for one segment."""
-        folder, name = self._next_draft(study)
-        findings = self._drafts.correct(folder, self._archive.drafts / name, corrections={}, names={(branch, segment): wanted})
-        was = self._drafts.findings(folder).branch(branch).segments[segment][2]
-        return name, findings, {"branch": branch, "segment": segment, "before": was, "after": wanted}
 
     def _next_draft(self, study: StudyRecord) -> tuple[Path, str]:
         """The draft's folder, and the name of the one to come."""

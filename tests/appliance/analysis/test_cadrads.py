@@ -11,6 +11,7 @@ from appliance.analysis.cadrads import (
     apply_corrections,
     burden_of,
     cad_rads,
+    enter,
     grade_of,
     plaque_burden,
     segment_scores,
@@ -19,7 +20,21 @@ from appliance.analysis.cadrads import (
 )
 from appliance.anatomy import SEGMENTS, SegmentName
 from appliance.errors import AnalysisError
-from appliance.findings import GRADES, Branch, Calcium, Findings, Grade, Lesion, NotAssessable, PlaqueVolume, Software, Stent, Variant
+from appliance.findings import (
+    GRADES,
+    Branch,
+    Calcium,
+    Entered,
+    Findings,
+    Grade,
+    Graft,
+    Lesion,
+    NotAssessable,
+    PlaqueVolume,
+    Software,
+    Stent,
+    Variant,
+)
 
 
 def lesion(
@@ -148,7 +163,7 @@ def test_modifiers_stand_in_the_guidelines_order():
         branches,
         not_assessable=(NotAssessable(segment="mRCA", reason="motion"),),
         stents=(Stent(branch=0, start=0, end=10, assessable=True),),
-        grafts=True,
+        grafts=(BEFORE,),
         exceptions=True,
     )
     assert result.text == "CAD-RADS 4A/P1/N/HRP/S/G/E"
@@ -264,9 +279,54 @@ def test_a_stent_that_cannot_be_read_is_neither_healthy_nor_ill():
 @pytest.mark.parametrize("entered", ["I+", "I-", "I±"])
 def test_ischaemia_is_what_a_physician_entered(entered):
     assert cad_rads(*case(("pLAD", 75.0)), ischaemia=entered).text == f"CAD-RADS 4A/P1/{entered}"
-    before = findings(*case(("pLAD", 80.0)))
-    before = msgspec.structs.replace(before, cad_rads=cad_rads(before.lesions, before.branches, ischaemia=entered))
+    before = enter(findings(*case(("pLAD", 80.0))), Entered(ischaemia=entered))
     assert entered in apply_corrections(before, {0: "moderate"}).cad_rads.modifiers
+    assert enter(before, Entered()).cad_rads.text == "CAD-RADS 4A/P1"
+
+
+def test_a_physician_knows_better_than_what_was_recognised():
+    variants = (Variant(name="interarterial_course", branch=0),)
+    before = msgspec.structs.replace(findings(*case(("pLAD", 60.0))), variants=variants, grafts=(BEFORE,))
+    assert with_category(before).cad_rads.text == "CAD-RADS 3/P1/G/E"
+    assert enter(before, Entered(grafts=False, exceptions=False)).cad_rads.text == "CAD-RADS 3/P1"
+    assert enter(findings(*case(("pLAD", 60.0))), Entered(grafts=True)).cad_rads.text == "CAD-RADS 3/P1/G"
+
+
+GRAFT = Graft(
+    id=0, kind="arterial", origin="subclavian", target="mLAD", points_mm=((0.0, 0.0, 0.0), (0.0, 0.0, 0.5)), lumen_diameter_mm=2.4,
+    patency="patent", confidence=0.8, target_branch=0, target_index=40,
+)  # fmt: skip
+BEFORE = msgspec.structs.replace(GRAFT, target_index=15)
+"""Sewn on before the narrowing of the cases: it goes around nothing."""
+
+
+@pytest.mark.parametrize(
+    ("patency", "minimum", "text"),
+    [
+        ("patent", 20, "CAD-RADS 1/P1/G"),  # bypassed: plaque that no longer counts by its degree
+        ("patent", 45, "CAD-RADS 4A/P1/G"),  # beyond the anastomosis
+        ("narrowed", 20, "CAD-RADS 4A/P1/G"),  # a graft that is no sure way round
+        ("occluded", 20, "CAD-RADS 5/P1/G"),
+        (None, 20, "CAD-RADS 4A/P1/G"),
+    ],
+)
+def test_what_a_patent_graft_goes_around_does_not_count(patency, minimum, text):
+    lesions, branches = case(("pLAD", 80.0))
+    graft = msgspec.structs.replace(GRAFT, patency=patency)
+    assert cad_rads([msgspec.structs.replace(lesions[0], minimum=minimum)], branches, grafts=(graft,)).text == text
+
+
+def test_cad_rads_keeps_its_own_bands_where_the_site_reports_by_the_older_chinese_ones():
+    assert [grade_of(degree, bands="cn2011") for degree in (49.9, 50.0, 74.9, 75.0, 99.9, 100.0)] == [
+        "mild", "moderate", "moderate", "severe", "severe", "occluded",
+    ]  # fmt: skip
+    found, branches = case(("pLAD", 72.0))
+    chinese = msgspec.structs.replace(found[0], grade=grade_of(72.0, bands="cn2011"))
+    assert chinese.grade == "moderate"
+    assert cad_rads([chinese], branches).text == "CAD-RADS 4A/P1"
+    assert segment_scores([chinese], branches) == (1, 3)
+    settled = msgspec.structs.replace(chinese, grade_source="corrected")
+    assert cad_rads([settled], branches).category == "3", "a person's degree stands as it is"
 
 
 def test_a_course_between_the_great_vessels_is_an_exception():

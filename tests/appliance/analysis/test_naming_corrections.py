@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from appliance.analysis.cadrads import with_category
-from appliance.analysis.naming_corrections import dominance_of, rename
+from appliance.analysis.naming_corrections import dominance_of, rename, set_dominance
 from appliance.anatomy import Dominance, SegmentName
 from appliance.errors import AnalysisError
-from appliance.findings import Branch, Findings, NotAssessable, Quality
+from appliance.findings import Branch, Calcium, CalciumDeposit, Findings, NotAssessable, Quality
 from tests.appliance.analysis.test_cadrads import branch, case, findings, lesion
 
 QUALITY = Quality(
@@ -101,3 +101,64 @@ def test_what_cannot_be_renamed() -> None:
     with pytest.raises(AnalysisError) as caught:
         rename(msgspec.structs.replace(study(), cad_rads=None), {})
     assert caught.value.code == "ANA-702"
+
+
+def swapped() -> Findings:
+    """The two left trunks under each other's names, with a diagonal and a marginal, a plaque and its calcium on the one called LAD."""
+    left = msgspec.structs.replace(
+        branch(1, "pLAD"), segments=((0, 10, "pLAD"), (10, 35, "mLAD"), (35, 60, "dLAD")), parent=0, parent_index=59
+    )
+    side = msgspec.structs.replace(branch(3, "D1"), parent=1, parent_index=12)
+    round_ = msgspec.structs.replace(branch(2, "pLCx"), segments=((0, 30, "pLCx"), (30, 60, "LCx")), parent=0, parent_index=59)
+    marginal = msgspec.structs.replace(branch(4, "OM1"), parent=2, parent_index=21)
+    found = msgspec.structs.replace(lesion("pLAD", 60.0), branch=1, minimum=5, start=1, end=9)
+    deposits = (CalciumDeposit(branch=1, point=5, agatston=80.0), CalciumDeposit(branch=2, point=5, agatston=7.5))
+    calcium = Calcium(
+        series_uid="1.2", agatston=90.0, volume_mm3=70.0, mass_mg=None, mass_mg_reason="not_calibrated",
+        vessels={"LM": 0.0, "LAD": 80.0, "LCX": 7.5, "RCA": 0.0}, unassigned=2.5, deposits=deposits,
+    )  # fmt: skip
+    before = findings([], [branch(0, "LM"), left, round_, side, marginal, branch(5, "pRCA")])
+    return with_category(msgspec.structs.replace(before, lesions=(found,), calcium=calcium))
+
+
+def test_swapped_trunks_are_put_right_with_all_that_hangs_on_them() -> None:
+    after = rename(swapped(), {(1, None): "pLCx", (2, None): "pLAD"})
+    assert after.branches[1].segments == ((0, 12, "pLCx"), (12, 60, "LCx")), "the first marginal ends the proximal circumflex"
+    assert after.branches[2].segments == ((0, 21, "pLAD"), (21, 40, "mLAD"), (40, 60, "dLAD")), "so does the first diagonal for the LAD"
+    assert [each.name for each in after.branches[3:5]] == ["OM1", "D1"]
+    assert [each.vessel for each in after.branches[1:5]] == ["LCX", "LAD", "LCX", "LAD"]
+    assert (after.lesions[0].vessel, after.lesions[0].segment) == ("LCX", "pLCx")
+    assert after.calcium is not None
+    assert after.calcium.vessels == {"LM": 0.0, "LAD": 7.5, "LCX": 80.0, "RCA": 0.0}
+    assert (after.calcium.agatston, after.calcium.unassigned) == (90.0, 2.5)
+    assert rename(after, {(1, None): "pLAD", (2, None): "pLCx"}).calcium == swapped().calcium
+
+
+def test_a_deposit_on_a_branch_without_artery_gets_one_with_the_name() -> None:
+    trunks = [branch(0, "pLAD"), branch(1, "other"), branch(2, "pLCx"), branch(3, "pRCA")]
+    calcium = Calcium(
+        series_uid="1.2", agatston=40.0, volume_mm3=30.0, mass_mg=None, mass_mg_reason="not_calibrated", vessels={}, unassigned=40.0,
+        deposits=(CalciumDeposit(branch=1, point=5, agatston=40.0),),
+    )  # fmt: skip
+    after = rename(msgspec.structs.replace(findings([], trunks), calcium=calcium), {(1, 0): "OM2"})
+    assert after.calcium is not None
+    assert (after.calcium.vessels["LCX"], after.calcium.unassigned) == (40.0, 0.0)
+
+
+def test_the_dominance_that_a_person_gave_stays() -> None:
+    before = set_dominance(study(), "codominant")
+    assert (before.dominance, before.dominance_source) == ("codominant", "corrected")
+    assert rename(before, {(1, 0): "L-PDA"}).dominance == "codominant"
+    assert rename(study(), {(1, 0): "L-PDA"}).dominance == "left"
+    assert set_dominance(before, None).dominance_source == "measured"
+
+
+def test_what_cannot_be_read_follows_its_own_place_when_two_branches_bear_one_name() -> None:
+    before = study()
+    twice = msgspec.structs.replace(branch(5, "OM1"), parent=0, parent_index=40)
+    unread = (NotAssessable(segment="OM1", reason="motion", branch=5, start=0, end=60),)
+    quality = msgspec.structs.replace(QUALITY, not_assessable=unread)
+    before = msgspec.structs.replace(before, branches=(*before.branches, twice), quality=quality)
+    after = rename(before, {(1, 0): "RI"})
+    assert after.quality is not None
+    assert after.quality.not_assessable == unread

@@ -17,16 +17,20 @@ from pathlib import Path
 
 import msgspec
 
-from appliance.analysis.naming_corrections import rename
-from appliance.anatomy import SegmentName
+from appliance.analysis.cadrads import enter
+from appliance.analysis.naming_corrections import rename, set_dominance
 from appliance.api.messages import (
     NOT_VALIDATED_NOTICE,
     Approval,
     DeliveryRow,
+    Dominance,
+    Entered,
     Event,
+    Findings,
     Grade,
     Health,
     Reason,
+    SegmentName,
     Session,
     Snapshot,
     StudyDetail,
@@ -155,18 +159,29 @@ class MemoryWorkflow:
             )
 
     def rename(
-        self, *, session: Session, study: str, revision: int, branch: int, segment: int, name: SegmentName, command: str
+        self, *, session: Session, study: str, revision: int, branch: int, segment: int | None, name: SegmentName, command: str
     ) -> StudyDetail:
+        return self._changed_by("rename", study, revision, command, lambda found: rename(found, {(branch, segment): name}))
+
+    def set_dominance(self, *, session: Session, study: str, revision: int, dominance: Dominance | None, command: str) -> StudyDetail:
+        return self._changed_by("dominance", study, revision, command, lambda found: set_dominance(found, dominance))
+
+    def enter_modifiers(self, *, session: Session, study: str, revision: int, entered: Entered, command: str) -> StudyDetail:
+        if session.role != "physician":
+            raise WorkflowError("WF-054", zh="您的角色无权执行此操作", en="your role may not do this", kind="forbidden")
+        return self._changed_by("modifiers", study, revision, command, lambda found: enter(found, entered))
+
+    def _changed_by(self, kind: str, study: str, revision: int, command: str, change: Callable[[Findings], Findings]) -> StudyDetail:
         with self._changed:
             detail = self._detail(study)
             if command in self._done:
                 return detail
             self._expect(detail, state="draft", revision=revision)
             assert detail.findings is not None
-            changed = rename(detail.findings, {(branch, segment): name})
+            changed = change(detail.findings)
             text = changed.cad_rads.text if changed.cad_rads else None
             return self._commit(
-                "rename", command, detail, {"revision": revision + 1, "cad_rads": text}, findings=changed, report=make_report(changed)
+                kind, command, detail, {"revision": revision + 1, "cad_rads": text}, findings=changed, report=make_report(changed)
             )
 
     def approve(self, *, session: Session, study: str, revision: int, command: str) -> StudyDetail:

@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 from PIL import Image, ImageDraw
 
+from appliance.anatomy import SEGMENTS, SegmentName
 from appliance.api.messages import (
     DRAFT_NOTICE,
     NOT_VALIDATED_NOTICE,
@@ -25,7 +26,7 @@ from appliance.api.messages import (
     StudyRow,
     StudyState,
 )
-from appliance.findings import EngineInfo, ModelInfo, PlaqueVolume, Quality, SeriesInfo, Software
+from appliance.findings import Branch, EngineInfo, ModelInfo, PlaqueVolume, Quality, SeriesInfo, Software
 
 CATEGORY_OF_GRADE: dict[Grade, str] = {
     "none": "0", "minimal": "1", "mild": "2", "moderate": "3", "severe": "4A", "occluded": "5",
@@ -59,15 +60,16 @@ def lesion(
     high_risk: tuple[str, ...] = (),
     length: float = 12.4,
 ) -> Lesion:
+    branch, first = place_in_tree(segment)
     volume = PlaqueVolume(total=84.0, calcified=21.0, noncalcified=63.0, low_attenuation=6.5)
     return Lesion(
         id=number,
-        branch=0,
+        branch=branch,
         vessel=vessel,  # type: ignore[arg-type]
         segment=segment,  # type: ignore[arg-type]
-        start=10,
-        minimum=20,
-        end=35,
+        start=first + 10,
+        minimum=first + 20,
+        end=first + 35,
         length_mm=length,
         minimum_lumen_diameter_mm=None if percent is None else 3.2 * (1 - percent / 100),
         reference_diameter_mm=3.2,
@@ -81,6 +83,52 @@ def lesion(
         high_risk=high_risk,  # type: ignore[arg-type]
         confidence=0.83,
     )
+
+
+TREE: tuple[tuple[tuple[SegmentName, ...], int | None, float], ...] = (
+    (("LM",), None, 0.97),
+    (("pLAD", "mLAD", "dLAD"), 0, 0.96),
+    (("D1",), 1, 0.72),
+    (("pLCx", "LCx"), 0, 0.94),
+    (("OM1",), 3, 0.58),
+    (("other",), 1, 0.31),
+    (("pRCA", "mRCA", "dRCA"), None, 0.98),
+    (("R-PDA",), 6, 0.81),
+    (("R-PLB",), 6, 0.77),
+)
+"""Segments, parent and confidence of the names of the samples' branches."""
+
+
+def sample_branches() -> tuple[Branch, ...]:
+    """A right-dominant tree; each segment has 60 points 0.5 mm apart."""
+    branches = []
+    for number, (names, parent, confidence) in enumerate(TREE):
+        count = 60 * len(names)
+        branches.append(
+            Branch(
+                id=number,
+                parent=parent,
+                parent_index=None if parent is None else 59,
+                vessel=SEGMENTS[names[0]].vessel if names[0] != "other" else "LAD",
+                points_mm=tuple((10.0 * number, 0.0, -0.5 * index) for index in range(count)),
+                segments=tuple((60 * index, 60 * index + 60, name) for index, name in enumerate(names)),
+                name_confidence=confidence,
+                lumen_diameter_mm=(3.0,) * count,
+                vessel_diameter_mm=(3.8,) * count,
+                parent_reason="ostium" if parent is None else None,
+                parent_index_reason="ostium" if parent is None else None,
+            )
+        )
+    return tuple(branches)
+
+
+def place_in_tree(segment: str) -> tuple[int, int]:
+    """Branch of the samples that has a segment, and the segment's first point; (0, 0) where none has."""
+    for branch in sample_branches():
+        for start, _, name in branch.segments:
+            if name == segment:
+                return branch.id, start
+    return 0, 0
 
 
 def sample_lesions() -> tuple[Lesion, ...]:
@@ -108,7 +156,7 @@ def make_findings(lesions: tuple[Lesion, ...]) -> Findings:
         other_series=(),
         quality=Quality(score=4, aorta_mean_hu=438, aorta_noise_hu=24, cnr=18, motion=0.1, coverage_complete=True, not_assessable=()),
         dominance="right",
-        branches=(),
+        branches=sample_branches(),
         lesions=lesions,
         bridges=(),
         stents=(),

@@ -23,7 +23,7 @@ from appliance.api.messages import (
     StudyPage,
 )
 from appliance.api.server import make_app, serve
-from tests.appliance.api.memory_workflow import PHYSICIAN_PIN, STUDENT_PIN, MemoryWorkflow
+from tests.appliance.api.memory_workflow import PHYSICIAN_PIN, RADIOGRAPHER_PIN, STUDENT_PIN, MemoryWorkflow
 
 KEY = "s-draft"
 
@@ -67,6 +67,8 @@ def test_wrong_pin_is_401_with_the_sentence_of_the_workflow(client: httpx.Client
         ("GET", f"/v1/studies/{KEY}/pictures/cpr-lad-000"),
         ("POST", f"/v1/studies/{KEY}/corrections"),
         ("POST", f"/v1/studies/{KEY}/names"),
+        ("POST", f"/v1/studies/{KEY}/dominance"),
+        ("POST", f"/v1/studies/{KEY}/modifiers"),
         ("POST", f"/v1/studies/{KEY}/approve"),
         ("POST", f"/v1/studies/{KEY}/undo"),
         ("POST", f"/v1/studies/{KEY}/retry"),
@@ -136,8 +138,35 @@ def test_correction_changes_grade_and_cad_rads(signed_in: httpx.Client) -> None:
     assert changed.row.cad_rads == "CAD-RADS 4A/P2/HRP"
 
 
+def test_a_whole_branch_is_renamed_and_dominance_set(signed_in: httpx.Client) -> None:
+    body = {"command": "command-1", "revision": 1, "branch": 4, "segment": None, "name": "RI"}
+    changed = detail(signed_in.post(f"/v1/studies/{KEY}/names", json=body))
+    assert changed.findings is not None
+    assert (changed.findings.branches[4].name, changed.findings.branches[4].vessel) == ("RI", "RI")
+    body = {"command": "command-2", "revision": 2, "dominance": "left"}
+    changed = detail(signed_in.post(f"/v1/studies/{KEY}/dominance", json=body))
+    assert changed.findings is not None
+    assert (changed.findings.dominance, changed.findings.dominance_source) == ("left", "corrected")
+    assert signed_in.post(f"/v1/studies/{KEY}/dominance", json=body | {"dominance": "both"}).status_code == 400
+
+
+def test_ischaemia_is_entered_and_removed_by_the_physician_only(signed_in: httpx.Client, client: httpx.Client) -> None:
+    body = {"command": "command-1", "revision": 1, "ischaemia": "I±"}
+    changed = detail(signed_in.post(f"/v1/studies/{KEY}/modifiers", json=body))
+    assert changed.row.cad_rads is not None
+    assert changed.row.cad_rads.endswith("/I±")
+    changed = detail(signed_in.post(f"/v1/studies/{KEY}/modifiers", json={"command": "command-2", "revision": 2, "ischaemia": None}))
+    assert changed.row.cad_rads is not None
+    assert "I" not in changed.row.cad_rads.removeprefix("CAD-RADS").split("/")[-1]
+    session = msgspec.json.decode(client.post("/v1/sign-in", json={"pin": RADIOGRAPHER_PIN}).content, type=Session)
+    headers = {"Authorization": f"Bearer {session.token}"}
+    again = {"command": "command-3", "revision": 3, "ischaemia": "I+"}
+    assert client.post(f"/v1/studies/{KEY}/modifiers", json=again, headers=headers).status_code == 403
+    assert signed_in.post(f"/v1/studies/{KEY}/modifiers", json=again | {"ischaemia": "I"}).status_code == 400
+
+
 def test_a_name_that_cannot_be_given_is_refused(signed_in: httpx.Client) -> None:
-    """What a name changes is tested where it is done (`workflow.test_service`); the samples' tree has no branches."""
+    """What a name changes is tested where it is done (`workflow.test_service`)."""
     body = {"command": "command-1", "revision": 1, "branch": 99, "segment": 0, "name": "D1"}
     assert refusal(signed_in.post(f"/v1/studies/{KEY}/names", json=body)).code == "ANA-703"
     for wrong in ({"name": "nonsense"}, {"segment": -1}, {"branch": "LAD"}):

@@ -11,7 +11,7 @@ import pytest
 
 from appliance.api.port import WorkflowPort
 from appliance.errors import AnalysisError, WorkflowError
-from appliance.findings import Branch, Findings
+from appliance.findings import Entered
 from appliance.settings import PolicySettings, Settings
 from appliance.study import DRAFT_NOTICE
 from appliance.workflow.analyst import Analyst
@@ -219,21 +219,47 @@ def test_a_corrected_grade_makes_a_new_revision_and_keeps_the_old_draft(office: 
 
 def test_a_new_name_makes_a_new_revision_and_is_audited(office: Office) -> None:
     key, session = office.make_draft(), office.sign_in(RADIOGRAPHER_PIN)
-    file = office.world.archive.drafts / str(office.world.study().draft) / "findings.json"
-    branch = Branch(
-        id=0, parent=None, parent_index=None, vessel="LAD", points_mm=((0.0, 0.0, 0.0),) * 40, segments=((0, 40, "pLAD"),),
-        name_confidence=0.5, lumen_diameter_mm=(3.0,) * 40, vessel_diameter_mm=(4.0,) * 40,
-    )  # fmt: skip
-    file.write_bytes(msgspec.structs.replace(Findings.read(file), branches=(branch,)).to_json())
-    detail = office.service.rename(session=session, study=key, revision=1, branch=0, segment=0, name="D1", command="c1")
+    detail = office.service.rename(session=session, study=key, revision=1, branch=1, segment=0, name="D1", command="c1")
     assert detail.row.revision == 2
     assert detail.findings is not None
-    assert detail.findings.branches[0].name == "D1"
-    assert office.service.rename(session=session, study=key, revision=1, branch=0, segment=0, name="D1", command="c1") == detail
+    assert (detail.findings.branches[0].name, detail.findings.lesions[0].segment) == ("D1", "D1")
+    assert office.service.rename(session=session, study=key, revision=1, branch=1, segment=0, name="D1", command="c1") == detail
     entry = office.world.archive.audit.entries(study=key)[-1]
     assert (entry.actor, entry.details["before"], entry.details["after"]) == (session.user_id, "pLAD", "D1")
     with pytest.raises(AnalysisError, match="ANA-703"):
         office.service.rename(session=session, study=key, revision=2, branch=5, segment=0, name="D1", command="c2")
+
+
+def test_a_physician_enters_ischaemia_and_takes_it_back(office: Office) -> None:
+    key, radiographer, physician = office.make_draft(), office.sign_in(RADIOGRAPHER_PIN), office.sign_in()
+    proven = Entered(ischaemia="I+")
+    with pytest.raises(WorkflowError, match="WF-054"):
+        office.service.enter_modifiers(session=radiographer, study=key, revision=1, entered=proven, command="c0")
+    detail = office.service.enter_modifiers(session=physician, study=key, revision=1, entered=proven, command="c1")
+    assert (detail.row.revision, detail.row.cad_rads) == (2, "CAD-RADS 3/P1/I+")
+    entry = office.world.archive.audit.entries(study=key)[-1]
+    assert (entry.actor, entry.details["modifiers"]) == (physician.user_id, ["ischaemia"])
+    assert (entry.details["before"], entry.details["after"]) == ({"ischaemia": None}, {"ischaemia": "I+"})
+    graded = office.service.correct(session=physician, study=key, revision=2, lesion=0, grade="severe", command="c2")
+    assert graded.row.cad_rads == "CAD-RADS 4A/P1/I+"
+    taken = office.service.enter_modifiers(session=physician, study=key, revision=3, entered=Entered(), command="c3")
+    assert taken.row.cad_rads == "CAD-RADS 4A/P1"
+    assert office.world.archive.audit.verify() is None
+
+
+def test_dominance_is_what_a_person_says_and_a_new_name_leaves_it(office: Office) -> None:
+    key, session = office.make_draft(), office.sign_in(RADIOGRAPHER_PIN)
+    detail = office.service.set_dominance(session=session, study=key, revision=1, dominance="left", command="c1")
+    assert detail.findings is not None
+    assert (detail.findings.dominance, detail.findings.dominance_source) == ("left", "corrected")
+    named = office.service.rename(session=session, study=key, revision=2, branch=3, segment=None, name="R-PDA", command="c2")
+    assert named.findings is not None
+    assert named.findings.dominance == "left"
+    back = office.service.set_dominance(session=session, study=key, revision=3, dominance=None, command="c3")
+    assert back.findings is not None
+    assert (back.findings.dominance, back.findings.dominance_source) == ("right", "measured")
+    entry = office.world.archive.audit.entries(study=key)[-1]
+    assert (entry.details["before"], entry.details["after"]) == ("left", "right")
 
 
 def test_a_repeated_command_is_not_carried_out_twice(office: Office) -> None:

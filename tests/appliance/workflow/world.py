@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import time
 from pathlib import Path
@@ -10,13 +10,12 @@ from pathlib import Path
 import msgspec
 from PIL import Image
 
-from appliance.analysis.naming_corrections import rename
-from appliance.anatomy import SegmentName
+from appliance.anatomy import SegmentName, Vessel
 from appliance.archive.archive import Archive
 from appliance.archive.instances import Spool
 from appliance.archive.studies import StudyRecord
 from appliance.errors import Reason
-from appliance.findings import CadRads, Findings, Grade, Lesion, PlaqueVolume, Software, Status
+from appliance.findings import Branch, CadRads, Findings, Grade, Lesion, PlaqueVolume, Software, Status
 from appliance.settings import DestinationSettings, IntakeSettings, RouteSettings
 from appliance.study import Approval, ReportSection, ReportText
 from appliance.workflow.headers import read_identity
@@ -107,6 +106,16 @@ class World:
         return self.study(study)
 
 
+TRUNKS: tuple[tuple[int, Vessel, SegmentName], ...] = ((1, "LAD", "pLAD"), (2, "LCX", "pLCx"), (3, "RCA", "pRCA"))
+
+
+def branch(number: int, vessel: Vessel, name: SegmentName) -> Branch:
+    return Branch(
+        id=number, parent=None, parent_index=None, vessel=vessel, points_mm=((0.0, 0.0, 0.0),) * 40, segments=((0, 40, name),),
+        name_confidence=0.5, lumen_diameter_mm=(3.0,) * 40, vessel_diameter_mm=(4.0,) * 40,
+    )  # fmt: skip
+
+
 def lesion(number: int, grade: Grade) -> Lesion:
     return Lesion(
         id=number,
@@ -143,7 +152,7 @@ def findings(status: Status = "analysed", *, grade: Grade = "moderate", reason: 
         other_series=(),
         quality=None,
         dominance="right",
-        branches=(),
+        branches=tuple(branch(number, vessel, name) for number, vessel, name in TRUNKS),
         lesions=(lesion(0, grade),) if status == "analysed" else (),
         bridges=(),
         stents=(),
@@ -209,16 +218,8 @@ class PaperDrafts:
         return Released(objects=tuple(objects), pages={"film": (page,)})
 
 
-def correct_paper(
-    folder: Path, corrected: Path, *, corrections: Mapping[int, Grade], names: Mapping[tuple[int, int], SegmentName] | None = None
-) -> Findings:
+def correct_paper(folder: Path, corrected: Path, *, change: Callable[[Findings], Findings]) -> Findings:
     """What `DraftView.correct` promises, on the paper drafts."""
-    if names:
-        found = rename(Findings.read(folder / "findings.json"), names)
-        write_draft(corrected, found)
-        return found
-    if set(corrections) != {0}:
-        raise KeyError(corrections)
-    found = findings(grade=corrections[0])
+    found = change(Findings.read(folder / "findings.json"))
     write_draft(corrected, found)
     return found

@@ -1,0 +1,154 @@
+"""Parts of the findings beside the tree and its plaques: bridges, stents, variants, grafts, the calcium score, what a person entered.
+
+See `findings`: the same contract.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from appliance.anatomy import SegmentName
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of all findings types: immutable, keyword only; optional ``*_reason`` siblings are left out of the JSON when None."""
+
+
+class Bridge(Record, frozen=True, kw_only=True):
+    """A myocardial bridge: ``depth_mm`` of muscle over the vessel's outer wall; the narrowing under it is not graded as plaque."""
+
+    branch: int
+    start: int
+    end: int
+    depth_mm: float
+
+
+InStent = Literal["patent", "narrowed", "occluded"]
+
+
+class Stent(Record, frozen=True, kw_only=True):
+    """A stent and whether its lumen can be read.
+
+    Attributes:
+        branch: the vessel.
+        start, end: half-open range of its points.
+        assessable: whether the lumen inside can be read.
+        diameter_mm: of the device.
+        inside: whether blood passes: ``patent``, ``narrowed`` (by half or more), ``occluded``.
+    """
+
+    branch: int
+    start: int
+    end: int
+    assessable: bool
+    diameter_mm: float | None = None
+    inside: InStent | None = None
+    inside_reason: str | None = None
+
+
+VariantName = Literal[
+    "separate_left_ostia",
+    "lcx_from_right",
+    "rca_from_left",
+    "left_from_right",
+    "single_coronary",
+    "interarterial_course",
+    "retroaortic_course",
+    "high_takeoff_left",
+    "high_takeoff_right",
+]
+
+
+class Variant(Record, frozen=True, kw_only=True):
+    """An anatomical variant of origin or course, and the branch that shows it."""
+
+    name: VariantName
+    branch: int
+
+
+class CalciumDeposit(Record, frozen=True, kw_only=True):
+    """One deposit, the point of a branch that it lies nearest to, and its part of the Agatston score."""
+
+    branch: int
+    point: int
+    agatston: float
+
+
+class Calcium(Record, frozen=True, kw_only=True):
+    """Calcium score of the non-contrast series.
+
+    Attributes:
+        series_uid: the series that was scored.
+        agatston, volume_mm3: of all coronary deposits.
+        mass_mg: None without the scanner's own calibration factor.
+        vessels: Agatston score of LM, LAD, LCX and RCA; side branches count to their parent.
+        unassigned: Agatston score of coronary deposits whose artery is not known; part of ``agatston``.
+        category: 0, 1-10, 11-100, 101-400 or >400.
+        percentile: None until a table with its source is installed.
+        registration: likeness of the scan to the angiogram over the heart, after the registration, at most 1.
+        deposits: those that lie on a traced branch, so that a new name moves their score to another artery.
+    """
+
+    series_uid: str
+    agatston: float
+    volume_mm3: float
+    mass_mg: float | None
+    vessels: dict[str, float]
+    mass_mg_reason: str | None = None
+    unassigned: float = 0.0
+    category: str | None = None
+    percentile: float | None = None
+    percentile_reason: str | None = None
+    registration: float | None = None
+    deposits: tuple[CalciumDeposit, ...] = ()
+
+
+GraftKind = Literal["arterial", "venous", "unknown"]
+
+
+class Graft(Record, frozen=True, kw_only=True):
+    """A bypass graft: a vessel of its own, never a native segment.
+
+    Attributes:
+        kind: ``arterial`` comes from above (mammary artery), ``venous`` from the ascending aorta.
+        origin: ``aorta``, ``subclavian`` (it enters the images from above), ``unknown``.
+        target: native segment that it is sewn to; None where no end on a native vessel was seen.
+        target_branch, target_index: the native branch and the point of it where the graft is sewn on.
+        points_mm: from its origin to its target, step at most 0.5 mm.
+        lumen_diameter_mm: typical diameter of the lumen.
+        patency: ``patent`` where contrast is seen from origin to target, ``narrowed`` by half or more, ``occluded``.
+        confidence: 0..1.
+    """
+
+    id: int
+    kind: GraftKind
+    origin: Literal["aorta", "subclavian", "unknown"]
+    target: SegmentName | None
+    points_mm: tuple[tuple[float, float, float], ...]
+    lumen_diameter_mm: float | None
+    patency: Literal["patent", "narrowed", "occluded"] | None
+    confidence: float
+    target_branch: int | None = None
+    target_index: int | None = None
+    target_reason: str | None = None
+    lumen_diameter_mm_reason: str | None = None
+    patency_reason: str | None = None
+
+
+Ischaemia = Literal["I+", "I-", "I±"]
+
+
+class Entered(Record, frozen=True, kw_only=True):
+    """What a physician entered for CAD-RADS; None: nothing, the rules decide.
+
+    Attributes:
+        ischaemia: what CT-FFR or perfusion said (modifier I); no rule derives it.
+        grafts: whether there is a bypass graft (modifier G), whatever was recognised.
+        exceptions: whether there is disease other than atherosclerosis (modifier E), whatever was recognised.
+    """
+
+    ischaemia: Ischaemia | None = None
+    grafts: bool | None = None
+    exceptions: bool | None = None
