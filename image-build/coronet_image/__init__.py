@@ -1,0 +1,1 @@
+"""Builds the bootable image of the box: read-only verified root A and B, loader, encrypted data partition. See image-build/README.md."""

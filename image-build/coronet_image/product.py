@@ -1,0 +1,183 @@
+"""Stage 2: our own files over Debian's: interpreter folder, units, rules, settings; then everything that differs from build to build goes."""
+
+from __future__ import annotations
+
+import compileall
+import io
+import os
+import shutil
+import tarfile
+from pathlib import Path
+from py_compile import PycInvalidationMode
+
+from coronet_image import wheels
+from coronet_image.run import Places, run
+
+SITE = "opt/coronet/venv/lib/python3.11/site-packages"
+ENABLED = ("coronet.target", "coronet-data.service", "seatd.service", "systemd-networkd.service", "systemd-timesyncd.service", "systemd-resolved.service")
+MASKED = (
+    "nut-monitor.service",  # the box follows the UPS itself
+    "apt-daily.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "fstrim.timer",
+    "getty@tty1.service",  # the kiosk has the screen, and there is nobody who could log in
+    "systemd-firstboot.service",
+    "systemd-sysusers.service",  # done below
+    "ldconfig.service",
+    "systemd-networkd-wait-online.service",  # the box comes up without a network too
+)
+EMPTIED = ("var/log", "var/cache", "var/lib/apt/lists", "var/lib/systemd", "tmp", "run", "usr/share/man")
+GONE = (
+    "etc/machine-id",
+    "etc/hostname",
+    "etc/resolv.conf",
+    "etc/ssh",
+    "var/lib/dbus/machine-id",
+    "var/lib/dpkg/status-old",
+    "var/lib/dpkg/lock",
+    "var/lib/dpkg/lock-frontend",
+    "var/lib/dpkg/triggers/Lock",
+    "etc/passwd-",
+    "etc/group-",
+    "etc/shadow-",
+    "etc/gshadow-",
+    "etc/.pwd.lock",
+    "etc/subuid-",
+    "etc/subgid-",
+    "usr/share/doc/coronet-build.log",
+)
+NOT_IN_THE_BOX = ("models/training", "models/phantom/device.py")
+
+
+def make_root(places: Places, base: Path) -> Path:
+    """The whole root file system as a folder."""
+    root = places.root
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
+    run("tar", "-C", root, "-xpf", base, "--numeric-owner", "--exclude=./dev/*")
+    source = checkout(places)
+    _python(places, root, source)
+    _box_files(root, source)
+    _system(root, places)
+    _clean(root)
+    return root
+
+
+def checkout(places: Places) -> Path:
+    """The last commit as a folder: what is not committed is not in an image."""
+    target = places.out / "source"
+    shutil.rmtree(target, ignore_errors=True)
+    archive = places.out / "source.tar"
+    run("git", "-C", places.repo, "archive", "--format=tar", "-o", archive, "HEAD")
+    with tarfile.open(fileobj=io.BytesIO(archive.read_bytes())) as tar:
+        tar.extractall(target, filter="data")
+    archive.unlink()
+    return target
+
+
+def _python(places: Places, root: Path, source: Path) -> None:
+    site = root / SITE
+    lock = wheels.product_lock((source / "requirements.lock").read_text("utf-8"), (source / "pyproject.toml").read_text("utf-8"))
+    wheels.install(places, wheels.fetch(places, lock), lock, site)
+    for package in ("appliance", "kiosk", "models"):
+        shutil.copytree(source / package, site / package, dirs_exist_ok=True)
+    (site / "appliance/COMMIT").write_text(run("git", "-C", places.repo, "rev-parse", "HEAD"), "ascii")
+    for folder in [one for one in site.rglob("*") if one.is_dir() and one.name in ("__pycache__", "tests", "test", "bin", "share")]:
+        if folder.name == "__pycache__" or _is_a_test_folder(folder, site):
+            shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(site / "bin", ignore_errors=True)  # scripts that name the interpreter of the machine that built
+    venv = root / "opt/coronet/venv"
+    (venv / "bin").mkdir(parents=True, exist_ok=True)
+    for name in ("python", "python3", "python3.11"):
+        (venv / "bin" / name).symlink_to("/usr/bin/python3.11")
+    (venv / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\nversion = 3.11.2\n", "ascii")
+    tool = root / "usr/bin/appliance"
+    tool.write_text('#!/bin/sh\nexec /opt/coronet/venv/bin/python -m appliance "$@"\n', "ascii")
+    tool.chmod(0o755)
+    compileall.compile_dir(
+        site, quiet=2, stripdir=str(root), prependdir="/", invalidation_mode=PycInvalidationMode.UNCHECKED_HASH, workers=1, legacy=False
+    )
+
+
+def _is_a_test_folder(folder: Path, site: Path) -> bool:
+    """Tests of the libraries; numpy.testing and the like are modules, not these."""
+    return folder.name in ("tests", "test") and folder.relative_to(site).parts[0] in ("numpy", "scipy", "numba", "kivy", "pydicom")
+
+
+def _box_files(root: Path, source: Path) -> None:
+    """Units and rules as they lie in the repository, the box's own scripts, and what the updates bring."""
+    system = root / "usr/lib/systemd/system"
+    for unit in sorted((source / "systemd/system").iterdir()):
+        shutil.copy(unit, system / unit.name)
+    for folder in ("sysusers.d", "tmpfiles.d", "sysctl.d"):
+        for file in sorted((source / "systemd" / folder).iterdir()):
+            _put(file, root / "usr/lib" / folder / file.name)
+    _put(source / "systemd/journald.conf.d/coronet.conf", root / "usr/lib/systemd/journald.conf.d/coronet.conf")
+    _put(source / "firmware-config/udev/60-coronet.rules", root / "usr/lib/udev/rules.d/60-coronet.rules")
+    share = root / "opt/coronet/share"
+    shutil.copytree(source / "firmware-config", share, dirs_exist_ok=True)
+    _put(source / "LICENSE", share / "LICENSE")
+    for tree in (source / "image-build/root", source / "image-build/updates/root"):
+        if tree.is_dir():
+            shutil.copytree(tree, root, dirs_exist_ok=True, symlinks=True)
+
+
+def _put(file: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(file, target)
+
+
+def _system(root: Path, places: Places) -> None:
+    """Users, what starts by itself, who this system says it is."""
+    run("systemd-sysusers", f"--root={root}")
+    for name in GONE:
+        (root / name).unlink(missing_ok=True)
+    (root / "etc/machine-id").write_bytes(b"")
+    (root / "etc/hostname").write_text("coronet\n", "ascii")
+    (root / "etc/hosts").write_text("127.0.0.1 localhost coronet\n::1 localhost coronet\n", "ascii")
+    (root / "etc/resolv.conf").symlink_to("/run/systemd/resolve/stub-resolv.conf")
+    run("systemctl", f"--root={root}", "enable", *ENABLED)
+    run("systemctl", f"--root={root}", "mask", *MASKED)
+    run("systemctl", f"--root={root}", "set-default", "multi-user.target")
+    for folder in ("data", "efi"):
+        (root / folder).mkdir(exist_ok=True)
+    version = image_version(root, places)
+    release = (root / "usr/lib/os-release").read_text("utf-8")
+    (root / "usr/lib/os-release").write_text(f'{release}IMAGE_ID=coronet\nIMAGE_VERSION="{version}"\n', "utf-8")
+    _version_file(root, version)
+
+
+def image_version(root: Path, places: Places) -> str:
+    """Version of the product (``CORONET_IMAGE_VERSION`` gives another, for tests of updates)."""
+    del places
+    given = os.environ.get("CORONET_IMAGE_VERSION")
+    if given:
+        return given
+    text = (root / SITE / "appliance/__init__.py").read_text("utf-8")
+    return text.split('__version__ = "')[1].split('"')[0]
+
+
+def _version_file(root: Path, version: str) -> None:
+    file = root / "usr/lib/coronet/version"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"{version}\n", "ascii")
+
+
+def _clean(root: Path) -> None:
+    """What one build leaves and another does not: logs, caches, keys, seeds."""
+    for name in EMPTIED:
+        folder = root / name
+        if folder.is_symlink() or not folder.is_dir():
+            continue
+        for child in folder.iterdir():
+            if child.is_dir() and not child.is_symlink():
+                shutil.rmtree(child)
+            else:
+                child.unlink()
+    for folder in root.rglob("__pycache__"):
+        if SITE not in str(folder):
+            shutil.rmtree(folder)
+    for leftover in (root / "boot").iterdir():
+        if leftover.name.startswith(("initrd", "config", "System.map")):
+            leftover.unlink()
