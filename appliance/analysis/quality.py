@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
 
-from appliance.analysis.grids import interpolate_to
+from appliance.analysis.aorta import MINIMUM_VOXELS, aortic_values, values_within
 from appliance.analysis.heart_bulk import CARDIAC
 from appliance.analysis.quality_network import NON_DIAGNOSTIC, Rated, rate
 from appliance.analysis.stages import Heart, Structure
 from appliance.errors import DeclinedError, Reason
 from appliance.findings import Quality, VesselQuality
 from appliance.inference.engine import Session
-from appliance.volume import Geometry, Volume
+from appliance.volume import Volume
 
 ARTERIAL_CONTRAST_HU = 200.0
 """Below this mean in the aorta there is no arterial phase to read."""
@@ -31,7 +29,6 @@ SCORES: tuple[tuple[int, float, float], ...] = ((5, 350.0, 15.0), (4, 300.0, 12.
 FAT_HU = (-150, -30)
 CHAMBERS = tuple(structure for structure in CARDIAC if structure is not Structure.PERICARDIUM)
 CUT_MM2 = 100.0
-MINIMUM_VOXELS = 200
 NOISY_HU = 30.0
 FAINT_HU = 250.0
 OFTEN = 0.25
@@ -122,7 +119,7 @@ def by_rules(volume: Volume, heart: Heart) -> Quality:
     Raises:
         DeclinedError: DEC-102, the aorta shows no arterial contrast.
     """
-    aorta = _values(volume, heart, ndimage.binary_erosion(heart.mask(Structure.AORTA)))
+    aorta = aortic_values(volume, heart)
     covered = _covered(heart)
     if len(aorta) < MINIMUM_VOXELS:
         return _unmeasured(covered)
@@ -135,7 +132,7 @@ def by_rules(volume: Volume, heart: Heart) -> Quality:
             en=f"The aorta measures {mean:.0f} HU: no arterial contrast, the coronary analysis was not done.",
         )
     noise = float(1.4826 * np.median(np.abs(aorta - mean)))
-    fat = _values(volume, heart, heart.mask(Structure.PERICARDIUM))
+    fat = values_within(volume, heart, heart.mask(Structure.PERICARDIUM))
     fat = fat[(fat >= FAT_HU[0]) & (fat <= FAT_HU[1])]
     cnr = (mean - float(np.median(fat))) / noise if len(fat) >= MINIMUM_VOXELS and noise > 0 else None
     return Quality(
@@ -173,28 +170,6 @@ def _score(mean_hu: float, cnr: float | None) -> int:
         if mean_hu >= lowest_hu and cnr is not None and cnr >= lowest_cnr:
             return score
     return 1
-
-
-def _values(volume: Volume, heart: Heart, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """HU of the scan's voxels whose centres lie in a mask on the structures' grid (every second voxel along each axis)."""
-    where = np.argwhere(mask)
-    if not len(where):
-        return np.zeros(0, np.float32)
-    grid, scan = heart.structures.geometry, volume.geometry
-    corners = scan.to_index(grid.to_points(np.stack([where.min(axis=0) - 0.5, where.max(axis=0) + 0.5])))
-    low = np.clip(np.ceil(corners[0]), 0, np.asarray(scan.shape) - 1).astype(int)
-    high = np.clip(np.floor(corners[1]), 0, np.asarray(scan.shape) - 1).astype(int) + 1
-    box = tuple(slice(a, b, 2) for a, b in zip(low, high, strict=True))
-    voxels = volume.voxels[box]
-    if not voxels.size:
-        return np.zeros(0, np.float32)
-    x, y, z = scan.spacing
-    origin = scan.to_points(low)
-    nz, ny, nx = voxels.shape
-    fine = Geometry((nz, ny, nx), (2 * x, 2 * y, 2 * z), (float(origin[0]), float(origin[1]), float(origin[2])), scan.direction)
-    inside = interpolate_to(mask.astype(np.uint8) * 255, grid, fine) > 127
-    values: NDArray[np.float32] = voxels[inside].astype(np.float32)
-    return values
 
 
 def _covered(heart: Heart) -> bool:

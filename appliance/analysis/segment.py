@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from appliance.analysis.aorta import blood_hu
 from appliance.analysis.grids import interpolate_to
 from appliance.analysis.heart_bulk import CARDIAC
 from appliance.analysis.locate import Located
@@ -32,7 +34,10 @@ def segment(volume: Volume, located: Located, *, session: Session, progress: Cal
     inside = interpolate_to(located.inside_pericardium, coarse_grid, roi)
     blood = interpolate_to(located.blood_pool, coarse_grid, roi)
     reach = interpolate_to(_reach(located).astype(np.uint8) * 255, coarse_grid, roi) > 127
-    tiled = sliding_window(session, (hu, inside, blood), mask=reach, progress=progress)
+    level = np.broadcast_to(np.float32(blood_hu(volume, located.heart)), hu.shape)
+    given: dict[str, NDArray[Any]] = {"hu": hu, "inside_pericardium": inside, "blood_pool": blood, "blood_hu": level}
+    channels = [given[channel.name] for channel in session.model.channels]
+    tiled = sliding_window(session, channels, mask=reach, progress=progress)
     return Segmentation(geometry=roi, hu=hu, classes=tiled.classes, coronary=tiled.share)
 
 

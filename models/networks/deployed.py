@@ -15,9 +15,10 @@ _LAST_BYTE = 255.0
 
 
 class DeployedCorSeg(nn.Module):
-    """Raw channels (n, 3, z, y, x) -> classes, coronary share, check.
+    """Raw channels (n, 4, z, y, x) -> classes, coronary share, check.
 
-    Channel 0 is attenuation in HU, 1 and 2 are the locator's soft masks as bytes (0..255). ``coronary`` is
+    Channel 0 is attenuation in HU, 1 and 2 are the locator's soft masks as bytes (0..255), 3 is the attenuation of blood in
+    the aorta, the same HU everywhere. ``coronary`` is
     255 * (1 - p(none) - p(vein)); ``check`` is the mean absolute score, which is NaN if anything before it was.
     """
 
@@ -30,8 +31,9 @@ class DeployedCorSeg(nn.Module):
     def forward(self, channels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """See the class for what goes in and comes out."""
         hu = _scaled(channels[:, :1], *cor_seg.HU_RANGE)
-        masks = channels[:, 1:] * (1.0 / _LAST_BYTE)
-        logits = self.network(torch.cat([hu, masks], dim=1))
+        masks = channels[:, 1:3] * (1.0 / _LAST_BYTE)
+        relative = cor_seg.relative(channels[:, :1], channels[:, 3:])
+        logits = self.network(torch.cat([hu, masks, relative], dim=1))
         probability = torch.softmax(logits, dim=1)
         coronary = probability[:, 1] + probability[:, 2] + probability[:, 3]
         return logits.argmax(dim=1).to(torch.uint8), _byte(coronary), _check(logits)

@@ -37,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--batch", type=int, default=0, help="samples in a step of one worker; 0: the task's own batch divided among the workers"
     )
+    parser.add_argument("--rate", type=float, help="highest learning rate of this sitting; without it the task's own")
     parser.add_argument("--folder", type=Path, default=Path("build/training"), help="checkpoints and curves")
     parser.add_argument(
         "--hospital", type=Path, help="cor-seg: a folder of the hospital's own labelled scans (see models/training/hospital.py)"
@@ -63,7 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
     for name in names:
         share = TASKS[name].share / whole if options.what == "all" else 1.0
         folder = options.folder / name
-        work = partial(train, name, minutes=options.minutes * share, seed=options.seed, folder=folder, batch=options.batch, own=own)
+        settings = {"minutes": options.minutes * share, "seed": options.seed, "batch": options.batch, "learning_rate": options.rate}
+        work = partial(train, name, **settings, folder=folder, own=own)
         run_team(options.workers, work)
     return 0
 

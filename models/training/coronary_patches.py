@@ -25,6 +25,7 @@ PATCHES_PER_SCAN = 9
 
 RESAMPLED = 0.6
 """Share of the patches that are interpolated from the scan's own grid, which smooths noise and edges; the others are rendered at 0.5 mm."""
+BLOOD_ERROR = 0.03
 _PIXELS = 512
 _USUAL_FOV_MM = 190.0
 _MARGIN_MM = 30.0
@@ -88,7 +89,13 @@ def draw_patch(patient: Patient, sites: Sites, scan: Scan, rng: np.random.Genera
         target=rendered.vessels,
         skeleton=skeleton_mask(patient, origin, rendered.vessels),
         context=noisy_context(sites.coarse, origin=origin, shape=(size, size, size), rng=rng),
+        blood_hu=measured_blood(scan, rng),
     )
+
+
+def measured_blood(scan: Scan, rng: np.random.Generator) -> float:
+    """Blood in the aorta as the appliance measures it: a median, a few percent off where the contrast medium is not yet well mixed."""
+    return float(scan.vessel_hu * rng.normal(1.0, BLOOD_ERROR))
 
 
 def scanned_patch(patient: Patient, scan: Scan, *, origin: npt.NDArray[np.float64], size: int, seed: int) -> npt.NDArray[np.int16]:

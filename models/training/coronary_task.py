@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import numpy as np
 import torch
 
+from models.evaluation.scans import designed_scan
 from models.networks import cor_seg
 from models.networks.cor_seg import CorSeg
 from models.networks.deployed import DeployedCorSeg
-from models.phantom import draw_scan, render
+from models.phantom import render
 from models.training.context import coarse_map, noisy_context
 from models.training.coronary_patches import coronary_patches, skeleton_mask
 from models.training.device_patches import DevicePatches
+from models.training.families import load_families
 from models.training.losses import LossWeights
 from models.training.patients import virtual_patient
 from models.training.samples import Sample, Variation
@@ -45,7 +46,7 @@ def coronary_task() -> Task:
         development=_development_sample,
         deployment=Deployment(
             graph=DeployedCorSeg,
-            example=partial(blobs, 3, (96, 96, 96)),
+            example=_example,
             free_axes=(0, 1, 2),
             entry={
                 "purpose": "coronary lumen, wall and plaque, calcium, and cardiac veins",
@@ -57,6 +58,7 @@ def coronary_task() -> Task:
                 "channels": [
                     {"name": "hu", "unit": "HU", "low": cor_seg.HU_RANGE[0], "high": cor_seg.HU_RANGE[1], "padding": -1000.0},
                     *masks,
+                    {"name": "blood_hu", "unit": "HU", "low": cor_seg.LEAST_BLOOD_HU, "high": 1000.0, "padding": cor_seg.LEAST_BLOOD_HU},
                 ],
                 "outputs": [
                     {"name": "classes", "role": "classes", "meaning": "class of each voxel"},
@@ -74,18 +76,26 @@ def coronary_task() -> Task:
     )
 
 
+def _example() -> torch.Tensor:
+    """Blobs with one attenuation of blood."""
+    channels = blobs(4, (96, 96, 96))
+    channels[:, 3] = 400.0
+    return channels
+
+
 def _patches_on(device: torch.device, seed: int, batch: int) -> Iterator[Tensors]:
     return iter(DevicePatches(device, seed=seed, batch=batch, variation=VARIATION))
 
 
 def _development_sample(seed: int) -> Sample:
-    patient = virtual_patient(seed)
+    patient, scan = virtual_patient(seed), designed_scan(seed, load_families()["development"].design_of(seed))
     origin = np.mean(patient.heart_box, axis=0) - 0.5 * cor_seg.SPACING_MM * np.array(_REGION[::-1])
     x, y, z = (float(value) for value in origin)
-    rendered = render(patient, draw_scan(seed), origin=(x, y, z), spacing=(cor_seg.SPACING_MM,) * 3, shape=_REGION, seed=seed)
+    rendered = render(patient, scan, origin=(x, y, z), spacing=(cor_seg.SPACING_MM,) * 3, shape=_REGION, seed=seed)
     return Sample(
         hu=rendered.hu,
         target=rendered.vessels,
         skeleton=skeleton_mask(patient, origin, rendered.vessels),
         context=noisy_context(coarse_map(patient), origin=origin, shape=_REGION, rng=np.random.default_rng(seed)),
+        blood_hu=scan.vessel_hu,
     )

@@ -13,7 +13,6 @@ from torch import nn
 from models.training.families import load_families
 from models.training.samples import Sample, Variation, make_batch
 
-WATCHED_PATIENTS = 3
 DrawSample = Callable[[int], Sample]
 """Draws the sample of one development patient."""
 
@@ -31,13 +30,11 @@ class DevelopmentScore:
         hu_range: tuple[float, float],
         classes: tuple[str, ...],
         vessels: tuple[int, ...] = (),
-        patients: int = WATCHED_PATIENTS,
     ) -> None:
         self._hu_range = hu_range
         self._classes = classes
         self._vessels = vessels
-        seeds = load_families()["development"].seeds(patients)
-        self._samples = [_cached(draw, seed, folder) for seed in seeds]
+        self._samples = [_cached(draw, seed, folder) for seed in watched_patients()]
 
     def __call__(self, network: nn.Module) -> dict[str, float]:
         """Mean Dice per class over the patients, and for vessels the share of centreline found and of result true."""
@@ -55,6 +52,12 @@ class DevelopmentScore:
             scores["centreline_found"] = float(coronary[sample.skeleton].mean())
             scores["result_true"] = float(truth[coronary].mean()) if coronary.any() else 0.0
         return scores
+
+
+def watched_patients(*, as_drawn: int = 3) -> list[int]:
+    """Seeds of the development family: the first as drawn, and one of each other design, where networks fail first."""
+    first, *others = load_families()["development"].designs
+    return [*range(first.first, first.first + as_drawn), *(design.first for design in others)]
 
 
 def predict(network: nn.Module, sample: Sample, *, hu_range: tuple[float, float]) -> npt.NDArray[np.uint8]:

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.networks.cor_seg import HU_RANGE, SPACING_MM
+from models.networks.cor_seg import HU_RANGE, SPACING_MM, relative
 from models.phantom import Patient, Scan, draw_patient, draw_scan
 from models.phantom.device import DevicePatient, DeviceScan, prepare_scan, render_patch, sampled, to_device
 from models.training.context import BLOOD_POOL_CLASSES, COARSE_MM
-from models.training.coronary_patches import PATCH, RESAMPLED, Sites, draw_centre, find_sites, own_grid
+from models.training.coronary_patches import PATCH, RESAMPLED, Sites, draw_centre, find_sites, measured_blood, own_grid
 from models.training.families import load_families
 from models.training.samples import Variation
 
@@ -75,7 +75,7 @@ class DevicePatches:
         self._coming = [self._order() for _ in range(max(1, 2 * drawers))]
 
     def __iter__(self) -> Iterator[dict[str, Tensor | None]]:
-        """Batches with ``channels`` (n, 3, z, y, x), ``target`` (n, z, y, x) and ``skeleton`` (n, z, y, x)."""
+        """Batches with ``channels`` (n, 4, z, y, x), ``target`` (n, z, y, x) and ``skeleton`` (n, z, y, x)."""
         while True:
             self._take_patients()
             patches = [self._patch(self._pool[int(self._rng.integers(len(self._pool)))]) for _ in range(self._batch)]
@@ -140,8 +140,10 @@ class DevicePatches:
         gain = 1.0 + float(rng.uniform(-self._variation.gain, self._variation.gain))
         offset = float(rng.uniform(-self._variation.offset_hu, self._variation.offset_hu))
         low, high = HU_RANGE
-        scaled = ((hu * gain + offset).clamp(low, high) - low) * (2.0 / (high - low)) - 1.0
-        channels = torch.cat([scaled[None], self._context(entry, origin)])
+        varied = hu * gain + offset
+        scaled = (varied.clamp(low, high) - low) * (2.0 / (high - low)) - 1.0
+        blood = torch.full_like(varied, measured_blood(entry.scan.scan, rng) * gain + offset)
+        channels = torch.cat([scaled[None], self._context(entry, origin), relative(varied, blood)[None]])
         target = patch.vessels.long()
         skeleton = self._skeleton(entry, origin, patch.vessels)
         flips = [axis for axis in range(3) if self._variation.flips and rng.random() < 0.5]

@@ -22,6 +22,7 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
+from appliance.analysis.aorta import blood_hu
 from appliance.analysis.grids import interpolate_to
 from appliance.analysis.locate import locate
 from appliance.analysis.reading import read_source
@@ -61,6 +62,7 @@ class PreparedCase:
 
     Attributes:
         hu: int16 (z, y, x). coronary: True where the label map marks a coronary artery.
+        blood_hu: attenuation of blood in the aorta.
         origin: LPS of voxel (0, 0, 0). coarse, coarse_origin: the locator's structures at 3 mm and where they begin.
     """
 
@@ -69,6 +71,7 @@ class PreparedCase:
     origin: NDArray[np.float64]
     coarse: NDArray[np.uint8]
     coarse_origin: NDArray[np.float64]
+    blood_hu: float
 
 
 def find_cases(folder: Path) -> list[HospitalCase]:
@@ -141,6 +144,7 @@ def prepare(case: HospitalCase, *, heart: Session, store: Path) -> Path:
         origin=np.asarray(fine.origin),
         coarse=coarse.labels,
         coarse_origin=np.asarray(coarse.geometry.origin),
+        blood_hu=np.float64(blood_hu(volume, located.heart)),
     )
     partial.replace(path)
     return path
@@ -151,7 +155,7 @@ def load_prepared(path: Path) -> PreparedCase:
     with np.load(path) as stored:
         hu = stored["hu"]
         coronary = np.unpackbits(stored["coronary"], count=hu.size).astype(np.bool_).reshape(hu.shape)
-        return PreparedCase(hu, coronary, stored["origin"], stored["coarse"], stored["coarse_origin"])
+        return PreparedCase(hu, coronary, stored["origin"], stored["coarse"], stored["coarse_origin"], float(stored["blood_hu"]))
 
 
 def read_volume(path: Path) -> Volume:

@@ -66,6 +66,7 @@ def hospital_patch(case: PreparedCase, sites: NDArray[np.int64], rng: np.random.
         target=np.where(marked, SOME_CORONARY, NO_LUMEN).astype(np.uint8),
         skeleton=middle_line(marked),
         context=noisy_context(coarse, origin=origin, shape=(size, size, size), rng=rng),
+        blood_hu=case.blood_hu,
     )
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.networks.cor_seg import LEAST_BLOOD_HU
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -19,12 +21,14 @@ class Sample:
         target: class per voxel, uint8.
         skeleton: True on coronary centrelines, or None where the network has no use for it.
         context: soft masks times 255, uint8 (channels, z, y, x), or None.
+        blood_hu: attenuation of blood in the aorta as the appliance would measure it, or None where the network has no use for it.
     """
 
     hu: npt.NDArray[np.int16]
     target: npt.NDArray[np.uint8]
     skeleton: npt.NDArray[np.bool_] | None = None
     context: npt.NDArray[np.uint8] | None = None
+    blood_hu: float | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,12 @@ def scale_hu(hu: npt.NDArray[np.floating], low: float, high: float) -> npt.NDArr
     return scaled
 
 
+def relative_hu(hu: npt.NDArray[np.float32], blood_hu: float) -> npt.NDArray[np.float32]:
+    """As `models.networks.cor_seg.relative`."""
+    scaled: npt.NDArray[np.float32] = np.clip(hu / np.float32(max(blood_hu, LEAST_BLOOD_HU)), 0.0, 2.0) - np.float32(1.0)
+    return scaled
+
+
 def make_batch(samples: list[Sample], *, hu_range: tuple[float, float], variation: Variation, rng: np.random.Generator) -> Batch:
     """Vary each sample and stack them."""
     varied = [_vary(sample, hu_range=hu_range, variation=variation, rng=rng) for sample in samples]
@@ -100,10 +110,13 @@ def _vary(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8], npt.NDArray[np.bool_] | None]:
     gain = 1.0 + rng.uniform(-variation.gain, variation.gain)
     offset = rng.uniform(-variation.offset_hu, variation.offset_hu)
-    channels = [scale_hu(sample.hu.astype(np.float32) * gain + offset, *hu_range)[None]]
+    hu = sample.hu.astype(np.float32) * gain + offset
+    channels = [scale_hu(hu, *hu_range)[None]]
     if sample.context is not None:
         kept = 0.0 if rng.random() < variation.drop_context else 1.0 / 255.0
         channels.append(sample.context.astype(np.float32) * np.float32(kept))
+    if sample.blood_hu is not None:
+        channels.append(relative_hu(hu, float(sample.blood_hu) * gain + offset)[None])
     stacked = np.concatenate(channels)
     axes = tuple(int(axis) for axis in range(3) if variation.flips and rng.random() < 0.5)
     if not axes:

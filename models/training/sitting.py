@@ -14,10 +14,24 @@ from models.training.trainer import Schedule, Trainer
 from models.training.workers import Team
 
 
-def train(name: str, team: Team, *, minutes: float, seed: int, folder: Path, batch: int, own: HospitalSource | None = None) -> None:
-    """Resume or begin a network's training and go on for the given minutes; ``batch`` 0 divides the task's own, ``own``: hospital data."""
+def train(
+    name: str,
+    team: Team,
+    *,
+    minutes: float,
+    seed: int,
+    folder: Path,
+    batch: int = 0,
+    learning_rate: float | None = None,
+    own: HospitalSource | None = None,
+) -> None:
+    """Resume or begin a network's training and go on for the given minutes.
+
+    ``batch`` 0 divides the task's own among the team. ``learning_rate`` is the highest of this sitting, None the task's own: a network
+    that has seen much forgets at the rate it began with. ``own`` is a hospital's data.
+    """
     whole = TASKS[name] if own is None else hospital_task(TASKS[name], own)
-    task = replace(whole, batch=batch or max(1, whole.batch // team.size))
+    task = replace(whole, batch=batch or max(1, whole.batch // team.size), learning_rate=learning_rate or whole.learning_rate)
     score = task.score(folder) if team.leads else _no_score
     trainer = Trainer(task, folder=folder, score=score, seed=seed, log=log, team=team)
     trainer.run(Schedule(minutes=minutes))

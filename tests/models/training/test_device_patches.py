@@ -27,11 +27,13 @@ def test_batches_hold_vessels_centrelines_and_masks() -> None:
         patches.close()
     assert supply.drawn == supply.rendered == 16
     channels, target, skeleton = (torch.cat([batch[name] for batch in batches]) for name in ("channels", "target", "skeleton"))
-    assert channels.shape == (16, 3, 24, 24, 24)
+    assert channels.shape == (16, 4, 24, 24, 24)
     assert target.shape == skeleton.shape == (16, 24, 24, 24)
     assert float(channels[:, 0].abs().max()) <= 1.0
-    assert float(channels[:, 1:].min()) >= 0.0
-    assert float(channels[:, 1:].max()) <= 1.0 + 1e-5
+    assert float(channels[:, 1:3].min()) >= 0.0
+    assert float(channels[:, 1:3].max()) <= 1.0 + 1e-5
+    assert float(channels[:, 3].abs().max()) <= 1.0
+    assert abs(float(channels[:, 3][target == 1].mean())) < 0.25  # the lumen is as bright as the blood that it is compared with
     assert set(np.unique(target.numpy())) <= {0, 1, 2, 3, 4}
     assert bool(torch.isin(target[skeleton > 0], torch.tensor([1, 2, 3])).all())
     assert int((skeleton > 0).sum()) > 20

@@ -124,6 +124,7 @@ def tube_case() -> PreparedCase:
         origin=np.array([1.0, 2.0, 3.0]),
         coarse=np.full((20, 20, 20), 3, np.uint8),
         coarse_origin=np.array([1.0, 2.0, 3.0]),
+        blood_hu=400.0,
     )
 
 
@@ -139,9 +140,7 @@ def test_patches_show_what_is_marked_and_learn_from_it(tmp_path: Path) -> None:
         assert not (patch.skeleton & (patch.target == NO_LUMEN)).any()
 
     file = tmp_path / "case.npz"
-    np.savez(
-        file, hu=case.hu, coronary=np.packbits(case.coronary), origin=case.origin, coarse=case.coarse, coarse_origin=case.coarse_origin
-    )
+    np.savez(file, **{**vars(case), "coronary": np.packbits(case.coronary)})
     stored = load_prepared(file)
     np.testing.assert_array_equal(stored.coronary, case.coronary)
     assert all(patch.hu.shape == (64, 64, 64) for patch in islice(hospital_patches(1, files=(file,), replay=0.0), 3))

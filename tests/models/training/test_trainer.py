@@ -43,6 +43,7 @@ def tube_sample(rng: np.random.Generator, size: int = 32) -> Sample:
         target=np.select([radius < 4, radius < 6], [1, 2], 0).astype(np.uint8),
         skeleton=radius < 0.8,
         context=np.full((2, size, size, size), 255, np.uint8),
+        blood_hu=350.0,
     )
 
 
@@ -79,10 +80,11 @@ def test_training_learns_resumes_and_exports(tmp_path: Path) -> None:
     model = ModelCatalog.load(tmp_path / "models" / "catalog.toml")["cor-seg"]
     assert model.training["sittings"] == 2
     assert model.tile == (96, 96, 96)
-    channels = np.zeros((1, 3, 96, 96, 96), np.float32)
+    channels = np.zeros((1, 4, 96, 96, 96), np.float32)
     channels[0, 0] = -1000.0
     channels[0, 0, :32, :32, :32] = held_out.hu
-    channels[0, 1:, :32, :32, :32] = 255.0
+    channels[0, 1:3, :32, :32, :32] = 255.0
+    channels[0, 3] = 350.0
     outputs = OnnxRuntimeEngine(threads=2).load(model).run(channels)
     inner = outputs["classes"][0, 4:28, 4:28, 4:28]
     assert (inner == held_out.target[4:28, 4:28, 4:28]).mean() > 0.95
