@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import compileall
-import io
 import os
 import shutil
-import tarfile
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
@@ -70,8 +68,8 @@ def checkout(places: Places) -> Path:
     shutil.rmtree(target, ignore_errors=True)
     archive = places.out / "source.tar"
     run("git", "-C", places.repo, "archive", "--format=tar", "-o", archive, "HEAD")
-    with tarfile.open(fileobj=io.BytesIO(archive.read_bytes())) as tar:
-        tar.extractall(target, filter="data")
+    target.mkdir()
+    run("tar", "-C", target, "-xf", archive)
     archive.unlink()
     return target
 
