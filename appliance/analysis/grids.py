@@ -54,16 +54,26 @@ def interpolate_to(voxels: NDArray[Voxel], geometry: Geometry, grid: Geometry) -
     Raises:
         ValueError: the grids' directions differ.
     """
+    positions = positions_in(geometry, grid)
+    out = np.empty(grid.shape, voxels.dtype)
+    _interpolate(voxels, positions[0], positions[1], positions[2], out)
+    return out
+
+
+def positions_in(geometry: Geometry, grid: Geometry) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Where the planes, rows and columns of ``grid`` lie: fractional indices of ``geometry`` (z, y, x), moved to its edge where outside.
+
+    Raises:
+        ValueError: the grids' directions differ.
+    """
     if not np.allclose(geometry.direction, grid.direction):
         raise ValueError("the two grids must share their direction")
     start = geometry.to_index(grid.to_points(np.zeros(3)))
     step = np.asarray(grid.spacing)[::-1] / np.asarray(geometry.spacing)[::-1]
-    positions = [
-        np.clip(start[axis] + step[axis] * np.arange(grid.shape[axis]), 0, voxels.shape[axis] - 1).astype(np.float32) for axis in range(3)
-    ]
-    out = np.empty(grid.shape, voxels.dtype)
-    _interpolate(voxels, positions[0], positions[1], positions[2], out)
-    return out
+    z, y, x = (
+        np.clip(start[axis] + step[axis] * np.arange(grid.shape[axis]), 0, geometry.shape[axis] - 1).astype(np.float32) for axis in range(3)
+    )
+    return z, y, x
 
 
 def _overlaps(source: Geometry, target: Geometry, axis: int) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from appliance.inference.catalog import Model
 
 Outputs = Mapping[str, NDArray[Any]]
 
-_LARGEST_CHECK = 1e4
+LARGEST_CHECK = 1e4
 """Mean absolute class scores are of the order of 10; beyond this the arithmetic has broken down."""
 
 
@@ -94,7 +94,7 @@ def check_outputs(model: Model, channels: NDArray[np.float32], outputs: Outputs)
         if array.shape != wanted or array.dtype != dtype:
             what = f"{output.name} is {array.dtype} {array.shape}, not {np.dtype(dtype)} {wanted}"
             raise _output_error("INF-021", model, what, f"输出 {output.name} 尺寸或类型不符")
-        if output.role in ("check", "scores") and not (np.isfinite(array).all() and (np.abs(array) < _LARGEST_CHECK).all()):
+        if output.role in ("check", "scores") and not (np.isfinite(array).all() and (np.abs(array) < LARGEST_CHECK).all()):
             raise _output_error("INF-022", model, f"{output.name} is {array.max()}", "输出含无效数值")
         if output.role == "classes" and int(array.max(initial=0)) >= len(classes):
             raise _output_error("INF-023", model, f"{output.name} holds class {array.max()}", "输出含未知类别")

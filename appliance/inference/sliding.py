@@ -23,7 +23,8 @@ from appliance.inference.engine import Session
 
 _FIXED_POINT = 256
 """Weights are kept as 1/256: 255 * 256 fits the 16-bit accumulator, and shares are no finer than 1/255."""
-_THIN = 4
+THIN = 4
+"""The choice of a tile's size looks at one voxel in ``THIN`` along each axis: what it misses can only make the choice a little worse."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +82,13 @@ def sliding_window(
         raise InferenceError("INF-040", zh=f"模型 {model.name} 没有分块尺寸。", en=f"Model {model.name} has no tile size.")
     tile = best_tile(model, shape, mask=mask, overlap=overlap, border=border)
     class_name, share_name = (next(output.name for output in model.outputs if output.role == role) for role in ("classes", "share"))
-    tiles = _plan(shape, tile, overlap=overlap, border=border)
-    chosen = [t for t in tiles if mask is None or mask[_region(t, tile, shape)].any()]
+    tiles = plan_tiles(shape, tile, overlap=overlap, border=border)
+    chosen = [t for t in tiles if mask is None or mask[region_of(t, tile, shape)].any()]
     classes = np.zeros(shape, np.uint8)
     total = np.zeros(shape, np.uint16)
     padding = [channel.padding for channel in model.channels]
     for number, places in enumerate(chosen, start=1):
-        region = _region(places, tile, shape)
+        region = region_of(places, tile, shape)
         outputs = session.run(_cut(channels, region, tile, padding)[None])
         used = tuple(slice(0, part.stop - part.start) for part in region)
         core = tuple(place.core for place in places)
@@ -107,16 +108,22 @@ def best_tile(
     model: Model, shape: tuple[int, int, int], *, mask: NDArray[np.bool_] | None, overlap: int, border: int
 ) -> tuple[int, int, int]:
     """The size of tile, among those that the model takes, with which the fewest voxels go through the network."""
+    thin = None if mask is None else mask[::THIN, ::THIN, ::THIN]
+    return best_tile_of_thin(model, shape, thin=thin, overlap=overlap, border=border)
+
+
+def best_tile_of_thin(
+    model: Model, shape: tuple[int, int, int], *, thin: NDArray[np.bool_] | None, overlap: int, border: int
+) -> tuple[int, int, int]:
+    """As ``best_tile``, of the mask's every ``THIN``-th voxel along each axis."""
     if model.tile is None or model.largest_tile is None:
         return model.tile or shape
     limits = zip(shape, model.tile, model.largest_tile, strict=True)
     sides = [_sides(size, least, most, model.multiple, overlap) for size, least, most in limits]
-    # one voxel in 4 along each axis: what it misses can only make the choice a little worse
-    thin = None if mask is None else mask[::_THIN, ::_THIN, ::_THIN]
 
     def computed(tile: tuple[int, int, int]) -> int:
-        regions = [_region(places, tile, shape) for places in _plan(shape, tile, overlap=overlap, border=border)]
-        run = [thin is None or thin[tuple(slice(r.start // _THIN, -(-r.stop // _THIN)) for r in region)].any() for region in regions]
+        regions = [region_of(places, tile, shape) for places in plan_tiles(shape, tile, overlap=overlap, border=border)]
+        run = [thin is None or thin[tuple(slice(r.start // THIN, -(-r.stop // THIN)) for r in region)].any() for region in regions]
         return int(sum(run)) * tile[0] * tile[1] * tile[2]
 
     return min(((z, y, x) for z in sides[0] for y in sides[1] for x in sides[2]), key=computed)
@@ -131,7 +138,8 @@ def _sides(size: int, least: int, most: int, multiple: int, overlap: int) -> lis
     return sorted(sides)
 
 
-def _plan(shape: tuple[int, int, int], tile: tuple[int, int, int], *, overlap: int, border: int) -> list[tuple[AxisTile, ...]]:
+def plan_tiles(shape: tuple[int, int, int], tile: tuple[int, int, int], *, overlap: int, border: int) -> list[tuple[AxisTile, ...]]:
+    """All tiles that cover a volume, z slowest: their places along z, y and x."""
     return list(product(*(plan_axis(size, side, overlap=overlap, border=border) for size, side in zip(shape, tile, strict=True))))
 
 
@@ -177,7 +185,8 @@ def _weighted(share: NDArray[np.uint8], places: tuple[AxisTile, ...], used: tupl
     return np.rint(weighted).astype(np.uint16)
 
 
-def _region(places: tuple[AxisTile, ...], tile: tuple[int, int, int], shape: tuple[int, ...]) -> tuple[slice, ...]:
+def region_of(places: tuple[AxisTile, ...], tile: tuple[int, int, int], shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """The part of the volume that a tile holds."""
     return tuple(slice(place.start, min(place.start + side, size)) for place, side, size in zip(places, tile, shape, strict=True))
 
 

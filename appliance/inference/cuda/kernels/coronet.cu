@@ -1,0 +1,5 @@
+// All kernels in one module.
+#include "resample.cu"
+#include "tiles.cu"
+#include "blend.cu"
+#include "ceilings.cu"
