@@ -13,6 +13,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.inference.catalog import Model
+
 Positions = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 """Where the fine grid's planes, rows and columns lie, as fractional indices (z, y, x) of an array."""
 
@@ -71,6 +73,10 @@ class Segmented:
 @runtime_checkable
 class WholeSession(Protocol):
     """A session that can take a whole volume."""
+
+    @property
+    def model(self) -> Model:
+        """As ``Session.model``."""
 
     def whole_volume(self, whole: Whole, *, progress: Callable[[float], None] | None = None) -> Segmented | None:
         """Do it; None where the device cannot (the reason has been reported) and the caller must go on without it."""
