@@ -28,16 +28,11 @@ def environment_block(state: dict[str, str]) -> bytes:
     return text.encode("ascii").ljust(ENVIRONMENT_BYTES, b"#")
 
 
-def loader(places: Places, *, options: str = "", name: str = "grubx64.efi") -> Path:
-    """GRUB as one UEFI program with its configuration inside.
-
-    ``options``: what the kernel file is given instead of its own command line (tests only; under secure boot the kernel file ignores it).
-    """
-    text = (places.repo / "image-build/loader/grub.cfg").read_text("ascii").replace("@OPTIONS@", options)
+def loader(places: Places) -> Path:
+    """GRUB as one UEFI program with its configuration inside; it has no menu and no prompt."""
     folder = places.out / "loader"
     folder.mkdir(parents=True, exist_ok=True)
-    config, packed, target = folder / "grub.cfg", folder / "memdisk.tar", places.out / name
-    config.write_text(text, "ascii")
+    config, packed, target = places.repo / "image-build/loader/grub.cfg", folder / "memdisk.tar", places.out / "grubx64.efi"
     with tarfile.open(packed, "w", format=tarfile.USTAR_FORMAT) as tar:
         entry = tarfile.TarInfo("grub.cfg")
         entry.size, entry.mtime = config.stat().st_size, places.epoch

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from coronet_image.base import make_base
@@ -14,6 +15,7 @@ from coronet_image.disk import loader, make_disk, written_mib
 from coronet_image.product import make_root
 from coronet_image.run import BuildError, Places, places, run
 from coronet_image.slot import make_slot
+from coronet_image.variant import make_variant
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -25,6 +27,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--cache", type=Path, help="package files and wheels that are kept between builds (default: OUT/cache)")
     parser.add_argument("--until", choices=["root", "slot", "disk"], default="disk", help="stop after this stage")
     parser.add_argument("--from", dest="start", choices=["root", "slot", "disk"], default="root", help="take what earlier stages left")
+    parser.add_argument("--base", type=Path, help="take the root of this finished build; --version and --break change it (tests of updates)")
+    parser.add_argument("--version", default="", help="with --base: the version that it says it is")
+    parser.add_argument("--break", dest="broken", choices=["", "daemon"], default="", help="with --base: what does not come up in it")
+    parser.add_argument("--extra", default="", help="further words of the kernel's command line (tests: a shell on the serial line)")
     parser.add_argument("--key", type=Path, help="secure boot: private key (PEM)")
     parser.add_argument("--certificate", type=Path, help="secure boot: its certificate (PEM)")
     options = parser.parse_args(arguments)
@@ -42,11 +48,14 @@ def main(arguments: list[str]) -> int:
 def _build(where: Places, options: argparse.Namespace) -> int:
     stages = ["root", "slot", "disk"]
     todo = stages[stages.index(options.start) : stages.index(options.until) + 1]
+    if options.base:
+        todo.remove("root")
+        _told("variant", lambda: make_variant(where, options.base.resolve(), version=options.version, broken=options.broken))
     if "root" in todo:
         _told("packages", lambda: make_base(where))
         _told("root file system", lambda: make_root(where, make_base(where)))
     if "slot" in todo:
-        _told("slot", lambda: make_slot(where, key=options.key, certificate=options.certificate))
+        _told("slot", lambda: make_slot(where, extra=options.extra, key=options.key, certificate=options.certificate))
     if "disk" in todo:
         grub = loader(where)
         if options.key:
@@ -58,8 +67,8 @@ def _build(where: Places, options: argparse.Namespace) -> int:
     return 0
 
 
-def _told(name: str, work: object) -> None:
+def _told(name: str, work: Callable[[], object]) -> None:
     start = time.monotonic()
-    work()  # type: ignore[operator]
+    work()
     sys.stdout.write(f"{name}: {time.monotonic() - start:.0f} s\n")
     sys.stdout.flush()

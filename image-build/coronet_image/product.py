@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import compileall
-import os
 import shutil
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
-from coronet_image import wheels
-from coronet_image.run import Places, run
+from coronet_image import sbom, wheels
+from coronet_image.run import BuildError, Places, run
 
 SITE = "opt/coronet/venv/lib/python3.11/site-packages"
 ENABLED = ("coronet.target", "coronet-data.service", "seatd.service", "systemd-networkd.service", "systemd-timesyncd.service", "systemd-resolved.service")
 MASKED = (
+    "rauc-mark-good.service",  # coronet-trial.service proves a slot first
     "nut-monitor.service",  # the box follows the UPS itself
     "apt-daily.timer",
     "e2scrub_all.timer",
@@ -45,7 +45,6 @@ GONE = (
     "etc/subgid-",
     "usr/share/doc/coronet-build.log",
 )
-NOT_IN_THE_BOX = ("models/training", "models/phantom/device.py")
 
 
 def make_root(places: Places, base: Path) -> Path:
@@ -57,7 +56,7 @@ def make_root(places: Places, base: Path) -> Path:
     source = checkout(places)
     _python(places, root, source)
     _box_files(root, source)
-    _system(root, places)
+    _system(root)
     _clean(root)
     return root
 
@@ -126,7 +125,7 @@ def _put(file: Path, target: Path) -> None:
     shutil.copy(file, target)
 
 
-def _system(root: Path, places: Places) -> None:
+def _system(root: Path) -> None:
     """Users, what starts by itself, who this system says it is."""
     run("systemd-sysusers", f"--root={root}")
     for name in GONE:
@@ -140,18 +139,17 @@ def _system(root: Path, places: Places) -> None:
     run("systemctl", f"--root={root}", "set-default", "multi-user.target")
     for folder in ("data", "efi"):
         (root / folder).mkdir(exist_ok=True)
-    version = image_version(root, places)
+    version = image_version(root)
     release = (root / "usr/lib/os-release").read_text("utf-8")
     (root / "usr/lib/os-release").write_text(f'{release}IMAGE_ID=coronet\nIMAGE_VERSION="{version}"\n', "utf-8")
     _version_file(root, version)
+    components = sbom.write(root, root / SITE, root / "opt/coronet/share", version=version, commit=(root / SITE / "appliance/COMMIT").read_text("ascii"))
+    if found := sbom.copyleft(components):
+        raise BuildError(f"under a copyleft licence and not declared in sbom.py: {', '.join(one.name for one in found)}")
 
 
-def image_version(root: Path, places: Places) -> str:
-    """Version of the product (``CORONET_IMAGE_VERSION`` gives another, for tests of updates)."""
-    del places
-    given = os.environ.get("CORONET_IMAGE_VERSION")
-    if given:
-        return given
+def image_version(root: Path) -> str:
+    """Version of the product."""
     text = (root / SITE / "appliance/__init__.py").read_text("utf-8")
     return text.split('__version__ = "')[1].split('"')[0]
 
