@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from appliance.anatomy import Vessel
-from appliance.api.messages import Grade
-from kiosk.state import Tab
+from appliance.api.messages import Dominance, Grade, Ischaemia, SegmentName
+from kiosk.state import EditTab, Tab
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,49 @@ class ChooseGrade(Action):
     """Set the degree of the lesion that is asked about."""
 
     grade: Grade
+
+
+@dataclass(frozen=True)
+class OpenEdit(Action):
+    """Open the corrections of names, dominance and modifiers."""
+
+
+@dataclass(frozen=True)
+class ChooseEditTab(Action):
+    """Show one kind of corrections."""
+
+    tab: EditTab
+
+
+@dataclass(frozen=True)
+class ChoosePlace(Action):
+    """Choose what to rename: a segment of a branch; None: the whole branch."""
+
+    branch: int
+    segment: int | None
+
+
+@dataclass(frozen=True)
+class ChooseName(Action):
+    """Give the chosen place a name, or learn why it cannot have it."""
+
+    name: SegmentName
+
+
+@dataclass(frozen=True)
+class ChooseDominance(Action):
+    """Set the dominance; None: what the names say."""
+
+    dominance: Dominance | None
+
+
+@dataclass(frozen=True)
+class EnterModifiers(Action):
+    """Enter what a physician knows for CAD-RADS, in place of what was entered before."""
+
+    ischaemia: Ischaemia | None
+    grafts: bool | None
+    exceptions: bool | None
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from appliance.anatomy import SEGMENTS
 from appliance.api.messages import Lesion, StudyDetail, StudyRow
 from kiosk import actions, words
+from kiosk.editing import EditDesk
 from kiosk.exchange import ClientPort, Command, FetchPicture, FetchStudy
 from kiosk.state import KioskState, Picture, Review
+from kiosk.views.editing import may_enter
 from kiosk.views.selection import lesion_of, picture_for_lesion, shown_pictures
 from kiosk.words import Words
 
@@ -50,6 +53,8 @@ class ReviewDesk:
             actions.Approve: self._approve,
             actions.Undo: self._undo,
         }
+        editing = EditDesk(is_free=self._may_edit, send=self._command, may_enter=lambda: may_enter(state.session))
+        self.doers = {**self.doers, **editing.doers}
 
     def act(self, action: actions.Action) -> None:
         """Carry out a wish on the open study, if one is open."""
@@ -96,6 +101,7 @@ class ReviewDesk:
     def _dismiss(self, review: Review, _action: actions.Dismiss) -> None:
         review.grading = None
         review.report_open = False
+        review.edit = None
 
     # changing
 
@@ -114,7 +120,7 @@ class ReviewDesk:
     def _approve(self, review: Review, _action: actions.Approve) -> None:
         session = self._state.session
         if session is not None and session.may_approve and self._is_free(review, "draft") and self._may_command():
-            review.grading, review.report_open = None, False
+            review.grading, review.report_open, review.edit = None, False, None
             review.pending = "approve"
             self._command(review, Command(key=review.key, verb="approve", command=""))
 
@@ -126,19 +132,13 @@ class ReviewDesk:
     def _is_free(self, review: Review, state: str) -> bool:
         return review.detail is not None and review.detail.row.state == state and review.pending is None
 
+    def _may_edit(self, review: Review) -> bool:
+        return self._is_free(review, "draft") and self._may_command()
+
     def _command(self, review: Review, command: Command) -> None:
         """Send a command for the draft as the person sees it."""
         revision = review.detail.row.revision if review.detail is not None else 0
-        self._client.send(
-            Command(
-                key=command.key,
-                verb=command.verb,
-                command=self._new_key(),
-                revision=revision,
-                lesion=command.lesion,
-                grade=command.grade,
-            )
-        )
+        self._client.send(replace(command, command=self._new_key(), revision=revision))
 
     # keeping current
 
@@ -195,6 +195,8 @@ class ReviewDesk:
         review.asked_at = self._clock()
         if review.grading is not None and (detail.row.state != "draft" or lesion_of(review, review.grading) is None):
             review.grading = None
+        if detail.row.state != "draft":
+            review.edit = None
         if review.picture not in {picture.id for picture in detail.pictures}:
             self._show_a_picture(review)
         self._ask_for_pictures(review)
@@ -209,6 +211,8 @@ class ReviewDesk:
         """Say what a command did."""
         if command.verb == "undo" and detail.row.state == "draft":
             self._say(words.UNDONE)
+        if command.verb == "names":
+            self._say(Words(words.RENAMED.say("zh", name=command.name), words.RENAMED.say("en", name=command.name)))
         lesion = _lesion(detail, command.lesion) if command.verb == "corrections" else None
         if lesion is not None:
             segment, grade = SEGMENTS[lesion.segment], words.GRADE[lesion.grade]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import msgspec
@@ -12,10 +12,16 @@ from appliance.api.messages import (
     ApproveRequest,
     CommandRequest,
     CorrectionRequest,
+    Dominance,
+    DominanceRequest,
+    Entered,
     ErrorReply,
     Event,
     Grade,
+    ModifiersRequest,
     ProtectRequest,
+    RenameRequest,
+    SegmentName,
     SendAgainRequest,
     Session,
     Snapshot,
@@ -78,18 +84,35 @@ class Command(Ask):
     """Changes a study; answered by ``StudyDetail``."""
 
     key: str
-    verb: Literal["corrections", "approve", "undo", "retry", "send-again", "protect"]
+    verb: Literal["corrections", "names", "dominance", "modifiers", "approve", "undo", "retry", "send-again", "protect"]
     command: str
     revision: int = 0
     lesion: int = 0
     grade: Grade = "none"
     protected: bool = False
     to: str = ""
+    branch: int = 0
+    segment: int | None = None
+    name: SegmentName = "other"
+    dominance: Dominance | None = None
+    entered: Entered = field(default_factory=Entered)
 
     def body(self) -> msgspec.Struct:
         """The message that the API expects."""
         if self.verb == "corrections":
             return CorrectionRequest(command=self.command, revision=self.revision, lesion=self.lesion, grade=self.grade)
+        if self.verb == "names":
+            return RenameRequest(command=self.command, revision=self.revision, branch=self.branch, segment=self.segment, name=self.name)
+        if self.verb == "dominance":
+            return DominanceRequest(command=self.command, revision=self.revision, dominance=self.dominance)
+        if self.verb == "modifiers":
+            return ModifiersRequest(
+                command=self.command,
+                revision=self.revision,
+                ischaemia=self.entered.ischaemia,
+                grafts=self.entered.grafts,
+                exceptions=self.entered.exceptions,
+            )
         if self.verb == "approve":
             return ApproveRequest(command=self.command, revision=self.revision)
         if self.verb == "protect":

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from appliance.anatomy import Vessel
-from appliance.api.messages import ApplianceInfo, Health, Session, StudyDetail, StudyRow
+from appliance.api.messages import ApplianceInfo, Health, SegmentName, Session, StudyDetail, StudyRow
 from kiosk.words import Language, Words
 
 ScreenName = Literal["sign_in", "worklist", "search", "review"]
 Tab = Literal["all", "review", "working", "done", "trouble"]
+EditTab = Literal["names", "dominance", "modifiers"]
+EDIT_TABS: tuple[EditTab, ...] = ("names", "dominance", "modifiers")
 
 PICTURE_CACHE_BYTES = 256 << 20
 
@@ -69,6 +71,15 @@ class PictureCache:
         self._bytes = 0
 
 
+@dataclass(frozen=True)
+class Edit:
+    """The open pop-up of corrections: its tab, the branch and segment (None: the whole branch) chosen, the name that was refused."""
+
+    tab: EditTab = "names"
+    place: tuple[int, int | None] | None = None
+    refused: SegmentName | None = None
+
+
 @dataclass
 class Review:
     """The study that is open."""
@@ -86,7 +97,9 @@ class Review:
     grading: int | None = None
     """The lesion whose choice of degrees is open."""
     report_open: bool = False
-    pending: Literal["correct", "approve", "undo"] | None = None
+    edit: Edit | None = None
+    """The pop-up of corrections to names, dominance and modifiers."""
+    pending: Literal["correct", "edit", "approve", "undo"] | None = None
     asked: set[str] = field(default_factory=set)
     """Pictures that were asked for and have not come."""
     current: set[str] = field(default_factory=set)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from appliance.api.messages import ErrorReply, Grade, Reason, StudyState
+from appliance.api.messages import ErrorReply, Grade, Ischaemia, Reason, SegmentName, StudyState
 from appliance.findings import HighRiskFeature, NotAssessableReason, PlaqueType
 
 Language = Literal["zh", "en"]
@@ -114,6 +114,58 @@ DOMINANCE = {
     "right": Words("右优势型", "Right dominant"),
     "left": Words("左优势型", "Left dominant"),
     "codominant": Words("均衡型", "Codominant"),
+}
+EDIT = Words("修正命名 / 优势型 / 修饰符", "Correct names, dominance, modifiers")
+EDIT_TITLE = Words("修正", "Corrections")
+EDIT_TABS = {
+    "names": Words("血管命名", "Vessel names"),
+    "dominance": Words("优势型", "Dominance"),
+    "modifiers": Words("CAD-RADS 修饰符", "CAD-RADS modifiers"),
+}
+EDIT_PLACE_HINT = Words("先在左侧选择血管或节段", "Choose a vessel or segment on the left")
+EDIT_NAME_HINT = Words(
+    "为“{what}”选择名称;病变、积分、优势型与 CAD-RADS 随之重算(• 已有同名)",
+    "Choose a name for {what}; lesions, scores, dominance and CAD-RADS follow (• in use elsewhere)",
+)
+NAME_REFUSED = Words(
+    "{name} 是{trunk}主干的一段,不能用于{here}的一段。若整支命名有误,请选择该血管的“整支”一行。",
+    "{name} belongs to the {trunk}, not to the {here}. If the whole vessel is misnamed, choose its row 'whole vessel'.",
+)
+WHOLE_VESSEL = Words("{vessel} 整支", "{vessel}, whole vessel")
+AS_WHOLE = Words("整支作为 {vessel}", "whole vessel as {vessel}")
+NAME_SURE = Words("把握 {percent}%", "{percent}% sure")
+NARROWING = Words("狭窄 {percent}%", "{percent}% stenosis")
+SHORT_NAME: dict[SegmentName, str] = {
+    "OM1": "1st marginal", "OM2": "2nd marginal", "D1": "1st diagonal", "D2": "2nd diagonal", "L-PDA": "left PDA", "L-PLB": "left PLB",
+    "R-PDA": "right PDA", "R-PLB": "right PLB", "RI": "ramus", "LCx": "mid/distal LCx", "other": "no name",
+}  # fmt: skip
+"""English names that fit a key; the others are short themselves."""
+RENAMED = Words("已改名为 {name}", "Named {name} now")
+EDIT_DOMINANCE_HINT = Words("选择优势型;之后改名不再改变它", "Choose the dominance; later renaming leaves it")
+BY_NAMES = Words("按命名推定", "By the names")
+DOMINANCE_BY_NAMES = Words("目前:{dominance}", "now: {dominance}")
+DOMINANCE_BY_PERSON = Words("撤销人工选择", "take the choice back")
+DOMINANCE_UNKNOWN = Words("未确定", "not determined")
+EDIT_MODIFIERS_HINT = Words(
+    "由医师录入;AI 不推断 I,仅提示 G 与 E", "Entered by a physician; the AI never derives I and only proposes G and E"
+)
+PHYSICIANS_ONLY = Words("仅医师可录入修饰符", "Only a physician may enter modifiers")
+ISCHAEMIA_TITLE = Words("I · 缺血(CT-FFR 或负荷灌注)", "I · ischaemia (CT-FFR or stress perfusion)")
+ISCHAEMIA: dict[Ischaemia | None, tuple[Words, Words]] = {
+    None: (Words("无", "None"), Words("未做", "not tested")),
+    "I+": (Words("I+", "I+"), Words("FFR ≤0.75", "FFR ≤0.75")),
+    "I±": (Words("I±", "I±"), Words("0.76–0.80", "0.76–0.80")),
+    "I-": (Words("I-", "I-"), Words("FFR >0.80", "FFR >0.80")),
+}
+GRAFTS_TITLE = Words("G · 旁路移植血管", "G · bypass graft")
+EXCEPTIONS_TITLE = Words("E · 非动脉粥样硬化病变", "E · disease other than atherosclerosis")
+ENTERED = {None: Words("自动", "Automatic"), True: Words("有", "Present"), False: Words("无", "Absent")}
+GRAFTS_MEAN = {None: Words("按 AI 识别", "as recognised"), True: Words("加 G", "adds G"), False: Words("去除 G", "removes G")}
+EXCEPTIONS_MEAN = {None: Words("按 AI 识别", "as recognised"), True: Words("加 E", "adds E"), False: Words("去除 E", "removes E")}
+DOMINANCE_MEANS = {
+    "right": Words("后降支来自右冠", "PDA from the RCA"),
+    "left": Words("后降支来自回旋支", "PDA from the LCx"),
+    "codominant": Words("两侧共同供血", "from both sides"),
 }
 NOT_ASSESSABLE = Words("{segment}:无法评价({reason})", "{segment}: not assessable ({reason})")
 IMPRESSION = Words("报告印象", "Impression")

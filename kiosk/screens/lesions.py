@@ -12,7 +12,7 @@ from kiosk import actions
 from kiosk.screens import theme
 from kiosk.screens.frame import Act
 from kiosk.screens.theme import Scale
-from kiosk.screens.widgets import Gap, Panel, Scroll, Tap, Text
+from kiosk.screens.widgets import Gap, Panel, Scroll, Tap, Text, TextTap
 from kiosk.views.review import LesionCard, ReviewView, VesselTab
 
 CARD_HEIGHT = 100
@@ -179,6 +179,17 @@ class LesionPanel(BoxLayout):
         self._result = ResultCard(scale=scale)
         self._vessels = VesselTabs(scale=scale, act=act)
         self._scroll = Scroll(scale=scale, gap=8)
+        self._edit = TextTap(
+            scale=scale,
+            test_id="edit",
+            text="",
+            type_size=theme.SMALL,
+            fill=theme.PANEL,
+            border=theme.LINE,
+            on_tap=lambda: act(actions.OpenEdit()),
+            size_hint_y=None,
+            height=scale(theme.TOUCH),
+        )
         for part in (self._result, self._vessels, self._scroll):
             self.add_widget(part)
 
@@ -186,6 +197,11 @@ class LesionPanel(BoxLayout):
         """Draw what changed."""
         self._result.show(view)
         self._vessels.show(view.vessels)
+        self._edit.label.words = view.edit
+        if view.edit and self._edit.parent is None:
+            self.add_widget(self._edit)
+        elif not view.edit and self._edit.parent is not None:
+            self.remove_widget(self._edit)
         content = (view.lesions, view.no_lesions, view.warnings, view.loading)
         if content == self._shown:
             return

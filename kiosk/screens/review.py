@@ -7,6 +7,7 @@ from kivy.uix.boxlayout import BoxLayout
 from kiosk import actions
 from kiosk.screens import theme
 from kiosk.screens.decision import DecisionPanel, UndoStrip
+from kiosk.screens.editing import EditPanel
 from kiosk.screens.frame import Act, Screen, Shade
 from kiosk.screens.icons import Icon
 from kiosk.screens.lesions import LesionPanel
@@ -15,6 +16,7 @@ from kiosk.screens.popups import grade_panel, report_panel
 from kiosk.screens.theme import Scale
 from kiosk.screens.widgets import Tap, Text
 from kiosk.views.decision import GradePopup, ReportPopup
+from kiosk.views.editing import EditPopup
 from kiosk.views.review import ReviewView
 
 
@@ -35,7 +37,8 @@ class ReviewScreen(Screen):
         for part in (self._lesions, self._pictures, self._decision):
             sides.add_widget(part)
         self.body.add_widget(sides)
-        self._popup_shown: GradePopup | ReportPopup | None = None
+        self._popup_shown: GradePopup | ReportPopup | EditPopup | None = None
+        self._editing: EditPanel | None = None
 
     def show(self, view: ReviewView) -> None:
         """Draw the view; only what changed is built anew."""
@@ -87,14 +90,21 @@ class ReviewScreen(Screen):
         elif self._undo.parent is not None:
             self.body.remove_widget(self._undo)
 
-    def _show_popup(self, popup: GradePopup | ReportPopup | None) -> None:
+    def _show_popup(self, popup: GradePopup | ReportPopup | EditPopup | None) -> None:
         if popup == self._popup_shown:
             return
         self._popup_shown = popup
+        if isinstance(popup, EditPopup) and self._editing is not None:
+            self._editing.show(popup)  # a list that was scrolled stays where it is
+            return
+        self._editing = None
         self.close_popup()
         if popup is not None:
             if isinstance(popup, GradePopup):
                 content = grade_panel(popup, scale=self.scale, act=self.act)
+            elif isinstance(popup, EditPopup):
+                content = self._editing = EditPanel(scale=self.scale, act=self.act)
+                self._editing.show(popup)
             else:
                 content = report_panel(popup, scale=self.scale, act=self.act)
             self.open_popup(Shade(on_outside=lambda: self.act(actions.Dismiss()), content=content))

@@ -9,6 +9,7 @@ from typing import Literal
 from appliance.api.messages import GRADES, DeliveryRow, Grade, Session, StudyDetail
 from kiosk import words
 from kiosk.state import KioskState, Review
+from kiosk.views.editing import EditPopup, make_edit_popup
 from kiosk.views.frame import time_of_day
 from kiosk.views.selection import lesion_of, percent_text, place_of
 from kiosk.words import Language
@@ -163,9 +164,11 @@ def send_again(detail: StudyDetail | None, state: KioskState, *, language: Langu
     return words.SEND_AGAIN.say(language) if any(row.state == "retrying" for row in detail.deliveries) else ""
 
 
-def make_popup(state: KioskState, review: Review) -> GradePopup | ReportPopup | None:
+def make_popup(state: KioskState, review: Review) -> GradePopup | ReportPopup | EditPopup | None:
     """The pop-up that is open on the review."""
     language = state.language
+    if review.edit is not None:
+        return make_edit_popup(state, review, review.edit)
     lesion = lesion_of(review, review.grading) if review.grading is not None else None
     if lesion is not None:
         bands = words.BANDS[state.info.stenosis_bands]

@@ -22,6 +22,7 @@ from kiosk.views.decision import (
     make_undo_bar,
     send_again,
 )
+from kiosk.views.editing import EditPopup
 from kiosk.views.frame import ALL_NOTICES, Frame, make_frame, patient_line, patient_name, study_date
 from kiosk.views.selection import lesions_of, percent_text, place_of, shown_pictures
 from kiosk.words import Language
@@ -105,7 +106,8 @@ class ReviewView:
     deliveries: tuple[DeliveryLine, ...]
     no_deliveries: str
     send_again: str
-    popup: GradePopup | ReportPopup | None
+    edit: str
+    popup: GradePopup | ReportPopup | EditPopup | None
     revision: int | None
 
 
@@ -154,6 +156,7 @@ def make_review_view(state: KioskState, review: Review, *, now: float, wall: flo
         deliveries=tuple(delivery_line(each, wall=wall, language=language) for each in detail.deliveries) if detail else (),
         no_deliveries=frame.say(words.NO_DELIVERIES),
         send_again=send_again(detail, state, language=language),
+        edit=frame.say(words.EDIT) if detail and findings and detail.row.state == "draft" else "",
         popup=make_popup(state, review),
         revision=detail.row.revision if detail else None,
     )
