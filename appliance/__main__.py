@@ -28,7 +28,8 @@ COMMANDS: dict[str, str] = {
     "token": "make, list or revoke the tokens of DICOMweb",
     "user": "add, list or remove the people who may sign in",
     "doctor": "try every part of the box and say what works",
-    "update": "look for updates on a stick, and check one whole",
+    "update": "look for updates on a stick, check one whole, install it",
+    "slots": "carry out one order to the slots (started by systemd)",
     "support-bundle": "write what a service engineer needs, nothing of any patient",
     "factory-reset": "erase everything of patients, people and the site",
 }

@@ -16,6 +16,14 @@ def software() -> Software:
     return Software(version=__version__, commit=_commit())
 
 
+def installed_version(stamp: Path = Path("/usr/lib/coronet/version")) -> str:
+    """The version of the running slot, as the image's stamp says; of the package where there is no image."""
+    try:
+        return stamp.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return __version__
+
+
 def _commit() -> str:
     if _STAMP.is_file():
         return _STAMP.read_text("ascii").strip()

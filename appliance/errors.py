@@ -12,6 +12,7 @@
     ├── DicomError             a peer, an association, a status                          DCM
     ├── WorkflowError          a transition or command that the state does not allow     WF
     ├── MaintenanceError       a stick, a bundle, an update, a reset                      MNT
+    ├── UpdateError            the slots, an installation, a version on trial             UPD
     └── ApiError               a request that cannot be answered                         API
 
 Every error carries an operator code such as ``VOL-003`` (a service engineer can look it up) and the text that a person sees in both
@@ -138,3 +139,9 @@ class MaintenanceError(CoronetError):
     """A stick, a bundle, an update, a reset."""
 
     prefix = "MNT"
+
+
+class UpdateError(CoronetError):
+    """The slots, an installation, a version on trial."""
+
+    prefix = "UPD"

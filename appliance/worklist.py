@@ -28,6 +28,22 @@ StudyState = Literal[
 STUDY_STATES: tuple[StudyState, ...] = get_args(StudyState)
 
 
+UpdateState = Literal[
+    "idle",
+    "looking",  # the stick is mounted and read
+    "offered",  # checked whole; waits for a person
+    "installing",  # the other slot is written
+    "installed",  # waits for a quiet moment
+    "restarting",  # the restart was ordered
+    "trying",  # the new version runs and has to prove itself
+    "returning",  # it did not; the restart into the old one was ordered
+    "good",
+    "back",  # the old version runs again
+    "refused",  # what is on the stick must not be installed; nothing was written
+    "failed",  # nothing of the running version was changed
+]
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """Base of everything that crosses the API."""
 
@@ -165,3 +181,25 @@ class Snapshot(Message, frozen=True, kw_only=True):
     number: int
     rows: tuple[StudyRow, ...]
     health: Health
+
+
+class UpdateInfo(Message, frozen=True, kw_only=True):
+    """Where the update of the box stands."""
+
+    installed: str
+    """The running version."""
+    state: UpdateState = "idle"
+    stick: bool = False
+    """Whether a stick is plugged in."""
+    available: bool = False
+    """Whether this box has two slots at all, and the service that writes them."""
+    version: str = ""
+    notes_zh: str = ""
+    notes_en: str = ""
+    progress: float | None = None
+    """Fraction 0..1 of the installation."""
+    waiting: tuple[Literal["receiving", "analysis", "delivery"], ...] = ()
+    """What has to end before the restart."""
+    reason: Reason | None = None
+    may: bool = False
+    """Whether the person who asks may order it."""

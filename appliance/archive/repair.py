@@ -1,9 +1,9 @@
 """The check of the database at start, and what is done when it fails; nothing is given up silently.
 
-In this order: indexes that do not fit their tables are built anew, from tables that can be read whole; else the newest whole snapshot takes
-the database's place; else an empty one does. What was damaged stays in ``damaged/``. Images that the database then does not know are taken
-in again from the spool (`Spool.recover`), and the operator is told what happened and from when on records may be missing, until a person
-says that it was read.
+A database of a newer version of this software goes back to the former shape's last snapshot (`versions`). Otherwise, in this order: indexes
+that do not fit their tables are built anew, from tables that can be read whole; else the newest whole snapshot takes the database's place;
+else an empty one does. What was there stays in ``damaged/``. Images that the database then does not know are taken in again from the spool
+(`Spool.recover`), and the operator is told what happened and from when on records may be missing, until a person says that it was read.
 
 `open_repaired` is how the coordinator opens the archive.
 """
@@ -32,6 +32,7 @@ from appliance.archive.database import migrate
 from appliance.archive.files import make_folder, sync_folder
 from appliance.archive.instance_files import hold_lock
 from appliance.archive.migrations import MIGRATIONS
+from appliance.archive.versions import former_database, go_back, keep_former, shape_of
 from appliance.errors import ArchiveError, Reason
 from appliance.settings import Settings
 
@@ -48,7 +49,7 @@ PROGRESS_STEPS = 20_000
 MISSING = Reason(code="ARC-057", zh="影像文件丢失,请重新发送", en="the file of the image is missing, send it again")
 
 Outcome = Literal["whole", "damaged", "unfinished", "absent"]
-How = Literal["reindexed", "restored", "anew"]
+How = Literal["reindexed", "restored", "anew", "former"]
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ class Repair:
                 zh="数据库索引曾损坏,已重建,数据完整",
                 en="indexes of the database were damaged and built anew, no data lost",
             )
+        if self.how == "former":
+            return self._former_reason
         if self.snapshot is not None:
             at = datetime.fromtimestamp(self.snapshot.description.created_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
             return Reason(
@@ -90,6 +93,24 @@ class Repair:
             " are lost: add the users again",
         )
 
+    @property
+    def _former_reason(self) -> Reason:
+        """After a way back to a former version of the software."""
+        if self.snapshot is None:
+            return Reason(
+                code="ARC-067",
+                zh="软件已退回旧版本,新数据库无法读取且无旧版快照,已新建数据库;影像已重新登记,用户与历史记录丢失,请重新设置用户",
+                en="the software went back to an older version that cannot read the newer database, and there was no snapshot of the older"
+                " shape: a new one was begun; images were taken in again, users and history are lost: add the users again",
+            )
+        at = datetime.fromtimestamp(self.snapshot.description.created_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        return Reason(
+            code="ARC-066",
+            zh=f"软件已退回旧版本,数据库恢复至 {at}(更新之前);影像已重新登记,此后的审核、修改、发送记录及新增用户丢失,请核对",
+            en=f"the software went back to an older version, the database to {at}, before the update; images were taken in again, but"
+            " approvals, corrections, deliveries and people since then are lost: please check",
+        )
+
 
 def open_repaired(settings: Settings, *, clock: Clock) -> Archive:
     """Check the database, repair it if need be, and open the archive. Nobody else may have it open.
@@ -103,6 +124,7 @@ def open_repaired(settings: Settings, *, clock: Clock) -> Archive:
         make_folder(data)
         with closing(hold_lock(data / "daemon.lock", what="daemon")):
             repair = repair_database(data, snapshot_folder=folder, limit_s=settings.backup.check_limit_s, now=clock.wall())
+            keep_former(data / "coronet.db", folder, now=clock.wall())
     except OSError as error:
         raise ArchiveError(
             "ARC-056", zh=f"数据目录无法写入:{error.strerror}", en=f"the data folder cannot be written: {error.strerror}"
@@ -157,6 +179,12 @@ def repair_database(data: Path, *, snapshot_folder: Path, limit_s: float, now: f
         now: seconds since the epoch, for names.
     """
     path = data / "coronet.db"
+    if (shape_of(path) or 0) > len(MIGRATIONS):
+        with closing(_alone(data)):
+            kept = _set_aside(path, path.parent / "damaged", now=now)
+            snapshot = former_database(snapshot_folder)
+            go_back(path, snapshot)
+            return Repair("former", ("the database is of a newer version",), snapshot, kept)
     outcome, problems = check_database(path, limit_s=limit_s)
     if outcome == "unfinished":
         log.warning("the check of the database was not finished in %.0f s; nothing was found until then", limit_s)

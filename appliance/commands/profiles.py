@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from appliance.maintenance.profile_bundle import import_profiles, pack_profiles
-from appliance.maintenance.signature import sign
+from appliance.maintenance.signature import KEYRING, sign
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True)
     take = actions.add_parser("import", help="check a bundle's signature and each profile, then put them into the folder")
     take.add_argument("bundle", type=Path)
-    take.add_argument("--keyring", type=Path, default=Path("/etc/coronet/keyring.pem"), help="certificates of our authorities")
+    take.add_argument("--keyring", type=Path, default=KEYRING, help="certificates of our authorities")
     take.add_argument("--to", type=Path, default=Path("/etc/coronet/profiles"))
     make = actions.add_parser("bundle", help="pack and sign the profiles of a folder (not on a box: it needs the key)")
     make.add_argument("folder", type=Path)

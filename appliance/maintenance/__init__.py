@@ -10,4 +10,11 @@ MNT-032  that is no data folder of ours                    MNT-040  the system r
 MNT-041  there is no data folder                           MNT-042  the disk is nearly full
 MNT-043  what is read is not what was written              MNT-044  the database is damaged
 MNT-045  the clock is wrong                                MNT-046  no screen is connected
+
+UPD-001  no update on the stick                            UPD-010  new version on trial: the service is not up
+UPD-002  no stick, or it cannot be mounted                 UPD-011  on trial: the receiver does not answer
+UPD-003  the service that writes the slots is not there    UPD-012  on trial: no picture on the kiosk
+UPD-004  the installation failed                           UPD-013  on trial: the golden analysis has not passed
+UPD-005  another update must be installed first            UPD-020  the update does not fit the slot
+UPD-006  the stick holds another update than was shown     UPD-030  an order that the service does not know
 """

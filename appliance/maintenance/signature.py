@@ -14,6 +14,8 @@ from pathlib import Path
 from appliance.errors import MaintenanceError
 
 TIMEOUT_S = 60.0
+KEYRING = Path("/usr/lib/coronet/keyring.pem")
+"""In the slot, which nobody can write: keys change with the software."""
 MAXIMUM_SIGNATURE = 64 * 1024
 SUFFIX = ".p7s"
 

@@ -9,31 +9,54 @@ from __future__ import annotations
 
 import configparser
 import hashlib
+import json
 import os
 import re
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from appliance.errors import MaintenanceError
+from appliance.errors import MaintenanceError, UpdateError
 from appliance.maintenance.signature import run_openssl
 
 BLOCK = 4096
 DIGEST = 32
 MAXIMUM_CMS = 64 * 1024
 MAXIMUM_FOUND = 16
+MAXIMUM_NOTES = 4000
+COMPATIBLE = "coronet-x86-64-v1"
+"""What this kind of machine is, as RAUC's system.conf says."""
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}\.raucb\Z")
 _VERSION = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,3}\Z")
 
 
 @dataclass(frozen=True)
+class Notes:
+    """Release notes."""
+
+    zh: str
+    en: str
+
+
+@dataclass(frozen=True)
 class Update:
-    """What an update says of itself, signed. ``notes``: for the person who is asked."""
+    """What an update says of itself, signed.
+
+    Attributes:
+        notes: for the person who is asked, in both languages.
+        needs: oldest version that it can be installed over.
+        digest: root hash of the payload (hex): two bundles of one digest hold the same.
+        images: bytes of each image, by the class of its slot.
+    """
 
     version: str
     compatible: str
-    notes: str
+    notes: Notes
+    needs: str
+    digest: str
+    images: Mapping[str, int]
     payload_bytes: int
 
 
@@ -47,18 +70,23 @@ def find_updates(stick: Path) -> list[Path]:
     return [Path(entry.path) for entry in sorted(named, key=lambda entry: entry.name, reverse=True)[:MAXIMUM_FOUND]]
 
 
-def inspect_update(path: Path, *, keyring: Path, compatible: str, minimum: str) -> Update:
+def inspect_update(
+    path: Path, *, keyring: Path, compatible: str, minimum: str, room: Mapping[str, int] | None = None, quick: bool = False
+) -> Update:
     """Check a bundle as a whole; nothing is written anywhere.
 
     Args:
         path: the bundle.
         keyring: certificates of our authorities.
         compatible: what this machine is, e.g. ``coronet-x86_64``.
-        minimum: oldest version that may be installed.
+        minimum: oldest version that may be installed: the running one.
+        room: bytes of the slot of each class, where they are known.
+        quick: read the signed manifest only, to choose among several; never enough to install.
 
     Raises:
         MaintenanceError: MNT-001 it cannot be read, MNT-003 not signed by us, MNT-020 for another machine, MNT-021 too old, MNT-022 not
             whole, MNT-023 its manifest is not understood.
+        UpdateError: UPD-005 another update must come first, UPD-020 it does not fit the slot.
     """
     try:
         with path.open("rb") as file:
@@ -66,7 +94,9 @@ def inspect_update(path: Path, *, keyring: Path, compatible: str, minimum: str) 
             manifest = _manifest(_signed(cms, keyring=keyring))
             update = _update(manifest, payload_bytes=size - manifest.getint("bundle", "verity-size"))
             _check_fit(update, compatible=compatible, minimum=minimum)
-            _check_payload(file, manifest, payload_bytes=update.payload_bytes)
+            _check_room(update.images, room or {})
+            if not quick:
+                _check_payload(file, manifest, payload_bytes=update.payload_bytes)
     except OSError as error:
         raise MaintenanceError("MNT-001", zh=f"无法读取 {path.name}", en=f"{path.name} cannot be read") from error
     except (configparser.Error, ValueError) as error:
@@ -110,11 +140,37 @@ def _manifest(text: str) -> configparser.RawConfigParser:
 
 
 def _update(manifest: configparser.RawConfigParser, *, payload_bytes: int) -> Update:
-    notes = manifest.get("update", "description", fallback="").replace("\\n", "\n").replace("\\s", " ")
     version = manifest.get("update", "version")
-    if not _VERSION.match(version) or payload_bytes <= 0 or payload_bytes % BLOCK:
+    notes, needs = _described(_text(manifest.get("update", "description", fallback="")))
+    if not (_VERSION.match(version) and _VERSION.match(needs)) or payload_bytes <= 0 or payload_bytes % BLOCK:
         raise _strange()
-    return Update(version=version, compatible=manifest.get("update", "compatible"), notes=notes[:4000], payload_bytes=payload_bytes)
+    images = {section[6:]: manifest.getint(section, "size") for section in manifest.sections() if section.startswith("image.")}
+    return Update(
+        version=version,
+        compatible=manifest.get("update", "compatible"),
+        notes=notes,
+        needs=needs,
+        digest=bytes.fromhex(manifest.get("bundle", "verity-hash")).hex(),
+        images=images,
+        payload_bytes=payload_bytes,
+    )
+
+
+def _text(value: str) -> str:
+    """A string of a GKeyFile without its escapes."""
+    return re.sub(r"\\([sntr\\])", lambda match: {"s": " ", "n": "\n", "t": "\t", "r": "\r", "\\": "\\"}[match.group(1)], value)
+
+
+def _described(description: str) -> tuple[Notes, str]:
+    """Notes and the oldest version it installs over, from the description: our JSON, or any text, which then is the notes."""
+    try:
+        tree = json.loads(description)
+    except ValueError:
+        tree = None
+    if not isinstance(tree, dict):
+        return Notes(zh=description[:MAXIMUM_NOTES], en=description[:MAXIMUM_NOTES]), "0"
+    zh, en = str(tree.get("zh", "")), str(tree.get("en", ""))
+    return Notes(zh=(zh or en)[:MAXIMUM_NOTES], en=(en or zh)[:MAXIMUM_NOTES]), str(tree.get("needs", "0"))
 
 
 def _check_fit(update: Update, *, compatible: str, minimum: str) -> None:
@@ -124,6 +180,23 @@ def _check_fit(update: Update, *, compatible: str, minimum: str) -> None:
         raise MaintenanceError(
             "MNT-021", zh=f"版本 {update.version} 过旧,不允许降级到 {minimum} 以下", en=f"version {update.version} is older than {minimum}"
         )
+
+    if _number(minimum) < _number(update.needs):
+        raise UpdateError(
+            "UPD-005",
+            zh=f"请先升级到 {update.needs},再安装 {update.version}",
+            en=f"install version {update.needs} first, then {update.version}",
+        )
+
+
+def _check_room(images: Mapping[str, int], room: Mapping[str, int]) -> None:
+    for name, size in images.items():
+        if size > room.get(name, size):
+            raise UpdateError(
+                "UPD-020",
+                zh=f"更新包过大:{name} 需 {size >> 20} MiB,分区仅 {room[name] >> 20} MiB",
+                en=f"the update does not fit: {name} takes {size >> 20} MiB, the slot has {room[name] >> 20}",
+            )
 
 
 def _number(version: str) -> tuple[int, ...]:

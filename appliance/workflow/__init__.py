@@ -27,4 +27,8 @@ Operator codes:
     WF-090  an earlier examination, for comparison only
     WF-091  nothing of the study was stored there             WF-092  files of the study are no longer on this box
     WF-068  what was written does not read back               WF-069  the medium cannot be written
+
+    WF-100  an installation was cut off several times        WF-101  the new version did not start
+    WF-102  the slot in use no longer starts                 WF-103  the update is in a state that does not allow this
+    WF-104  the role may not update the box                  WF-105  this box has no second slot
 """

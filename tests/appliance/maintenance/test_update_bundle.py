@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from appliance.__main__ import main
-from appliance.errors import MaintenanceError
+from appliance.errors import MaintenanceError, UpdateError
 from appliance.maintenance.update_bundle import MAXIMUM_FOUND, Update, find_updates, inspect_update
 from tests.appliance.maintenance.keys import Authority, Signer
 
@@ -54,7 +54,8 @@ def inspect(path: Path, authority: Authority, *, minimum: str = "2.0", compatibl
 
 def test_a_good_update_is_described(bundle: Path, authority: Authority, capsys: pytest.CaptureFixture[str]) -> None:
     update = inspect(bundle, authority)
-    assert (update.version, update.compatible, update.notes) == ("2.1.0", MACHINE, "Finds more\nand is quicker")
+    assert (update.version, update.compatible, update.notes.en) == ("2.1.0", MACHINE, "Finds more\nand is quicker")
+    assert update.images == {"rootfs": 3 << 20}
     assert 3 << 20 < update.payload_bytes < bundle.stat().st_size
     assert main(["update", "inspect", str(bundle), "--keyring", str(authority.keyring), "--compatible", MACHINE, "--minimum", "2"]) == 0
     assert "may be installed" in capsys.readouterr().out
@@ -117,6 +118,15 @@ def test_a_downgrade_is_refused(tmp_path: Path, authority: Authority, signer: Si
 def test_an_update_for_another_machine_is_refused(bundle: Path, authority: Authority) -> None:
     with pytest.raises(MaintenanceError, match="MNT-020"):
         inspect(bundle, authority, compatible="coronet-aarch64")
+
+
+def test_an_update_that_does_not_fit_the_slot_is_refused(bundle: Path, authority: Authority) -> None:
+    def fits(room: int) -> Update:
+        return inspect_update(bundle, keyring=authority.keyring, compatible=MACHINE, minimum="2.0", room={"rootfs": room, "boot": 1})
+
+    assert fits(3 << 20).version == "2.1.0"
+    with pytest.raises(UpdateError, match="UPD-020"):
+        fits((3 << 20) - 512)
 
 
 def test_a_hostile_stick_is_only_looked_at(tmp_path: Path) -> None:

@@ -1,0 +1,225 @@
+"""The slots as the updater sees them: a socket of systemd, behind it a helper of root that knows a fixed list of verbs and nothing else.
+
+One connection, one line, one verb; the helper answers with lines of JSON: ``{"progress": 40}`` any number of times, then ``{"done": ...}``
+or ``{"code", "zh", "en"}``. `SlotsClient` is this side, `answer` that of `coronet-slots@.service`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TextIO, cast, get_args
+
+from appliance.errors import CoronetError, UpdateError
+from appliance.workflow.update_states import Slot
+
+HELPER = Path("/run/coronet-slots.sock")
+STICK = Path("/run/coronet-stick")
+STICK_DEVICE = Path("/dev/coronet/stick")
+MOUNT_UNIT = "run-coronet\\x2dstick.mount"
+TIMEOUT_S = 60.0
+INSTALL_TIMEOUT_S = 3600.0
+LONGEST_LINE = 256
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}\.raucb\Z")
+_PERCENT = re.compile(r"^\s*([0-9]{1,3})%")
+_LAST_ERROR = re.compile(r"LastError: (.*)")
+
+Run = Callable[[Sequence[str], float], Iterator[str]]
+"""Runs a program; yields its lines; raises subprocess.CalledProcessError (with the output), TimeoutExpired or OSError."""
+
+
+@dataclass(frozen=True)
+class SlotStatus:
+    """Which slot runs, and which one is started next."""
+
+    booted: Slot
+    primary: Slot
+
+    @property
+    def other(self) -> Slot:
+        """The slot that an update goes to."""
+        return "B" if self.booted == "A" else "A"
+
+
+class Slots(Protocol):
+    """What the updater needs of the slots. Every method raises an UpdateError for what cannot be done."""
+
+    def status(self) -> SlotStatus:
+        """Which slot runs, and which one is started next."""
+        ...
+
+    def mount(self) -> Path:
+        """Mount the stick, read only; where it lies."""
+        ...
+
+    def unmount(self) -> None:
+        """Let the stick go; nothing happens if there is none."""
+        ...
+
+    def install(self, name: str, *, progress: Callable[[float], None]) -> None:
+        """Write the other slot from a bundle of the mounted stick, and make it the one to be started next."""
+        ...
+
+    def mark_good(self) -> None:
+        """The running slot has proved itself."""
+        ...
+
+    def mark_bad(self) -> None:
+        """The running slot must not be started again."""
+        ...
+
+    def restart(self) -> None:
+        """Restart the machine."""
+        ...
+
+
+class SlotsClient:
+    """`Slots` by the helper's socket."""
+
+    def __init__(self, *, path: Path = HELPER, stick: Path = STICK) -> None:
+        self._path = path
+        self._stick = stick
+
+    def status(self) -> SlotStatus:
+        """See `Slots`."""
+        done = self._ask("status")
+        if not (isinstance(done, dict) and {done.get("booted"), done.get("primary")} <= set(get_args(Slot))):
+            raise _gone()
+        return SlotStatus(booted=done["booted"], primary=done["primary"])
+
+    def mount(self) -> Path:
+        """See `Slots`."""
+        self._ask("mount")
+        return self._stick
+
+    def unmount(self) -> None:
+        """See `Slots`."""
+        self._ask("unmount")
+
+    def install(self, name: str, *, progress: Callable[[float], None]) -> None:
+        """See `Slots`."""
+        self._ask(f"install {name}", progress=progress, timeout_s=INSTALL_TIMEOUT_S)
+
+    def mark_good(self) -> None:
+        """See `Slots`."""
+        self._ask("good")
+
+    def mark_bad(self) -> None:
+        """See `Slots`."""
+        self._ask("bad")
+
+    def restart(self) -> None:
+        """See `Slots`."""
+        self._ask("restart")
+
+    def _ask(self, line: str, *, progress: Callable[[float], None] | None = None, timeout_s: float = TIMEOUT_S) -> Any:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+                door.settimeout(timeout_s)
+                door.connect(str(self._path))
+                door.sendall(line.encode("ascii") + b"\n")
+                with door.makefile("r", encoding="utf-8", errors="replace") as answers:
+                    for text in answers:
+                        answer = json.loads(text)
+                        if "progress" in answer and progress is not None:
+                            progress(float(answer["progress"]) / 100)
+                        elif "done" in answer:
+                            return answer["done"]
+                        elif "code" in answer:
+                            raise UpdateError(answer["code"], zh=answer["zh"], en=answer["en"])
+        except (OSError, ValueError) as error:
+            raise _gone() from error
+        raise _gone()
+
+
+def answer(reading: TextIO, writing: TextIO, *, run: Run, stick: Path = STICK) -> None:
+    """Serve one connection: one line in, its answer out. Root runs this; a verb that is not in the list does nothing."""
+    verb, _, name = reading.readline(LONGEST_LINE).strip().partition(" ")
+
+    def say(message: dict[str, Any]) -> None:
+        writing.write(json.dumps(message, ensure_ascii=False) + "\n")
+        writing.flush()
+
+    verbs: dict[str, Callable[[], Any]] = {
+        "status": lambda: _status(run),
+        "mount": lambda: _quietly(run, ["systemctl", "start", MOUNT_UNIT], _no_stick("没有可读取的 U 盘", "no stick can be read")),
+        "unmount": lambda: _quietly(run, ["systemctl", "stop", MOUNT_UNIT], _no_stick("U 盘无法卸载", "the stick cannot be let go")),
+        "good": lambda: _quietly(run, ["rauc", "status", "mark-good", "booted"], _refused("rauc")),
+        "bad": lambda: _quietly(run, ["rauc", "status", "mark-bad", "booted"], _refused("rauc")),
+        "restart": lambda: _quietly(run, ["systemctl", "--no-block", "reboot"], _refused("systemctl")),
+    }
+    try:
+        if verb == "install" and _NAME.match(name):
+            _install(run, stick / name, say)
+            say({"done": {}})
+        elif verb in verbs and not name:
+            say({"done": verbs[verb]()})
+        else:
+            raise UpdateError("UPD-030", zh="无法识别的指令", en="there is no such order")
+    except CoronetError as error:
+        say({"code": error.code, "zh": error.zh, "en": error.en})
+
+
+def run_program(command: Sequence[str], timeout_s: float) -> Iterator[str]:
+    """The lines of a program as they come; see `Run`."""
+    output = []
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None  # noqa: S101 - it is piped
+        for line in process.stdout:
+            output.append(line)
+            yield line
+        status = process.wait(timeout_s)
+    if status:
+        raise subprocess.CalledProcessError(status, list(command), output="".join(output[-40:]))
+
+
+def _status(run: Run) -> dict[str, str]:
+    """Booted and primary slot by their boot names, out of RAUC's JSON."""
+    text = "".join(_lines(run, ["rauc", "status", "--output-format=json"], _refused("rauc")))
+    try:
+        tree = json.loads(text[text.index("{") :])
+        names = {name: slot["bootname"] for each in tree["slots"] for name, slot in each.items() if slot.get("bootname")}
+        return {"booted": cast("str", tree["booted"]), "primary": names[tree["boot_primary"]]}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _refused("rauc") from error
+
+
+def _install(run: Run, bundle: Path, say: Callable[[dict[str, Any]], None]) -> None:
+    said = ""
+    try:
+        for line in run(["rauc", "install", str(bundle)], INSTALL_TIMEOUT_S):
+            percent, error = _PERCENT.match(line), _LAST_ERROR.search(line)
+            if percent is not None:
+                say({"progress": min(int(percent.group(1)), 100)})
+            said = error.group(1).strip()[:200] if error is not None else said
+    except (subprocess.SubprocessError, OSError) as error:
+        raise UpdateError("UPD-004", zh=f"安装失败:{said}", en=f"the installation failed: {said}") from error
+
+
+def _quietly(run: Run, command: Sequence[str], error: UpdateError) -> dict[str, str]:
+    _lines(run, command, error)
+    return {}
+
+
+def _lines(run: Run, command: Sequence[str], error: UpdateError) -> list[str]:
+    try:
+        return list(run(command, TIMEOUT_S))
+    except (subprocess.SubprocessError, OSError) as cause:
+        raise error from cause
+
+
+def _no_stick(zh: str, en: str) -> UpdateError:
+    return UpdateError("UPD-002", zh=zh, en=en)
+
+
+def _gone() -> UpdateError:
+    return UpdateError("UPD-003", zh="系统分区服务无应答", en="the service that writes the slots does not answer")
+
+
+def _refused(program: str) -> UpdateError:
+    return UpdateError("UPD-003", zh=f"系统分区服务出错({program})", en=f"the slots cannot be reached ({program})")
