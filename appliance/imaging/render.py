@@ -15,6 +15,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_cdt, gaussian_filter, maximum_filter
 
+from appliance.inference.cuda.arrays import CardArrays
 from appliance.volume import Geometry
 
 Float = NDArray[np.float64]
@@ -111,15 +112,22 @@ def project(camera: Camera, points: Float, *, size: int, width_mm: float, centre
     return np.stack([middle - offset @ up * scale, middle + offset @ right * scale, offset @ toward], axis=-1)
 
 
-def render(scene: Scene, camera: Camera, *, size: int, width_mm: float, centre: Float) -> NDArray[np.uint8]:
+def render(
+    scene: Scene, camera: Camera, *, size: int, width_mm: float, centre: Float, caster: CardArrays | None = None
+) -> NDArray[np.uint8]:
     """Picture of the scene, uint8 RGB, shape (size, size, 3), black background; ``width_mm`` fits across it.
 
-    ``centre`` (LPS) lies in the middle of the picture.
+    ``centre`` (LPS) lies in the middle of the picture; ``caster``: a graphics card that draws it in the processor's place.
     """
     right, up, toward = camera.axes()
     spacing = scene.geometry.spacing[0]
     middle = scene.geometry.to_index(centre)[::-1].copy()
     reach = float(np.linalg.norm(scene.geometry.shape)) / 2 + float(np.linalg.norm(middle - (np.array(scene.geometry.shape[::-1]) - 1) / 2))
+    if caster is not None:
+        return caster.cast(
+            scene.field, scene.tone, scene.tables, scene.blocks, scene.coarse, middle=middle, axes=(right, up, toward),
+            scale=width_mm / size / spacing, size=size, reach=reach, spacing=spacing,
+        )  # fmt: skip
     image = _cast(
         scene.field, scene.tone, scene.tables[0], scene.tables[1], scene.blocks, scene.coarse,
         middle, right, up, toward, width_mm / size / spacing, size, reach, spacing,
