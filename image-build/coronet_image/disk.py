@@ -34,11 +34,11 @@ def loader(places: Places) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     config, packed, target = places.repo / "image-build/loader/grub.cfg", folder / "memdisk.tar", places.out / "grubx64.efi"
     with tarfile.open(packed, "w", format=tarfile.USTAR_FORMAT) as tar:
-        entry = tarfile.TarInfo("grub.cfg")
+        entry = tarfile.TarInfo("boot/grub/grub.cfg")  # where GRUB looks in its memory disk
         entry.size, entry.mtime = config.stat().st_size, places.epoch
         with config.open("rb") as file:
             tar.addfile(entry, file)
-    words = ["-O", "x86_64-efi", "-o", target, "-p", "(memdisk)/", "-m", packed, "--disable-shim-lock"]
+    words = ["-O", "x86_64-efi", "-o", target, "-p", "/boot/grub", "-m", packed, "--disable-shim-lock"]
     run("grub-mkimage", *words, "--sbat", places.repo / "image-build/loader/sbat.csv", *MODULES, env=places.environment())
     return target
 

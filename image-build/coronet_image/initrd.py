@@ -10,15 +10,16 @@ from pathlib import Path
 
 from coronet_image.run import BuildError, Places, run
 
+AT_ONCE = ("squashfs", "overlay", "dm-verity", "sha256_ssse3", "sd_mod")
+"""Loaded by name: file systems, the hash tree, disks behind a controller."""
 MODULES = (
-    # file systems and the hash tree
-    *("squashfs", "overlay", "dm_mod", "dm-verity", "loop", "sha256_generic", "sha256_ssse3"),
-    # disks: SATA, NVMe, USB, virtual
-    *("sd_mod", "ahci", "ata_piix", "nvme", "virtio_blk", "virtio_scsi", "virtio_pci", "usb_storage", "uas", "xhci_pci", "ehci_pci", "mmc_block"),
+    *AT_ONCE,
+    # controllers: SATA, NVMe, USB, virtual; loaded where the machine has one
+    *("dm_mod", "sha256_generic", "ahci", "ata_piix", "nvme", "virtio_blk", "virtio_scsi", "virtio_pci", "usb_storage", "uas", "xhci_pci", "ehci_pci", "mmc_block"),
     *("sdhci_pci", "mpt3sas", "megaraid_sas"),
 )
 PROGRAMS = ("usr/sbin/dmsetup", "usr/bin/kmod")
-APPLETS = ("sh", "mount", "cat", "grep", "readlink", "dirname", "basename", "sleep", "mkdir", "echo", "sha256sum", "cut", "reboot", "switch_root")
+APPLETS = ("sh", "mount", "cat", "grep", "readlink", "dirname", "basename", "sleep", "mkdir", "echo", "sha256sum", "cut", "sort", "reboot", "switch_root")
 
 
 def kernel_version(root: Path) -> str:
@@ -53,7 +54,7 @@ def make_initrd(places: Places) -> Path:
     (tree / "lib").symlink_to("usr/lib")
     (tree / "lib64").symlink_to("usr/lib64")
     shutil.copy(places.repo / "image-build/initrd/init", tree / "init")
-    (tree / "modules").write_text("\n".join(MODULES) + "\n", "ascii")
+    (tree / "modules").write_text("\n".join(AT_ONCE) + "\n", "ascii")
     target = places.out / "initrd.zst"
     target.write_bytes(_pack(tree, places))
     return target
@@ -77,7 +78,7 @@ def _copy_modules(root: Path, tree: Path, version: str) -> None:
         shutil.copy(folder / module, target / module)
     for table in folder.glob("modules.*"):
         shutil.copy(table, target / table.name)
-    run("depmod", "-b", tree / "usr", version) if shutil.which("depmod") else run("chroot", root, "depmod", version)
+    run("depmod", "-b", tree / "usr", version)
 
 
 def _plain(name: str) -> str:

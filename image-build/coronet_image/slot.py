@@ -133,3 +133,10 @@ def boot_partition(places: Places, files: list[Path], target: Path) -> Path:
     """The slot's own FAT partition; as large as its files and a little more, so that an update carries no empty space."""
     mib = max(40, sum(one.stat().st_size for one in files) // MIB + 4)
     return fat(places, target, mib=mib, label="CORONETBOOT", files={one.name: one for one in files})
+
+
+def with_more_words(places: Places, extra: str, target: Path) -> Path:
+    """The boot partition of a finished slot with further words on the kernel's command line; root and hash tree are not touched (tests)."""
+    told = json.loads((places.slot / "slot.json").read_text("ascii"))
+    verity = Verity(data_blocks=told["data_blocks"], root_hash=told["roothash"], salt=told["salt"])
+    return boot_partition(places, kernel_files(places, verity, extra=extra), target)
