@@ -8,6 +8,7 @@ named. What could not be measured is None, and a field ``x`` that is None has a 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -317,6 +318,17 @@ class Findings(Record, frozen=True, kw_only=True):
     def read(cls, path: Path) -> Findings:
         """Read a findings file."""
         return cls.from_json(path.read_bytes())
+
+
+def is_bypassed(lesion: Lesion, grafts: Sequence[Graft]) -> bool:
+    """Whether a patent graft brings blood beyond a lesion: it is sewn on the same branch farther on (CAD-RADS 2.0, modifier G)."""
+    return any(
+        graft.patency == "patent"
+        and graft.target_branch == lesion.branch
+        and graft.target_index is not None
+        and lesion.minimum < graft.target_index
+        for graft in grafts
+    )
 
 
 def whole_percent(percent: float) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from appliance.anatomy import Vessel
-from appliance.api.messages import Dominance, Grade, Ischaemia, SegmentName
+from appliance.api.messages import Dominance, Grade, Ischaemia, SegmentName, UpdateWish
 from kiosk.state import EditTab, Tab
 
 
@@ -253,3 +253,42 @@ class SendAgain(Action):
 @dataclass(frozen=True)
 class ShowTroubles(Action):
     """Open the list of what is wrong with the appliance."""
+
+
+@dataclass(frozen=True)
+class OpenUpdate(Action):
+    """From the worklist to the update of the box."""
+
+
+@dataclass(frozen=True)
+class OrderUpdate(Action):
+    """What the person wants of the update."""
+
+    wish: UpdateWish
+
+
+@dataclass(frozen=True)
+class ChooseField(Action):
+    """Type into this field of the set-up."""
+
+    field: str
+
+
+@dataclass(frozen=True)
+class ChooseValue(Action):
+    """One of the values that a field of the set-up may have."""
+
+    field: str
+    value: str
+
+
+@dataclass(frozen=True)
+class TurnStep(Action):
+    """The next (1) or previous (-1) step of the set-up."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class FinishSetUp(Action):
+    """Hand the settings over."""

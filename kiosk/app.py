@@ -23,10 +23,12 @@ from kiosk.screens import theme
 from kiosk.screens.frame import Screen
 from kiosk.screens.review import ReviewScreen
 from kiosk.screens.search import SearchScreen
+from kiosk.screens.set_up import SetUpScreen
 from kiosk.screens.sign_in import SignInScreen
 from kiosk.screens.theme import Scale
+from kiosk.screens.update import UpdateScreen
 from kiosk.screens.worklist import WorklistScreen
-from kiosk.views import ReviewView, SearchView, SignInView, View
+from kiosk.views import ReviewView, SearchView, SetUpView, SignInView, UpdateView, View
 from kiosk.watchdog import Watchdog
 
 FRAME_S = 1 / 20
@@ -119,7 +121,7 @@ class KioskApp(App):
 
     def _key(self, _window: object, code: int, _scancode: int, text: str | None, _modifiers: Any) -> bool:
         """A keyboard or number pad types the PIN; Escape closes a pop-up (and never the kiosk)."""
-        if isinstance(self._view, SearchView) and ((text and text.isprintable()) or code in SEARCH_KEYS):
+        if isinstance(self._view, SearchView | SetUpView) and ((text and text.isprintable()) or code in SEARCH_KEYS):
             self._act(SEARCH_KEYS.get(code) or actions.TypeText(text or ""))
             return True
         digit = text if text and text.isdecimal() and text.isascii() else str(code - NUMBER_PAD_ZERO)
@@ -135,4 +137,8 @@ def _screen_for(view: View) -> type[Screen]:
         return SignInScreen
     if isinstance(view, SearchView):
         return SearchScreen
+    if isinstance(view, UpdateView):
+        return UpdateScreen
+    if isinstance(view, SetUpView):
+        return SetUpScreen
     return ReviewScreen if isinstance(view, ReviewView) else WorklistScreen

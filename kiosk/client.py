@@ -28,14 +28,17 @@ from appliance.api.messages import (
     ErrorReply,
     EventsReply,
     Session,
+    SetUpReply,
     SignInRequest,
     Snapshot,
     StudyDetail,
     StudyPage,
+    UpdateInfo,
 )
 from kiosk.exchange import (
     Answered,
     Ask,
+    BoxAsk,
     Command,
     EventsReceived,
     FetchPicture,
@@ -62,6 +65,7 @@ COMMAND_DEADLINE_S = 30.0
 MAXIMUM_OPEN = 256
 THUMBNAIL = 200
 
+Value = Session | StudyDetail | StudyPage | Picture | UpdateInfo | SetUpReply | None
 AnyMessage = TypeVar("AnyMessage", bound=msgspec.Struct)
 Reply = TypeVar("Reply")
 
@@ -249,7 +253,7 @@ class Client:
         token = self._token
         try:
             if isinstance(ask, Command):
-                value: Session | StudyDetail | StudyPage | Picture | None = await asyncio.wait_for(self._insist(ask), COMMAND_DEADLINE_S)
+                value: Value = await asyncio.wait_for(self._insist(ask), COMMAND_DEADLINE_S)
             else:
                 value = await asyncio.wait_for(self._question(ask), QUESTION_DEADLINE_S)
             self._inbox.put(Answered(number, ask, value))
@@ -263,7 +267,7 @@ class Client:
             self._inbox.put(Lost(number, ask))
             raise
 
-    async def _question(self, ask: Ask) -> Session | StudyDetail | StudyPage | Picture | None:
+    async def _question(self, ask: Ask) -> Value:
         if isinstance(ask, SignIn):
             session = await self._post("/v1/sign-in", SignInRequest(pin=ask.pin), Session)
             self._use(session.token)
@@ -274,6 +278,9 @@ class Client:
             return await self._picture(ask)
         if isinstance(ask, FindStudies):
             return await self._find(ask)
+        if isinstance(ask, BoxAsk):
+            body = ask.body()
+            return await (self._get(ask.path, ask.reply) if body is None else self._post(ask.path, body, ask.reply))
         headers = self._headers()
         self._use(None)
         await self._http.post("/v1/sign-out", headers=headers)

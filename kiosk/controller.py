@@ -13,9 +13,11 @@ from typing import Any
 
 from appliance.api.messages import Session, StudyDetail, StudyPage, StudyRow
 from kiosk import actions, words
+from kiosk.box import BoxDesk
 from kiosk.desk import ReviewDesk
 from kiosk.exchange import (
     Answered,
+    BoxAsk,
     ClientPort,
     Command,
     EventsReceived,
@@ -76,6 +78,7 @@ class Controller:
         self._search = SearchDesk(
             state=self.state, client=client, clock=clock, wall_clock=wall_clock, new_key=new_key, may_command=self._may_command
         )
+        self._box = BoxDesk(state=self.state, client=client, clock=clock, new_key=new_key, say=self._say, may_command=self._may_command)
         self._takers: Mapping[type[Received], Callable[[Any], None]] = {
             Online: self._take_online,
             Offline: self._take_offline,
@@ -89,6 +92,8 @@ class Controller:
         self._doers: Mapping[type[actions.Action], Callable[[Any], None]] = {
             **dict.fromkeys(self._desk.doers, self._desk.act),
             **dict.fromkeys(self._search.doers, self._search.act),
+            **dict.fromkeys(self._box.doers, self._box.act),
+            **dict.fromkeys(self._box.typing, self._typed),
             actions.OpenSearch: self._open_search,
             actions.ShowTroubles: self._show_troubles,
             actions.Dismiss: self._dismiss,
@@ -125,10 +130,15 @@ class Controller:
             self._lock()
         self._desk.tick()
         self._search.tick()
+        self._box.tick()
 
     def view(self) -> View:
         """What is to be shown now."""
         return make_view(self.state, now=self._clock(), wall=self._wall_clock())
+
+    def _typed(self, action: actions.Action) -> None:
+        """A key of the on-screen keyboard: for the set-up while it is open, else for the search."""
+        (self._search if self.state.setting_up is None else self._box).act(action)
 
     # sign-in
 
@@ -182,6 +192,7 @@ class Controller:
         """Back to the sign-in screen; nothing of any patient stays in memory."""
         state = self.state
         state.screen, state.session, state.review, state.finder, state.troubles_open = "sign_in", None, None, None, False
+        state.updating = None
         state.pin, state.pin_message, state.signing_in = "", why, False
         state.rows, state.health, state.message, state.tab = {}, None, None, "all"
         state.undo_ends, state.undo_lengths, state.retrying, state.locked_study = {}, {}, set(), None
@@ -203,8 +214,8 @@ class Controller:
             self._client.send(Command(key=action.key, verb="retry", command=self._new_key()))
 
     def _go_back(self, _action: actions.GoBack) -> None:
-        if self.state.screen == "search":
-            self.state.screen, self.state.finder = "worklist", None
+        if self.state.screen in ("search", "update"):
+            self.state.screen, self.state.finder, self.state.updating = "worklist", None, None
         self._desk.close()
 
     def _open_search(self, _action: actions.OpenSearch) -> None:
@@ -287,6 +298,8 @@ class Controller:
         if isinstance(ask, SignIn) and isinstance(value, Session):
             self._heard()
             self._signed_in(value)
+        if isinstance(ask, BoxAsk):
+            self._box.take(ask, value)
         if self.state.session is None:
             return
         if isinstance(value, StudyPage):
@@ -310,6 +323,8 @@ class Controller:
         if isinstance(ask, SignIn):
             self.state.signing_in = False
             self.state.pin_message = words_of(received.error)
+        elif isinstance(ask, BoxAsk):
+            self._box.refused(ask, words_of(received.error))
         elif isinstance(ask, FetchPicture):
             self._desk.picture_failed(ask)
         elif isinstance(ask, FindStudies):
@@ -329,6 +344,8 @@ class Controller:
         if isinstance(ask, SignIn):
             self.state.signing_in = False
             self.state.pin_message = words.CONNECTING
+        elif isinstance(ask, BoxAsk):
+            self._box.lost(ask)
         elif isinstance(ask, FetchPicture):
             self._desk.picture_lost(ask)
         elif isinstance(ask, FindStudies):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import msgspec
 
@@ -24,10 +24,15 @@ from appliance.api.messages import (
     SegmentName,
     SendAgainRequest,
     Session,
+    SetUpReply,
+    SetUpRequest,
     Snapshot,
     StudyDetail,
     StudyPage,
     StudyState,
+    UpdateInfo,
+    UpdateRequest,
+    UpdateWish,
 )
 from kiosk.state import Picture
 
@@ -122,6 +127,53 @@ class Command(Ask):
         return CommandRequest(command=self.command)
 
 
+@dataclass(frozen=True)
+class BoxAsk(Ask):
+    """About the box itself: a path of the API, what is sent to it (None: nothing, it is only read), and the shape of the answer."""
+
+    path: ClassVar[str]
+    reply: ClassVar[type[UpdateInfo] | type[SetUpReply]]
+
+    def body(self) -> msgspec.Struct | None:
+        """The message that the API expects."""
+        return None
+
+
+@dataclass(frozen=True)
+class FetchUpdate(BoxAsk):
+    """Answered by ``UpdateInfo``."""
+
+    path = "/v1/update"
+    reply = UpdateInfo
+
+
+@dataclass(frozen=True)
+class SendWish(BoxAsk):
+    """What the person wants of the update; answered by ``UpdateInfo``."""
+
+    path = "/v1/update"
+    reply = UpdateInfo
+    wish: UpdateWish
+    command: str
+
+    def body(self) -> msgspec.Struct:
+        """The message that the API expects."""
+        return UpdateRequest(command=self.command, wish=self.wish)
+
+
+@dataclass(frozen=True)
+class SendSetUp(BoxAsk):
+    """The settings of a new box; answered by ``SetUpReply``."""
+
+    path = "/v1/set-up"
+    reply = SetUpReply
+    wanted: SetUpRequest
+
+    def body(self) -> msgspec.Struct:
+        """The message that the API expects."""
+        return self.wanted
+
+
 # what can be received
 
 
@@ -167,7 +219,7 @@ class Answered(Received):
 
     id: int
     ask: Ask
-    value: Session | StudyDetail | StudyPage | Picture | None
+    value: Session | StudyDetail | StudyPage | Picture | UpdateInfo | SetUpReply | None
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from appliance.anatomy import Vessel
-from appliance.api.messages import ApplianceInfo, Health, SegmentName, Session, StudyDetail, StudyRow
+from appliance.api.messages import ApplianceInfo, Health, SegmentName, Session, StudyDetail, StudyRow, UpdateInfo
 from kiosk.words import Language, Words
 
-ScreenName = Literal["sign_in", "worklist", "search", "review"]
+ScreenName = Literal["sign_in", "worklist", "search", "review", "update"]
 Tab = Literal["all", "review", "working", "done", "trouble"]
 EditTab = Literal["names", "dominance", "modifiers"]
 EDIT_TABS: tuple[EditTab, ...] = ("names", "dominance", "modifiers")
@@ -139,6 +139,31 @@ class Finder:
 
 
 @dataclass
+class Updating:
+    """The update screen that is open."""
+
+    info: UpdateInfo | None = None
+    asked_at: float = 0.0
+    asking: bool = False
+    pending: bool = False
+    """A wish is under way."""
+
+
+@dataclass
+class SettingUp:
+    """The set-up of a new box: what was typed so far."""
+
+    values: dict[str, str]
+    step: int = 0
+    field: str = ""
+    """The field that is typed into; empty: none, and no keyboard."""
+    error: Words | None = None
+    sending: bool = False
+    restarts: bool | None = None
+    """Taken; whether the box restarts by itself."""
+
+
+@dataclass
 class KioskState:
     """Everything. Times are the injected monotonic clock's."""
 
@@ -159,6 +184,8 @@ class KioskState:
     health: Health | None = None
     review: Review | None = None
     finder: Finder | None = None
+    updating: Updating | None = None
+    setting_up: SettingUp | None = None
     troubles_open: bool = False
     """The list of what is wrong with the appliance is open."""
     undo_ends: dict[str, float] = field(default_factory=dict)

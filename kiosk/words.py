@@ -1,4 +1,4 @@
-"""Every word of the kiosk in Chinese and English, in one place, so that a translator reads one file."""
+"""Every word of the kiosk in Chinese and English, so that a translator reads one file (and `box_words`: update and set-up)."""
 
 from __future__ import annotations
 
@@ -297,3 +297,7 @@ NOT_ASSESSABLE_REASON: dict[NotAssessableReason, Words] = {
     "stent": Words("支架", "stent"),
     "truncated": Words("未包全", "truncated"),
 }
+
+NOTHING = Words("", "")
+LIST_COMMA = Words("、", ", ")
+OR_BADGE = Words("请输入 PIN 码,或刷胸卡", "Enter your PIN, or show your badge")

@@ -30,6 +30,7 @@ from appliance.findings import (
     Quality,
     Stent,
     VariantName,
+    is_bypassed,
 )
 
 Bands = Literal["scct", "cn2011"]
@@ -201,17 +202,6 @@ def cad_rads(
         modifiers=ordered,
         text=text,
         plaque_burden_reason=None if burden else "no_plaque",
-    )
-
-
-def is_bypassed(lesion: Lesion, grafts: Sequence[Graft]) -> bool:
-    """Whether a patent graft brings blood beyond a lesion: it is sewn on the same branch farther on (CAD-RADS 2.0, modifier G)."""
-    return any(
-        graft.patency == "patent"
-        and graft.target_branch == lesion.branch
-        and graft.target_index is not None
-        and lesion.minimum < graft.target_index
-        for graft in grafts
     )
 
 

@@ -6,7 +6,7 @@ middle, for the model is exact only there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +18,18 @@ from appliance.analysis.blood import blood_along, noise_of
 from appliance.analysis.blur import estimate_blur, usual_blur
 from appliance.analysis.section_run import Fitted, fit_all
 from appliance.analysis.section_samples import RAYS, SAMPLE_MM, SAMPLES
-from appliance.analysis.sections import Blur, Sections, cut_sections
-from appliance.analysis.stages import Float, NamedTree, Profile, Segmentation, Tree
+from appliance.analysis.sections import Blur, Sections, cell_areas, cut_sections
+from appliance.analysis.stages import Float, NamedTree, Profile, Segmentation, Tree, VesselClass
 from appliance.volume import Volume
 
 _OCCLUDED_MM = 0.42
 """Below this diameter the fit cannot tell a thread of blood from none."""
 _HIDING_CALCIUM_MM2 = 0.3
+_MOUTH_MM = 1.2
 _FARTHEST_SHIFT_MM = 0.8
 _CALM_SHIFT_MM = 1.0
+_AT_CENTRE_MM, _BESIDE_MM, _LEAST_BESIDE_MM2, _THIRD = 0.3, 1.8, 0.5, RAYS // 6
+"""Lumen is beside a point that has none within the first, if the second distance holds so much of it on a third of the circle."""
 
 
 @dataclass(frozen=True)
@@ -69,22 +72,51 @@ def measure_lumen(
     blood = blood_along(named, sections, radius, blur=blur)
     blur = estimate_blur(sections, blood, radius, noise, volume.geometry)
     result = fit_all(sections, blood, guess, noise, blur)
-    profiles = tuple(_profile(result, sections, blood, blur, number) for number in range(len(named.branches)))
+    profiles = tuple(
+        _past_mouth(profile, sections.along[sections.branch == number]) if named.branches[number].parent is None else profile
+        for number in range(len(named.branches))
+        for profile in [_profile(result, sections, blood, blur, number)]
+    )
     return LumenResult(profiles=profiles, sections=sections, fitted=result, blood=blood, blur=blur, noise_hu=noise)
 
 
 def centred_lines(sections: Sections, fitted: Fitted) -> list[Float]:
     """The lines through the lumen's middle, point for point: single sections may fail, so the way there is calmed along the branch."""
     lines = []
+    beside, to_lumen = lumen_beside(sections)
     for number in range(int(sections.branch[-1]) + 1):
         here = sections.branch == number
         shift, points, along = fitted.shift[here], sections.points[here], sections.along[here]
         length = np.linalg.norm(shift, axis=1)
         # a middle far off, or outside what the fit saw as lumen, is another vessel's
         trust = np.where(length < np.minimum(_FARTHEST_SHIFT_MM, 0.25 + 0.5 * fitted.lumen_mm[here]), 1.0, 1e-3)
+        shift = np.where(beside[here, None], to_lumen[here], shift)
+        trust = np.where(beside[here], 1.0, trust)
         kernel = np.exp(-0.5 * ((along[:, None] - along[None]) / _CALM_SHIFT_MM) ** 2) * trust[None]
         lines.append(points + (kernel @ shift) / kernel.sum(axis=1, keepdims=True))
     return lines
+
+
+def lumen_beside(sections: Sections) -> tuple[NDArray[np.bool_], Float]:
+    """Where a line runs beside the lumen that the network saw: which sections (n,), and the way from each to that lumen's middle (n, 3).
+
+    So it is at a step of the table between two heart beats, where two vessels part, and beside a calcified plaque. A section about such a
+    point would show no lumen, though there is one. Of several vessels on a section the one that covers most counts.
+    """
+    radius = np.arange(SAMPLES) * SAMPLE_MM
+    lumen = sections.labels == VesselClass.LUMEN
+    at_centre = lumen[:, :, radius <= _AT_CENTRE_MM].mean(axis=(1, 2))
+    area = np.where(radius <= _BESIDE_MM, cell_areas(), 0.0)
+    each = (lumen * area).sum(axis=2)
+    # sums over a third of the circle about each ray
+    third = sum(np.roll(each, turn, axis=1) for turn in range(-_THIRD, _THIRD + 1))
+    towards = np.argmax(third, axis=1)
+    beside = (at_centre < 0.5) & (third.max(axis=1) >= _LEAST_BESIDE_MM2)
+    ray = np.arange(RAYS)
+    turned = np.abs((ray[None] - towards[:, None] + RAYS // 2) % RAYS - RAYS // 2) <= _THIRD
+    weight = lumen * area * turned[:, :, None]
+    pull = (weight * radius).sum(axis=2) / np.maximum(weight.sum(axis=(1, 2)), 1e-6)[:, None]
+    return beside, np.asarray((pull[:, :, None] * sections.directions).sum(axis=1))
 
 
 def _profile(result: Fitted, sections: Sections, blood: Float, blur: Blur, number: int) -> Profile:
@@ -107,6 +139,25 @@ def _profile(result: Fitted, sections: Sections, blood: Float, blur: Blur, numbe
         lumen_hu=blood[here],
         noise_hu=result.residual[here],
         quality=np.clip(result.support[here] / 0.35, 0.0, 1.0) * np.clip(60.0 / np.maximum(result.residual[here], 20.0), 0.2, 1.0),
+    )
+
+
+def _past_mouth(profile: Profile, along: Float) -> Profile:
+    """A branch without its first sections: they lie in the ostium's cone, where no wall closes them, and take what follows."""
+    inside = along < _MOUTH_MM
+    behind = (along >= _MOUTH_MM) & (along < 2.0 * _MOUTH_MM)
+    if not inside.any() or behind.sum() < 3:
+        return profile
+
+    def carried(values: Float) -> Float:
+        return np.where(inside, np.median(values[behind]), values)
+
+    return replace(
+        profile,
+        lumen_mm=carried(profile.lumen_mm),
+        narrowest_mm=carried(profile.narrowest_mm),
+        widest_mm=carried(profile.widest_mm),
+        vessel_mm=carried(profile.vessel_mm),
     )
 
 

@@ -2,7 +2,9 @@
 
 By the rules, a piece of the mask that comes within reach of the aortic surface has an ostium there; left or right follows from the
 direction in which it lies from the middle of the aortic root: towards the left or towards the right heart. Where the network shows ostia
-(``ostia_network``), a tree begins at these and its side is theirs; the rules are left with the side on which the network shows none.
+(``ostia_network``), a tree begins at these and its side is theirs; the rules are left with the side on which the network shows none. A
+peak that vouches for itself badly (off the mapped aorta, a second one of its side) needs a vessel that begins there; an unsure one is set
+onto the vessel's middle, and where the vessel runs on along the aorta to another place, it begins there.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.analysis.ostia_network import Peak
+from appliance.analysis.ostia_network import OFF_WALL_MM, Peak
 from appliance.analysis.stages import Float, Heart, Side, Structure
 from appliance.analysis.surroundings import Surroundings
 from appliance.analysis.voxelgraph import VoxelGraph, components
@@ -29,6 +31,17 @@ NEAR_MM = 4.0
 """A piece this near to a peak of the network begins there; farther ones must be longer, and the way to them is a bridge."""
 APART_MM = 8.0
 """An ostium by the rules this near to one at a peak is the same ostium."""
+VOUCHED_MM = 2.0
+"""How near a vessel must be to a peak that would not be believed without one."""
+UNSURE_SHARE, DOUBTFUL_SHARE = 0.7, 0.8
+"""A lower peak is set onto the middle of its vessel; one below the second may lie on a vessel that merely passes there."""
+ALONG_MM = 6.0
+"""A vessel that stays this near to the aorta runs along its wall, as one does that comes from another sinus."""
+LEAST_ALONG_MM = 6.0
+_PASSED_MM = 4.0
+_END_MM = 2.0
+_CENTRED_MM = 5.0
+_CENTRE_SIGMA_MM = 1.5
 
 
 @dataclass(frozen=True)
@@ -70,33 +83,88 @@ def find_ostia(
         peaks: what the network shows, strongest first. On a side that has an ostium at a peak, no other place is taken.
     """
     by_rules = _by_rules(graph, points, label, lumen, surroundings)
-    shown = _at_peaks(peaks, points, label, lumen)
+    shown = _at_peaks(peaks, graph, points, label, lumen, surroundings)
     sides = {ostium.side for ostium in shown}
     kept = [o for o in by_rules if o.side not in sides and all(np.linalg.norm(points[o.node] - points[s.node]) > APART_MM for s in shown)]
     return sorted([*shown, *kept], key=lambda ostium: (ostium.side, ostium.distance_mm))
 
 
-def _at_peaks(peaks: Sequence[Peak], points: Float, label: NDArray[np.int32], lumen: NDArray[np.bool_]) -> list[Ostium]:
+def _at_peaks(
+    peaks: Sequence[Peak], graph: VoxelGraph, points: Float, label: NDArray[np.int32], lumen: NDArray[np.bool_], surroundings: Surroundings
+) -> list[Ostium]:
     """An ostium for each peak that a piece of the mask begins at; one piece may have several."""
     lengths = _extents(points, label) if peaks else np.zeros(0)
     found: list[Ostium] = []
     for peak in peaks:
         gap = np.linalg.norm(points - peak.point_mm, axis=1)
-        near = np.flatnonzero((gap <= NEAR_MM) & (lengths[label] >= SHORTEST_MM))
-        if not len(near):
+        off_wall = float(surroundings.distance(peak.point_mm[None], Structure.AORTA)[0]) > OFF_WALL_MM
+        vouched = off_wall or any(ostium.side == peak.side for ostium in found)
+        near = np.flatnonzero((gap <= (VOUCHED_MM if vouched else NEAR_MM)) & (lengths[label] >= SHORTEST_MM))
+        if not len(near) and not vouched:
             taken = {int(label[ostium.node]) for ostium in found}
             free = ~np.isin(label, list(taken)) & (lengths[label] >= SHORTEST_BRIDGED_MM)
             near = np.flatnonzero((gap <= REACH_MM) & free)
         if not len(near):
             continue
-        first = near[gap[near] < gap[near].min() + 1.0]
-        inner = first[lumen[first]] if lumen[first].any() else first
-        node = int(inner[np.argmin(gap[inner])])
+        node = _innermost(near, gap, lumen)
+        place = np.asarray(peak.point_mm)
+        if peak.share < DOUBTFUL_SHARE and (far := _other_beginning(graph, points, label, node, surroundings)) is not None:
+            place, gap = far, np.linalg.norm(points - far, axis=1)
+            node = _innermost(np.flatnonzero(gap <= NEAR_MM), gap, lumen)
+        elif peak.share < UNSURE_SHARE:
+            place = _centred(place, points[label == label[node]])
         if any(ostium.node == node for ostium in found):
             continue
-        place = np.asarray(peak.point_mm)
         found.append(Ostium(node=node, side=peak.side, distance_mm=float(gap[node]), lead_mm=place, evidence="network"))
     return found
+
+
+def _innermost(near: NDArray[np.intp], gap: Float, lumen: NDArray[np.bool_]) -> int:
+    """The nearest of some nodes, of the lumen where that is about as near."""
+    first = near[gap[near] < gap[near].min() + 1.0]
+    inner = first[lumen[first]] if lumen[first].any() else first
+    return int(inner[np.argmin(gap[inner])])
+
+
+def _centred(place: Float, vessel: Float) -> Float:
+    """A place moved across its vessel, not along it, to the vessel's middle; where it is if no vessel leads away from it."""
+    away = np.linalg.norm(vessel - place, axis=1)
+    near, onward = away < _CENTRED_MM, (away > _PASSED_MM) & (away < 2.0 * _PASSED_MM)
+    if not near.any() or not onward.any():
+        return place
+    direction = vessel[onward].mean(axis=0) - place
+    direction /= max(float(np.linalg.norm(direction)), 1e-6)
+    weight = np.exp(-0.5 * (away[near] / _CENTRE_SIGMA_MM) ** 2)
+    shift = (vessel[near] * weight[:, None]).sum(axis=0) / max(float(weight.sum()), 1e-6) - place
+    return np.asarray(place + shift - float(shift @ direction) * direction)
+
+
+def _other_beginning(graph: VoxelGraph, points: Float, label: NDArray[np.int32], node: int, surroundings: Surroundings) -> Float | None:
+    """Where a vessel that merely passes ``node`` begins: the far end of a part that runs along the aorta and ends at it; None if none does.
+
+    An artery from the other sinus passes the usual place of its ostium on its way between the great vessels.
+    """
+    away = np.linalg.norm(points - points[node], axis=1)
+    beyond = (label == label[node]) & (away > _PASSED_MM)
+    sides, count = components(graph.subset(beyond))
+    if sum(float(away[beyond][sides == side].max()) >= _PASSED_MM + LEAST_ALONG_MM for side in range(count)) < 2:
+        return None  # it leads away from here to one side only: it begins here
+    distance = surroundings.distance(points[beyond], Structure.AORTA)
+    nodes = np.flatnonzero(beyond)[distance <= ALONG_MM]
+    keep = np.zeros(len(graph), np.bool_)
+    keep[nodes] = True
+    parts, count = components(graph.subset(keep))
+    best: tuple[float, Float] | None = None
+    for part in range(count):
+        members = nodes[parts == part]
+        last = members[np.argmax(away[members])]
+        if away[members].min() > _PASSED_MM + 1.0 or float(away[last]) < _PASSED_MM + LEAST_ALONG_MM:
+            continue
+        end = points[members[np.linalg.norm(points[members] - points[last], axis=1) < _END_MM]].mean(axis=0)
+        at_end = float(surroundings.distance(end[None], Structure.AORTA)[0])
+        if at_end < TOUCH_MM and (best is None or away[last] > best[0]):
+            best = float(away[last]), end
+    return None if best is None else best[1]
 
 
 def _by_rules(

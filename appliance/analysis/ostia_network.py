@@ -21,13 +21,15 @@ from appliance.volume import Geometry
 SIDES: tuple[Side, ...] = ("left", "right")
 LEAST_SHARE = 0.3
 """Weaker peaks are not looked at."""
-LEAST_SECOND_SHARE = 0.5
+LEAST_SECOND_SHARE = 0.4
 """A further ostium of a side is rare (LAD and LCX apart, an artery from the other sinus): it must be seen better than the first."""
 APART_MM = 3.0
 """Two peaks nearer than this are one ostium."""
 ROOT_REACH_MM = 30.0
-OFF_WALL_MM = 5.0
-"""Farthest a peak may lie from the aortic surface; the structure map has 3 mm voxels."""
+OFF_WALL_MM, FAR_OFF_WALL_MM = 5.0, 9.0
+"""Farthest a peak may lie from the aortic surface, and a well seen one at which a vessel begins; the map has 3 mm voxels, and in a scan of
+little contrast its aorta is too small."""
+WELL_SEEN_SHARE = 0.5
 UNDER_ANNULUS_MM = 6.0
 """Farthest a peak may lie below the plane in which the aorta meets the left ventricle, for the same reason."""
 
@@ -132,7 +134,8 @@ def _refined(share: NDArray[np.uint8], voxel: NDArray[np.intp]) -> Float:
 
 def refusal(peak: Peak, root: Root, surroundings: Surroundings) -> str | None:
     """The rule that refuses a peak, None if it may be an ostium. Any sinus is allowed, and a high take-off."""
-    if abs(float(surroundings.distance(peak.point_mm[None], Structure.AORTA)[0])) > OFF_WALL_MM:
+    off = float(surroundings.distance(peak.point_mm[None], Structure.AORTA)[0])
+    if off < -OFF_WALL_MM or off > (FAR_OFF_WALL_MM if peak.share >= WELL_SEEN_SHARE else OFF_WALL_MM):
         return "off_the_aortic_wall"
     if float((peak.point_mm - root.annulus) @ root.upwards) < -UNDER_ANNULUS_MM:
         return "under_the_annulus"

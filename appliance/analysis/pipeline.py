@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import msgspec
 from appliance.analysis.cadrads import Bands, with_category
 from appliance.analysis.calcium import not_scored, score_calcium
 from appliance.analysis.describe import Described, describe, total_of
+from appliance.analysis.grafts import part_grafts
 from appliance.analysis.locate import Located, locate
 from appliance.analysis.measure import measure
 from appliance.analysis.phase_choice import Chosen, choose_phase, look_at
@@ -24,7 +26,7 @@ from appliance.build import software
 from appliance.errors import DeclinedError, Reason, VolumeError
 from appliance.findings import SCHEMA, Branch, Calcium, EngineInfo, Findings, ModelInfo, OtherSeries, SeriesInfo, Status, Stent
 from appliance.inference.catalog import ModelCatalog, installed_catalog
-from appliance.inference.choose import Wanted, best_engine
+from appliance.inference.choose import GpuPlan, Wanted, best_engine
 from appliance.inference.engine import Engine, Session
 
 Progress = Callable[[str, float], None]
@@ -53,14 +55,16 @@ class Models:
     sessions: Mapping[str, Session]
 
     @classmethod
-    def load(cls, *, catalog: Path | None = None, engine: Wanted = "auto", threads: int = 0) -> Models:
-        """Verify and load every model that the analysis uses.
+    def load(
+        cls, *, catalog: Path | None = None, engine: Wanted = "auto", threads: int = 0, int8: bool = True, gpu: GpuPlan | None = None
+    ) -> Models:
+        """Verify and load every model that the analysis uses; the arguments are those of ``best_engine``.
 
         Raises:
             InferenceError: a model is missing, is not the one that the catalog names, or cannot run here.
         """
         models = ModelCatalog.load(catalog or installed_catalog())
-        chosen = best_engine(wanted=engine, threads=threads)
+        chosen = best_engine(wanted=engine, threads=threads, int8=int8, gpu=gpu)
         return cls(engine=chosen, sessions={name: chosen.load(models[name]) for name in dict.fromkeys([*NEEDED, *models])})
 
     @property
@@ -160,10 +164,13 @@ def analyze(
     clock.seconds.pop("measure")
     clock.seconds.update(measured.timing_s)
     with clock.stage("describe"):
+        grafted = part_grafts(located.heart, measured.branches, measured.lesions, study.main.volume.geometry)
+        measured = dataclasses.replace(measured, branches=grafted.branches, lesions=grafted.lesions)
         seen = describe(study.main.volume, located.heart, measured.branches, measured.lesions, chosen.quality)
     with clock.stage("calcium"):
         scored = calcium_of(study, located.heart, measured.branches, stents=seen.stents, factor=options.calcium_mass_factor)
-    findings = with_category(_findings(chosen, measured, seen, scored, models, clock.total()))
+    found = _findings(chosen, measured, seen, scored, models, clock.total())
+    findings = with_category(msgspec.structs.replace(found, grafts=grafted.grafts))
     return Analysis(findings=findings, study=study, heart=located.heart, segmentation=segmentation)
 
 

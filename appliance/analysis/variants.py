@@ -127,7 +127,7 @@ def _passes(course: Float, around: Surroundings, heart: Heart, other: Structure)
 
 def _high(heart: Heart, origins: dict[Vessel, _Origin]) -> dict[VariantName, int]:
     """High take-offs of the left artery and the right one."""
-    root = _root_axis(heart)
+    root = root_axis(heart)
     if root is None:
         return {}
     annulus, axis = root
@@ -143,7 +143,7 @@ def _high(heart: Heart, origins: dict[Vessel, _Origin]) -> dict[VariantName, int
     return found
 
 
-def _root_axis(heart: Heart) -> tuple[Float, Float] | None:
+def root_axis(heart: Heart) -> tuple[Float, Float] | None:
     """The middle of the aortic annulus and the direction of the ascending aorta from there."""
     aorta, ventricle = heart.points(Structure.AORTA), heart.points(Structure.LV)
     if min(len(aorta), len(ventricle)) < LEAST_POINTS:

@@ -37,6 +37,8 @@ from appliance.worklist import (
     StudyPage,
     StudyRow,
     StudyState,
+    UpdateInfo,
+    UpdateState,
 )
 
 API_VERSION = 1
@@ -125,6 +127,56 @@ class SendAgainRequest(Request, frozen=True, kw_only=True):
     to: Annotated[str, msgspec.Meta(max_length=200)] = ""
 
 
+UpdateWish = Literal["look", "install", "restart", "dismiss"]
+
+
+class UpdateRequest(Request, frozen=True, kw_only=True):
+    """``POST /v1/update``."""
+
+    command: CommandKey
+    wish: UpdateWish
+
+
+Line = Annotated[str, msgspec.Meta(max_length=64)]
+
+
+class SetUpPeer(Request, frozen=True, kw_only=True):
+    """A printer or an archive; without a host there is none."""
+
+    host: Line = ""
+    port: int = 104
+    ae_title: Line = ""
+
+
+class SetUpRequest(Request, frozen=True, kw_only=True):
+    """``POST /v1/set-up``: the settings of a new box, and its first person. An empty ``address`` means DHCP.
+
+    ``clock``: local time, ``YYYY-MM-DDTHH:MM``; empty where the clock is right.
+    """
+
+    language: Literal["zh", "en"]
+    institution: Line
+    ae_title: Line
+    port: int
+    address: Line = ""
+    gateway: Line = ""
+    dns: Line = ""
+    ntp: Line = ""
+    time_zone: Line = "Asia/Shanghai"
+    clock: Line = ""
+    archive: SetUpPeer = SetUpPeer()
+    printer: SetUpPeer = SetUpPeer()
+    user: Line
+    role: Role
+    pin: Pin
+
+
+class SetUpReply(Message, frozen=True, kw_only=True):
+    """It was taken; whether the box restarts by itself now."""
+
+    restarts: bool
+
+
 class ApplianceInfo(Message, frozen=True, kw_only=True):
     """``GET /v1/info``, the only thing that is told without a session: which appliance this is and what the site wants of the kiosk."""
 
@@ -134,6 +186,12 @@ class ApplianceInfo(Message, frozen=True, kw_only=True):
     stenosis_bands: Literal["scct", "cn2011"] = "scct"
     badge_reader: bool = False
     """Whether ``GET /v1/badge`` waits for badges."""
+    version: str = ""
+    """Of the running slot."""
+    update_roles: tuple[Role, ...] = ()
+    """Who may install updates; nobody where the box has no second slot."""
+    set_up: bool = False
+    """Nobody can sign in yet: the box is new and wants to be set up."""
 
 
 class EventsReply(Message, frozen=True, kw_only=True):
@@ -195,6 +253,9 @@ __all__ = [
     "SegmentName",
     "SendAgainRequest",
     "Session",
+    "SetUpPeer",
+    "SetUpReply",
+    "SetUpRequest",
     "SignInRequest",
     "Snapshot",
     "StudyDetail",
@@ -202,4 +263,8 @@ __all__ = [
     "StudyPage",
     "StudyRow",
     "StudyState",
+    "UpdateInfo",
+    "UpdateRequest",
+    "UpdateState",
+    "UpdateWish",
 ]

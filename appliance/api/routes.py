@@ -41,6 +41,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
+from appliance.api.box_routes import BoxPort, BoxRoutes
 from appliance.api.messages import (
     MAXIMUM_POLL_S,
     STUDY_STATES,
@@ -77,16 +78,25 @@ Reply = TypeVar("Reply")
 Body = TypeVar("Body")
 
 
-def make_app(workflow: WorkflowPort, *, info: ApplianceInfo | None = None, clock: Callable[[], float] = time.monotonic) -> Starlette:
+def make_app(
+    workflow: WorkflowPort,
+    *,
+    info: ApplianceInfo | Callable[[], ApplianceInfo] | None = None,
+    box: BoxPort | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Starlette:
     """The ASGI application over a workflow.
 
     Args:
         workflow: answers everything.
         info: what ``/v1/info`` tells.
+        box: update and set-up of the box; without it there are no such paths.
         clock: monotonic seconds, for the long poll.
     """
-    interface = _Interface(workflow=workflow, info=info or ApplianceInfo(), clock=clock)
-    app = Starlette(routes=interface.routes(), exception_handlers=_exception_handlers())
+    told = info if callable(info) else lambda: info or ApplianceInfo()
+    interface = _Interface(workflow=workflow, info=told, clock=clock)
+    about_box = BoxRoutes(box=box, signed_in=interface.signed_in, body=_body, call=interface.call, reply=_json).routes() if box else []
+    app = Starlette(routes=[*interface.routes(), *about_box], exception_handlers=_exception_handlers())
     app.state.closing = False
     return app
 
@@ -94,7 +104,7 @@ def make_app(workflow: WorkflowPort, *, info: ApplianceInfo | None = None, clock
 class _Interface:
     """The endpoints. Calls and polls have limiters of their own, so that polling clients never hold up a command."""
 
-    def __init__(self, *, workflow: WorkflowPort, info: ApplianceInfo, clock: Callable[[], float]) -> None:
+    def __init__(self, *, workflow: WorkflowPort, info: Callable[[], ApplianceInfo], clock: Callable[[], float]) -> None:
         self._workflow = workflow
         self._info = info
         self._clock = clock
@@ -126,12 +136,12 @@ class _Interface:
         ]
 
     async def info(self, _request: HttpRequest) -> Response:
-        return _json(self._info)
+        return _json(self._info())
 
     async def sign_in(self, request: HttpRequest) -> Response:
         body = await _body(request, SignInRequest)
         try:
-            session = await self._call(partial(self._workflow.sign_in, body.pin))
+            session = await self.call(partial(self._workflow.sign_in, body.pin))
         except WorkflowError as error:
             return _error(error, default=401)
         return _json(session)
@@ -141,7 +151,7 @@ class _Interface:
         while True:
             wait_s = max(min(POLL_SLICE_S, end - self._clock()), 0.0)
             try:
-                session = await self._call(partial(self._workflow.sign_in_by_badge, timeout_s=wait_s), limiter=self._polls)
+                session = await self.call(partial(self._workflow.sign_in_by_badge, timeout_s=wait_s), limiter=self._polls)
             except WorkflowError as error:
                 return _error(error, default=401)
             if session is not None:
@@ -150,38 +160,38 @@ class _Interface:
                 return Response(status_code=204)
 
     async def sign_out(self, request: HttpRequest) -> Response:
-        session = await self._signed_in(request)
-        await self._call(partial(self._workflow.sign_out, session.token))
+        session = await self.signed_in(request)
+        await self.call(partial(self._workflow.sign_out, session.token))
         return Response(status_code=204)
 
     async def session(self, request: HttpRequest) -> Response:
-        return _json(await self._signed_in(request))
+        return _json(await self.signed_in(request))
 
     async def snapshot(self, request: HttpRequest) -> Response:
-        await self._signed_in(request)
-        return _json(await self._call(self._workflow.snapshot))
+        await self.signed_in(request)
+        return _json(await self.call(self._workflow.snapshot))
 
     async def events(self, request: HttpRequest) -> Response:
-        await self._signed_in(request)
+        await self.signed_in(request)
         after = _number(request, "after", default=None, low=0, high=2**53)
         wait_s = _number(request, "timeout", default=MAXIMUM_POLL_S, low=0, high=MAXIMUM_POLL_S)
         end = self._clock() + wait_s
         while True:
             slice_s = max(min(POLL_SLICE_S, end - self._clock()), 0.0)
             poll = partial(self._workflow.events_after, int(after), timeout_s=slice_s)
-            events = await self._call(poll, limiter=self._polls)
+            events = await self.call(poll, limiter=self._polls)
             if events is None:
                 raise ApiError("API-010", zh="事件已过期,请重新取快照", en="events were dropped, take a new snapshot", kind="gone")
             if events or self._clock() >= end or request.app.state.closing or await request.is_disconnected():
                 return _json(EventsReply(events=tuple(events)))
 
     async def study(self, request: HttpRequest) -> Response:
-        await self._signed_in(request)
-        return _json(await self._call(partial(self._workflow.study, request.path_params["key"])))
+        await self.signed_in(request)
+        return _json(await self.call(partial(self._workflow.study, request.path_params["key"])))
 
     async def picture(self, request: HttpRequest) -> Response:
-        await self._signed_in(request)
-        path = await self._call(partial(self._workflow.picture, request.path_params["key"], request.path_params["picture"]))
+        await self.signed_in(request)
+        path = await self.call(partial(self._workflow.picture, request.path_params["key"], request.path_params["picture"]))
         try:
             status = await anyio.Path(path).stat()
         except OSError as error:
@@ -203,7 +213,7 @@ class _Interface:
             grade=body.grade,
             command=body.command,
         )
-        return _json(await self._call(call))
+        return _json(await self.call(call))
 
     async def rename(self, request: HttpRequest) -> Response:
         session, body = await self._command(request, RenameRequest)
@@ -217,44 +227,44 @@ class _Interface:
             name=body.name,
             command=body.command,
         )
-        return _json(await self._call(call))
+        return _json(await self.call(call))
 
     async def dominance(self, request: HttpRequest) -> Response:
         session, body = await self._command(request, DominanceRequest)
         study, change = request.path_params["key"], self._workflow.set_dominance
         call = partial(change, session=session, study=study, revision=body.revision, dominance=body.dominance, command=body.command)
-        return _json(await self._call(call))
+        return _json(await self.call(call))
 
     async def modifiers(self, request: HttpRequest) -> Response:
         session, body = await self._command(request, ModifiersRequest)
         entered = Entered(ischaemia=body.ischaemia, grafts=body.grafts, exceptions=body.exceptions)
         study, change = request.path_params["key"], self._workflow.enter_modifiers
         call = partial(change, session=session, study=study, revision=body.revision, entered=entered, command=body.command)
-        return _json(await self._call(call))
+        return _json(await self.call(call))
 
     async def approve(self, request: HttpRequest) -> Response:
         session, body = await self._command(request, ApproveRequest)
         study = request.path_params["key"]
         call = partial(self._workflow.approve, session=session, study=study, revision=body.revision, command=body.command)
-        return _json(await self._call(call))
+        return _json(await self.call(call))
 
     async def undo(self, request: HttpRequest) -> Response:
         session, body = await self._command(request, CommandRequest)
         call = partial(self._workflow.undo, session=session, study=request.path_params["key"], command=body.command)
-        return _json(await self._call(call))
+        return _json(await self.call(call))
 
     async def retry(self, request: HttpRequest) -> Response:
         session, body = await self._command(request, CommandRequest)
         call = partial(self._workflow.retry, session=session, study=request.path_params["key"], command=body.command)
-        return _json(await self._call(call))
+        return _json(await self.call(call))
 
     async def send_again(self, request: HttpRequest) -> Response:
         session, body = await self._command(request, SendAgainRequest)
         call = partial(self._workflow.send_again, session=session, study=request.path_params["key"], to=body.to, command=body.command)
-        return _json(await self._call(call))
+        return _json(await self.call(call))
 
     async def search(self, request: HttpRequest) -> Response:
-        await self._signed_in(request)
+        await self.signed_in(request)
         asked = request.query_params
         dates = [asked.get(name, "") for name in ("from", "to")]
         states = [state for state in STUDY_STATES if state in asked.get("states", "").split(",")]
@@ -270,31 +280,31 @@ class _Interface:
             offset=int(_number(request, "offset", default=0, low=0, high=2**31)),
             limit=int(_number(request, "limit", default=50, low=1, high=MAXIMUM_PAGE)),
         )
-        return _json(await self._call(call))
+        return _json(await self.call(call))
 
     async def protect(self, request: HttpRequest) -> Response:
         session, body = await self._command(request, ProtectRequest)
         study = request.path_params["key"]
         call = partial(self._workflow.protect, session=session, study=study, protected=body.protected, command=body.command)
-        return _json(await self._call(call))
+        return _json(await self.call(call))
 
     async def _command(self, request: HttpRequest, kind: type[Body]) -> tuple[Session, Body]:
-        session = await self._signed_in(request)
+        session = await self.signed_in(request)
         return session, await _body(request, kind)
 
-    async def _signed_in(self, request: HttpRequest) -> Session:
+    async def signed_in(self, request: HttpRequest) -> Session:
         """The session of the request's token.
 
         Raises:
             ApiError: no token, or no session with it (401).
         """
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        session = await self._call(partial(self._workflow.session, token)) if scheme.lower() == "bearer" and token else None
+        session = await self.call(partial(self._workflow.session, token)) if scheme.lower() == "bearer" and token else None
         if session is None:
             raise ApiError("API-001", zh="请先登录", en="sign in first", kind="unauthenticated")
         return session
 
-    async def _call(self, call: Callable[[], Reply], *, limiter: anyio.CapacityLimiter | None = None) -> Reply:
+    async def call(self, call: Callable[[], Reply], *, limiter: anyio.CapacityLimiter | None = None) -> Reply:
         """Run a blocking call on a worker thread, for at most CALL_TIMEOUT_S.
 
         A call that is given up goes on in its thread (a command that was taken is finished and can be asked for again by its key).

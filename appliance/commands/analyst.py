@@ -8,9 +8,11 @@ from contextlib import closing
 from pathlib import Path
 
 from appliance.archive.archive import open_archive
+from appliance.errors import Reason
 from appliance.settings import load_settings
 from appliance.workflow.analyst import run_analyst
 from appliance.workflow.draft import StudyDrafts
+from appliance.workflow.engine_plan import COMPONENT
 from appliance.workflow.kept_alive import KeptAliveDrafts
 from appliance.workflow.logs import configure_logging
 from appliance.workflow.notify import SystemdNotifier
@@ -25,8 +27,12 @@ def run(options: argparse.Namespace) -> int:
     """Work until told to stop."""
     settings = load_settings(options.settings)
     configure_logging()
-    drafts = KeptAliveDrafts(drafts=StudyDrafts(settings=settings), notifier=SystemdNotifier())
-    threading.Thread(target=drafts.idle_loop, args=(threading.Event(),), name="watchdog", daemon=True).start()
     with closing(open_archive(settings.data)) as archive:
+
+        def on_engine(ready: bool, detail: str, reason: Reason | None) -> None:
+            archive.components.report(COMPONENT, ready=ready, detail=detail, reason=reason)
+
+        drafts = KeptAliveDrafts(drafts=StudyDrafts(settings=settings, on_engine=on_engine), notifier=SystemdNotifier())
+        threading.Thread(target=drafts.idle_loop, args=(threading.Event(),), name="watchdog", daemon=True).start()
         archive.components.report("analyst", ready=False, reason=archive.components.get("analyst").reason)
         return run_analyst(archive, drafts=drafts, settings=settings)

@@ -24,13 +24,13 @@ from appliance.build import installed_version
 from appliance.errors import UpdateError, WorkflowError
 from appliance.maintenance.quiet import boot_identity, busy, slot_room
 from appliance.maintenance.signature import KEYRING
-from appliance.maintenance.slots import HELPER, STICK_DEVICE, SlotsClient
+from appliance.maintenance.slots import SlotsClient
 from appliance.maintenance.trial import LIMIT_S, proofs, prove
 from appliance.maintenance.update_bundle import COMPATIBLE, find_updates, inspect_update
 from appliance.maintenance.updater import Updater
 from appliance.settings import Settings, load_settings
 from appliance.workflow.logs import configure_logging
-from appliance.workflow.update_desk import UpdateDesk, Wish, read_record
+from appliance.workflow.update_desk import HELPER, UpdateDesk, Wish, read_record
 from appliance.worklist import Session
 
 SETTINGS = Path("/etc/coronet/coronet.toml")
@@ -110,11 +110,11 @@ def _order(settings: Settings, wish: Wish, helper: Path) -> int:
     """Give the order as the service engineer at the console, follow it until it rests or the machine restarts."""
     folder = settings.data / "update"
     with closing(open_archive(settings.data)) as archive:
-        desk = UpdateDesk(archive=archive, installed=installed_version(), roles=frozenset({"engineer"}), stick=STICK_DEVICE, helper=helper)
+        desk = UpdateDesk(archive=archive, installed=installed_version(), roles=frozenset({"engineer"}), helper=helper)
         command = secrets.token_urlsafe(12)
         if wish == "install" and read_record(folder).state != "offered":
             raise WorkflowError("WF-103", zh="请先检查 U 盘(update look)", en="have the stick looked at first (update look)")
-        desk.order(session=SERVICE, wish=wish, command=command)
+        desk.order_update(session=SERVICE, wish=wish, command=command)
     told = ""
     while True:
         record = read_record(folder)

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: bf16 where the processor multiplies it natively, f32 elsewhere."""
+"""OpenVINO on the CPU, in what the processor multiplies fastest: INT8 for networks with an accepted table, else bf16, f16 (ARM) or f32."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 
-from appliance.errors import InferenceError
+from appliance.errors import InferenceError, Reason
 from appliance.inference.catalog import Model
 from appliance.inference.engine import Outputs, check_input, check_outputs
+from appliance.inference.int8_table import read_table
+from appliance.inference.openvino_int8 import put_quantisers
+from appliance.inference.processor import Processor, best_precision, this_processor
 
 _DEVICE = "CPU"
 
@@ -61,18 +64,26 @@ class OpenVinoEngine:
 
     Args:
         threads: CPU threads, at least 1.
-        precision: ``"bf16"``, ``"f32"``, or None for what the processor is best at.
+        precision: ``"bf16"``, ``"f16"``, ``"f32"``, or None for what the processor is best at.
+        int8: whether networks with an accepted table may run in INT8, where the processor multiplies bytes and ``precision`` is None.
+        processor: the one we run on; looked at if not given.
         reason: why this engine was chosen, for ``describe``.
     """
 
     name = "openvino"
 
-    def __init__(self, *, threads: int, precision: str | None = None, reason: str = "") -> None:
+    def __init__(
+        self, *, threads: int, precision: str | None = None, int8: bool = True, processor: Processor | None = None, reason: str = ""
+    ) -> None:
         self._core = openvino.Core()
         self._threads = threads
         self._reason = reason
         capabilities = self._core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
-        self._precision = precision or ("bf16" if "BF16" in capabilities else "f32")
+        processor = processor or this_processor()
+        base, self._why = best_precision(processor, native=capabilities, int8=False)
+        self._precision = precision or base
+        self._quantises = precision is None and int8 and best_precision(processor, native=capabilities, int8=True)[0] == "int8"
+        self._quantised: list[str] = []
         self._device = str(self._core.get_property(_DEVICE, "FULL_DEVICE_NAME")).strip()
 
     @property
@@ -82,13 +93,18 @@ class OpenVinoEngine:
 
     @property
     def precision(self) -> str:
-        """``bf16`` or ``f32``."""
-        return self._precision
+        """``bf16``, ``f16`` or ``f32``; ``int8`` once a network runs in it."""
+        return "int8" if self._quantised else self._precision
+
+    @property
+    def why(self) -> Reason:
+        """Why this precision, for people."""
+        return self._why
 
     def describe(self) -> str:
         """One line for people."""
         version = openvino.get_version().split("-")[0]
-        return f"OpenVINO {version}, {self._device}, {self._precision}, {self._threads} threads. {self._reason}".strip()
+        return f"OpenVINO {version}, {self._device}, {self._precisions()}, {self._threads} threads. {self._reason}".strip()
 
     def load(self, model: Model) -> OpenVinoSession:
         """Verify and compile a model; see ``Engine.load``."""
@@ -99,7 +115,13 @@ class OpenVinoEngine:
             raise InferenceError(
                 "INF-010", zh=f"引擎无法加载模型 {model.name}。", en=f"OpenVINO cannot take model {model.name}: {error}"
             ) from error
+        table = read_table(model) if self._quantises else None
+        if table is not None and table.accepted and put_quantisers(graph, table):
+            self._quantised.append(model.name)
         return OpenVinoSession(model, partial(self._compile, graph))
+
+    def _precisions(self) -> str:
+        return f"{self._precision}, int8 for {', '.join(self._quantised)}" if self._quantised else self._precision
 
     def _compile(self, graph: Any, shape: tuple[int, ...]) -> Any:
         """A request of the graph for inputs of this shape; -1: any size."""

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO, cast, get_args
 
 from appliance.errors import CoronetError, UpdateError
+from appliance.workflow.update_desk import HELPER
 from appliance.workflow.update_states import Slot
 
-HELPER = Path("/run/coronet-slots.sock")
 STICK = Path("/run/coronet-stick")
-STICK_DEVICE = Path("/dev/coronet/stick")
 MOUNT_UNIT = "run-coronet\\x2dstick.mount"
 TIMEOUT_S = 60.0
 INSTALL_TIMEOUT_S = 3600.0

@@ -10,7 +10,17 @@ from dataclasses import dataclass
 
 from appliance.anatomy import SegmentName, Vessel
 from appliance.findings import GRADES, Findings, Grade, Lesion, PlaqueType, whole_score
-from appliance.report.phrases import ADVICE, ADVICE_UNASSESSED, GRADE_BANDS, IN_STENT, PLAQUES, UNREADABLE, Phrase, degree_unknown
+from appliance.report.phrases import (
+    ADVICE,
+    ADVICE_UNASSESSED,
+    GRADE_BANDS,
+    IN_STENT,
+    ISCHAEMIA,
+    PLAQUES,
+    UNREADABLE,
+    Phrase,
+    degree_unknown,
+)
 from appliance.report.regions import (
     REGIONS,
     in_order,
@@ -21,7 +31,7 @@ from appliance.report.regions import (
     span_segments,
     unassessable,
 )
-from appliance.report.sentences import HIGH_RISK_COUNT, calcium_category, capital, not_assessable, variant_sentences
+from appliance.report.sentences import HIGH_RISK_COUNT, calcium_category, capital, graft_sentence, not_assessable, variant_sentences
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,7 @@ def impression(findings: Findings, *, corrected: Phrase) -> list[Phrase]:
     """The sentences of the impression of an analysed study."""
     items = _lesion_items(findings, corrected) or [_nothing_found(findings)]
     items += _bridges_and_stents(findings)
+    items += [graft_sentence(graft) for graft in findings.grafts]
     items += variant_sentences(findings)
     if findings.quality is not None:
         items += not_assessable(findings.quality)
@@ -140,4 +151,7 @@ def _category(findings: Findings) -> list[Phrase]:
     advice = [ADVICE[result.category]]
     if result.category != "N" and ("N" in result.modifiers or unassessable(findings) or missing_trunks(findings)):
         advice.append(ADVICE_UNASSESSED)
+    entered = findings.entered.ischaemia
+    if entered is not None:
+        advice.insert(0, ISCHAEMIA[entered])
     return [Phrase(f"{result.text}。", f"{result.text}."), *advice]

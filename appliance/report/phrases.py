@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from appliance.anatomy import Dominance
-from appliance.findings import Grade, HighRiskFeature, InStent, Lesion, NotAssessableReason, PlaqueType, VariantName
+from appliance.findings import Grade, GraftKind, HighRiskFeature, InStent, Ischaemia, Lesion, NotAssessableReason, PlaqueType, VariantName
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,14 @@ DOMINANCES: dict[Dominance, Phrase] = {
     "right": Phrase("呈右优势型。", "Right-dominant circulation."),
     "left": Phrase("呈左优势型。", "Left-dominant circulation."),
     "codominant": Phrase("呈均衡型。", "Co-dominant circulation."),
+}
+
+DOMINANCE_CORRECTED = Phrase("优势型经人工修正。", "Dominance as corrected by a reader.")
+
+ISCHAEMIA: dict[Ischaemia, Phrase] = {
+    "I+": Phrase("医师录入:功能学评估提示缺血(I+)。", "Entered by the physician: ischaemia on functional assessment (I+)."),
+    "I-": Phrase("医师录入:功能学评估未提示缺血(I-)。", "Entered by the physician: no ischaemia on functional assessment (I-)."),
+    "I±": Phrase("医师录入:功能学评估为临界(I±)。", "Entered by the physician: borderline functional assessment (I±)."),
 }
 
 NOT_ASSESSABLE: dict[NotAssessableReason, Phrase] = {
@@ -196,6 +204,26 @@ IN_STENT: dict[InStent, Phrase] = {
     "occluded": Phrase("支架内未见对比剂充盈,提示闭塞", "no contrast inside the stent, suggesting occlusion"),
 }
 
+GRAFT_KINDS: dict[GraftKind, Phrase] = {
+    "arterial": Phrase("动脉桥(自上方进入扫描范围,考虑乳内动脉)", "arterial graft (it enters the images from above: mammary artery?)"),
+    "venous": Phrase("起自升主动脉的桥血管(考虑静脉桥)", "graft from the ascending aorta (vein graft?)"),
+    "unknown": Phrase("旁路移植血管", "bypass graft"),
+}
+GRAFT_STATES: dict[str | None, Phrase] = {
+    "patent": Phrase("追踪范围内对比剂充盈,管腔通畅", "filled with contrast as far as it was traced, patent"),
+    "narrowed": Phrase(
+        "局部管腔较其余部分变细一半以上,提示狭窄", "at one place less than half as wide as elsewhere, suggesting stenosis"
+    ),
+    "occluded": Phrase("未见对比剂充盈,提示闭塞", "no contrast inside, suggesting occlusion"),
+    None: Phrase("管腔未能评价", "its lumen could not be assessed"),
+}
+"""By the graft's patency."""
+
+GRAFTS_NOT_ALL = Phrase(
+    "闭塞的桥血管无对比剂,AI 不能显示;桥血管数目须结合手术记录核对。",
+    "An occluded graft holds no contrast and is not seen by the AI; compare the number of grafts with the operation record.",
+)
+
 BRIDGE_NOT_GRADED = Phrase("肌桥段管腔受压不按斑块狭窄分级。", "Compression under a myocardial bridge is not graded as plaque.")
 
 
@@ -209,6 +237,7 @@ class Headings:
     LAD = Phrase("左前降支及对角支", "Left anterior descending artery and diagonals")
     LCX = Phrase("左回旋支及钝缘支", "Left circumflex artery and obtuse marginals")
     RI = Phrase("中间支", "Ramus intermedius")
+    GRAFTS = Phrase("旁路移植血管", "Bypass grafts")
     RCA = Phrase("右冠状动脉及其分支", "Right coronary artery and branches")
     OTHER = Phrase("其他分支", "Other branches")
     PLAQUE = Phrase("斑块定量", "Plaque quantification")

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from appliance.anatomy import VESSEL_EN, VESSEL_ZH
-from appliance.findings import Bridge, Calcium, Findings, HighRiskFeature, Lesion, Quality, Stent, whole_percent, whole_score
+from appliance.findings import Bridge, Calcium, Findings, Graft, HighRiskFeature, Lesion, Quality, Stent, whole_percent, whole_score
 from appliance.report.phrases import (
     CALCIUM_CATEGORIES,
     CALCIUM_SEVERE,
     GRADE_BANDS,
+    GRAFT_KINDS,
+    GRAFT_STATES,
     HIGH_RISK,
     IN_STENT,
     NO_PERCENTILE,
@@ -278,6 +280,18 @@ def stent_sentence(findings: Findings, stent: Stent) -> Phrase:
         f"{where.zh}见支架影,长约 {length:.0f} mm{size.zh},{state.zh}。",
         f"Stent in the {where.en}, about {length:.0f} mm long{size.en}; {state.en}.",
     )
+
+
+def graft_sentence(graft: Graft) -> Phrase:
+    """What kind of graft goes where, its calibre and whether blood passes."""
+    kind, state = GRAFT_KINDS[graft.kind], GRAFT_STATES[graft.patency]
+    target = Phrase(",远端吻合口所在血管未确定", ", its target not determined")
+    if graft.target is not None:
+        where = name_segments((graft.target,))
+        target = Phrase(f",吻合于{where.zh}", f" to the {where.en}")
+    width = graft.lumen_diameter_mm
+    size = Phrase("", "") if width is None else Phrase(f",管径约 {width:.1f} mm", f", about {width:.1f} mm wide")
+    return Phrase(f"{kind.zh}{target.zh}{size.zh};{state.zh}。", f"{capital(kind.en)}{target.en}{size.en}; {state.en}.")
 
 
 def variant_sentences(findings: Findings) -> list[Phrase]:

@@ -7,11 +7,13 @@ What was not traced, not assessable or not analysed is said; nothing is called n
 from __future__ import annotations
 
 from appliance.anatomy import SEGMENTS, SegmentName
-from appliance.findings import Findings, Lesion
+from appliance.findings import Findings, Lesion, is_bypassed
 from appliance.report.impression import impression, untraced_sentence
 from appliance.report.phrases import (
     BRIDGE_NOT_GRADED,
+    DOMINANCE_CORRECTED,
     DOMINANCES,
+    GRAFTS_NOT_ALL,
     NO_CALCIUM,
     NO_CALCIUM_SCORE,
     NOT_BY_AI,
@@ -42,6 +44,7 @@ from appliance.report.sentences import (
     bridges_of,
     calcium_score,
     correction,
+    graft_sentence,
     image_quality,
     lesion_sentence,
     not_assessable,
@@ -88,6 +91,7 @@ def _analysed(header: StudyHeader, findings: Findings, corrected: Phrase) -> lis
         (Headings.ORIGIN, _origin(findings)),
         (Headings.CALCIUM, _calcium(findings)),
         *((heading, sentences) for heading, sentences in coronary if sentences),
+        *_grafts(findings),
         *_plaque(findings),
         (Headings.EXTRACORONARY, [NOT_BY_AI]),
         (Headings.IMPRESSION, impression(findings, corrected=corrected)),
@@ -129,6 +133,8 @@ def _origin(findings: Findings) -> list[Phrase]:
         sentences.append(Phrase("冠状动脉优势型未能判定。", "Coronary dominance could not be determined."))
     else:
         sentences.append(DOMINANCES[findings.dominance])
+    if findings.dominance_source == "corrected":
+        sentences.append(DOMINANCE_CORRECTED)
     if traced:
         names = name_segments(traced)
         sentences.append(Phrase(f"已追踪节段:{names.zh}。", f"Segments traced: {names.en}."))
@@ -212,6 +218,23 @@ def _bridged_by_repair(findings: Findings, region: Region) -> list[Phrase]:
         )
         for name, length in lengths.items()
     ]
+
+
+def _grafts(findings: Findings) -> list[Section]:
+    """The bypass grafts, and what they mean for the category; nothing without any."""
+    if not findings.grafts:
+        return []
+    sentences = [graft_sentence(graft) for graft in findings.grafts]
+    bypassed = in_order(lesion.segment for lesion in findings.lesions if is_bypassed(lesion, findings.grafts))
+    if bypassed:
+        where = name_segments(bypassed)
+        sentences.append(
+            Phrase(
+                f"{where.zh}的狭窄位于通畅桥血管吻合口以近,不计入 CAD-RADS 分类。",
+                f"Narrowing of the {where.en} lies before the anastomosis of a patent graft: not counted for CAD-RADS.",
+            )
+        )
+    return [(Headings.GRAFTS, [*sentences, GRAFTS_NOT_ALL])]
 
 
 def _plaque(findings: Findings) -> list[Section]:

@@ -25,6 +25,7 @@ from appliance.settings.hardware import (
     hardware_faults,
     network_faults,
 )
+from appliance.settings.inference import InferenceSettings
 from appliance.settings.keeping import BackupSettings, RetentionSettings
 from appliance.settings.profiles import LISTED, Profile, expand, read_profile
 from appliance.settings.query import PriorsSettings, QuerySettings, WebSettings, query_faults
@@ -99,7 +100,7 @@ class AnalysisSettings(Section, frozen=True, kw_only=True):
     """Model catalog; the installed one if not given."""
     threads: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
     """CPU threads; 0: as many as there are processors."""
-    engine: Literal["auto", "openvino", "onnxruntime"] = "auto"
+    engine: Literal["auto", "tensorrt", "openvino", "onnxruntime"] = "auto"
     calcium_mass_factor: Positive | None = None
     """Of the scanner's own calcium calibration, mg of hydroxyapatite per cm3 and HU; without it no mass is given."""
 
@@ -113,6 +114,8 @@ class PolicySettings(Section, frozen=True, kw_only=True):
     idle_lock_seconds: Positive = 600.0
     institution: str = ""
     stenosis_bands: Literal["scct", "cn2011"] = "scct"
+    update: Literal["engineer", "physician", "radiographer"] = "engineer"
+    """Lowest role that may install updates on the kiosk."""
 
 
 class PrinterSettings(Section, frozen=True, kw_only=True):
@@ -155,6 +158,7 @@ class Settings(Section, frozen=True, kw_only=True):
     receiver: ReceiverSettings = ReceiverSettings()
     intake: IntakeSettings = IntakeSettings()
     analysis: AnalysisSettings = AnalysisSettings()
+    inference: InferenceSettings = InferenceSettings()
     policy: PolicySettings = PolicySettings()
     api: ApiSettings = ApiSettings()
     kiosk: KioskSettings = KioskSettings()

@@ -71,6 +71,8 @@ class NetworkSettings(Section, frozen=True, kw_only=True):
     gateway: str = ""
     dns: tuple[str, ...] = ()
     ntp: tuple[str, ...] = ()
+    time_zone: Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2})?$")] = ""
+    """Of the IANA data base, e.g. ``Asia/Shanghai``; empty: as the image has it (UTC)."""
     allowed: tuple[str, ...] = ()
     """Networks or addresses of scanners, printers, archives: nobody else reaches the box, nor it them. Empty: the private networks."""
 

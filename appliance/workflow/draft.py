@@ -19,9 +19,12 @@ from pydicom.uid import generate_uid
 from appliance.analysis.golden import check_models
 from appliance.analysis.pipeline import Models, Options, Progress, analyze
 from appliance.analysis.reading import StudyInput, read_study
+from appliance.errors import Reason
 from appliance.film.pages import make_film_pages
 from appliance.findings import Findings
 from appliance.imaging.keyviews import make_key_views
+from appliance.inference.choose import trouble_of
+from appliance.inference.tensorrt_engine import TensorRtEngine
 from appliance.report.objects import make_objects, write_objects
 from appliance.report.pdf import make_pdf
 from appliance.report.text import write_report
@@ -35,6 +38,7 @@ from appliance.workflow.draft_folder import (
     write_key_views,
     write_structures,
 )
+from appliance.workflow.engine_plan import BUILD_STEP_PERCENT, OnEngine, building, gpu_plan
 from appliance.workflow.release import Released
 from appliance.workflow.warmup import warm_up
 
@@ -257,10 +261,14 @@ class StudyDrafts:
 
     Args:
         settings: engine, printers, institution.
+        on_engine: told of the engine whenever there is news: whether it works as it should, a word on it, and why it does not.
     """
 
-    def __init__(self, *, settings: Settings) -> None:
+    def __init__(self, *, settings: Settings, on_engine: OnEngine | None = None) -> None:
         self._settings = settings
+        self._on_engine = on_engine or (lambda _ready, _detail, _reason: None)
+        self._no_card: Reason | None = None
+        self._built = "", -1
         self._models: Models | None = None
 
     def self_test(self) -> str:
@@ -269,11 +277,21 @@ class StudyDrafts:
         Raises:
             InferenceError: a model is missing or altered, or gives other answers than it should.
         """
-        wanted = self._settings.analysis
-        models = Models.load(catalog=wanted.catalog, engine=wanted.engine, threads=wanted.threads)
+        wanted, inference = self._settings.analysis, self._settings.inference
+        self._no_card = None
+        models = Models.load(
+            catalog=wanted.catalog,
+            engine=wanted.engine,
+            threads=wanted.threads,
+            int8=inference.quantised,
+            gpu=gpu_plan(self._settings, on_build=self._building, on_trouble=self._without_card),
+        )
         check_models(models)
         warm_up()
+        if isinstance(models.engine, TensorRtEngine):
+            models.engine.keep_compiled()
         self._models = models
+        self._tell(models)
         return f"{models.engine.name} {models.engine.precision}"
 
     def draft(self, images: Sequence[Path], folder: Path, *, main_series: str | None = None, progress: Progress) -> Findings:
@@ -288,11 +306,31 @@ class StudyDrafts:
             self.self_test()
         models = self._models
         assert models is not None  # noqa: S101 - set by the self-test
+        if isinstance(models.engine, TensorRtEngine):
+            models.engine.begin_study()
         start = time.perf_counter()
         progress("read", 0.0)
         study = read_study(images, main_series=main_series)
         seconds = round(time.perf_counter() - start, 3)
-        return make_draft(study, folder, models=models, settings=self._settings, progress=progress, timing={"read": seconds})
+        try:
+            return make_draft(study, folder, models=models, settings=self._settings, progress=progress, timing={"read": seconds})
+        finally:
+            self._tell(models)
+
+    def _building(self, network: str, part: float) -> None:
+        """At the first start engines are built, which may take minutes: the screen says how far that is."""
+        percent = int(100 * part) // BUILD_STEP_PERCENT * BUILD_STEP_PERCENT
+        if (network, percent) != self._built:
+            self._built = network, percent
+            self._on_engine(False, f"{network} {percent} %", building(network, percent))
+
+    def _without_card(self, reason: Reason) -> None:
+        if self._models is None:
+            self._no_card = reason
+
+    def _tell(self, models: Models) -> None:
+        trouble = trouble_of(models.engine) or self._no_card
+        self._on_engine(trouble is None, f"{models.engine.name} {models.engine.precision}", trouble)
 
     def release(self, images: Sequence[Path], folder: Path, released: Path, *, approval: Approval, progress: Progress) -> Released:
         """Make films and objects of an approved draft."""

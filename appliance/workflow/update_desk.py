@@ -7,6 +7,7 @@ coordinator alone. Both are written whole and durably, so that an order given on
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +19,8 @@ from appliance.errors import WorkflowError
 from appliance.workflow.update_states import UpdateRecord
 from appliance.worklist import Session, UpdateInfo
 
+HELPER = Path("/run/coronet-slots.sock")
+STICK_DEVICE = Path("/dev/coronet/stick")
 COMPONENT = "update"
 LOOK_EVERY_S = 2.0
 RECORD, ORDER = "record.json", "order.json"
@@ -63,12 +66,14 @@ class UpdateDesk:
     Args:
         archive: for the audit trail and what the operator is told.
         installed: the running version.
-        lowest: the role that may order updates; physicians may where radiographers may not, engineers always.
+        roles: who may order updates.
         stick: the device's name while a stick is plugged in.
         helper: the socket of the service that writes the slots; without it there are no updates.
     """
 
-    def __init__(self, *, archive: Archive, installed: str, roles: frozenset[str], stick: Path, helper: Path) -> None:
+    def __init__(
+        self, *, archive: Archive, installed: str, roles: frozenset[str], stick: Path = STICK_DEVICE, helper: Path = HELPER
+    ) -> None:
         self._archive = archive
         self._folder = archive.data / "update"
         self._installed = installed
@@ -78,7 +83,7 @@ class UpdateDesk:
         self._told: UpdateRecord | None = None
         self._lock = threading.Lock()
 
-    def info(self, session: Session) -> UpdateInfo:
+    def update(self, session: Session) -> UpdateInfo:
         """Where the update stands, for one person."""
         record = read_record(self._folder)
         return UpdateInfo(
@@ -95,7 +100,7 @@ class UpdateDesk:
             may=session.role in self._roles,
         )
 
-    def order(self, *, session: Session, wish: Wish, command: str) -> UpdateInfo:
+    def order_update(self, *, session: Session, wish: Wish, command: str) -> UpdateInfo:
         """Hand a person's wish to the updater.
 
         Raises:
@@ -115,7 +120,7 @@ class UpdateDesk:
                 order = UpdateOrder(command=command, wish=wish, by=session.user_id, digest=record.digest)
                 make_folder(self._folder)
                 write_durably(self._folder / ORDER, msgspec.json.encode(order))
-        return self.info(session)
+        return self.update(session)
 
     def run(self, stop: threading.Event) -> None:
         """Tell the operator, and the audit trail, what becomes of an update; one thread of the coordinator."""

@@ -15,23 +15,24 @@ from kiosk.views.search import KEY_ROWS
 
 KEY_HEIGHT = 58
 GAP = 8
+KEY_NAMES = {"-": "minus", ".": "dot", "/": "slash", ":": "colon", "_": "underscore"}
 
 
 class Keyboard(BoxLayout):
     """Four rows of keys; letters are capitals, the search does not mind."""
 
-    def __init__(self, *, scale: Scale, act: Act) -> None:
+    def __init__(self, *, scale: Scale, act: Act, rows: tuple[str, ...] = KEY_ROWS) -> None:
         super().__init__(orientation="vertical", spacing=scale(GAP), size_hint_y=None)
-        self.height = scale(len(KEY_ROWS) * KEY_HEIGHT + (len(KEY_ROWS) - 1) * GAP)
+        self.height = scale(len(rows) * KEY_HEIGHT + (len(rows) - 1) * GAP)
         self._scale = scale
         self._act = act
-        for keys in KEY_ROWS[:-1]:
+        for keys in rows[:-1]:
             row = BoxLayout(spacing=scale(GAP))
             for key in keys:
                 row.add_widget(self._key(key))
             self.add_widget(row)
         last = BoxLayout(spacing=scale(GAP))
-        for key in KEY_ROWS[-1]:
+        for key in rows[-1]:
             last.add_widget(self._key(key))
         self._space = self._wide("key-space", actions.TypeText(" "))
         self._done = self._wide("keyboard-done", actions.ShowKeyboard(shown=False), fill=theme.ACCENT_DEEP)
@@ -45,7 +46,7 @@ class Keyboard(BoxLayout):
         self._space.label.words = space
 
     def _key(self, key: str) -> TextTap:
-        name = "minus" if key == "-" else key.lower()
+        name = KEY_NAMES.get(key, key.lower())
         return TextTap(
             scale=self._scale, test_id=f"key-{name}", text=key, type_size=theme.LARGE, on_tap=lambda: self._act(actions.TypeText(key))
         )

@@ -11,7 +11,7 @@ from kivy.uix.floatlayout import FloatLayout
 from kiosk import actions
 from kiosk.screens import theme
 from kiosk.screens.frame import Act, Screen, Shade, Strip, brand
-from kiosk.screens.icons import Icon
+from kiosk.screens.icons import Icon, IconName
 from kiosk.screens.popups import troubles_panel
 from kiosk.screens.theme import Scale
 from kiosk.screens.widgets import Bar, Chip, Gap, Lamp, Scroll, Tap, Text, TextTap
@@ -137,10 +137,9 @@ class WorklistScreen(Screen):
         super().__init__(scale=scale, act=act)
         self._rows: dict[str, StudyRowWidget] = {}
         self._order: tuple[str, ...] = ()
-        self._tabs: tuple[TabView, ...] = ()
+        self._tabs_shown: tuple[object, ...] = ()
         self._lamps: tuple[HealthItem, ...] = ()
         self._columns: tuple[str, ...] = ()
-        self._search_word = ""
         self._troubles_shown: TroublesPopup | None = None
         self.alert.opens(lambda: act(actions.ShowTroubles()))
         self._fill_bar()
@@ -164,7 +163,7 @@ class WorklistScreen(Screen):
         self._language.label.words = view.switch_language
         self.alert.show(view.warnings)
         self._show_health(view.health)
-        self._show_tabs(view.tabs, view.search)
+        self._show_tabs(view)
         self._show_columns(view.columns)
         self._show_rows(view.rows)
         self._empty.words = view.empty
@@ -208,23 +207,26 @@ class WorklistScreen(Screen):
             item.add_widget(text)
             self._health.add_widget(item)
 
-    def _show_tabs(self, tabs: tuple[TabView, ...], search: str) -> None:
-        if tabs == self._tabs:
+    def _show_tabs(self, view: WorklistView) -> None:
+        shown = (view.tabs, view.search, view.update)
+        if shown == self._tabs_shown:
             return
-        self._tabs = tabs
-        self._search_word = search
+        self._tabs_shown = shown
+        tabs = view.tabs
         self._tab_strip.clear_widgets()
         for tab in tabs:
             self._tab_strip.add_widget(self._tab(tab))
         self._tab_strip.add_widget(Gap(scale=self.scale))
-        self._tab_strip.add_widget(self._search_key())
+        if view.update:
+            self._tab_strip.add_widget(self._strip_key("update", view.update, "archive", actions.OpenUpdate()))
+        self._tab_strip.add_widget(self._strip_key("search", view.search, "search", actions.OpenSearch()))
 
-    def _search_key(self) -> Tap:
+    def _strip_key(self, test_id: str, word: str, icon: IconName, action: actions.Action) -> Tap:
         scale = self.scale
         key = Tap(
             scale=scale,
-            test_id="search",
-            on_tap=lambda: self.act(actions.OpenSearch()),
+            test_id=test_id,
+            on_tap=lambda: self.act(action),
             fill=theme.PANEL,
             border=theme.LINE,
             radius=theme.TOUCH / 2,
@@ -232,9 +234,9 @@ class WorklistScreen(Screen):
             gap=10,
             size_hint_x=None,
         )
-        text = Text(scale=scale, text=self._search_word, type_size=theme.BODY)
+        text = Text(scale=scale, text=word, type_size=theme.BODY)
         key.width = text.natural_width() + scale(86)
-        key.add_widget(Icon(scale=scale, name="search", size=24, colour=theme.ACCENT))
+        key.add_widget(Icon(scale=scale, name=icon, size=24, colour=theme.ACCENT))
         key.add_widget(text)
         return key
 

@@ -27,7 +27,8 @@ class SignInView:
 def make_sign_in_view(state: KioskState, *, now: float, wall: float) -> SignInView:
     """The screen of the state."""
     frame = make_frame(state, now=now, wall=wall)
-    message = words.CHECKING_PIN if state.signing_in else state.pin_message or words.ENTER_PIN
+    asked = words.OR_BADGE if state.info.badge_reader else words.ENTER_PIN
+    message = words.CHECKING_PIN if state.signing_in else state.pin_message or asked
     return SignInView(
         frame=frame,
         heading=frame.say(words.APPLIANCE),

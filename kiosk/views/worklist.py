@@ -8,6 +8,7 @@ from typing import Literal
 
 from appliance.api.messages import Health, StudyRow, StudyState
 from kiosk import words
+from kiosk.box_words import UPDATE
 from kiosk.state import KioskState, Tab
 from kiosk.views.frame import Frame, make_frame, patient_line, patient_name, time_of_day
 from kiosk.words import Language, Words, words_of
@@ -118,6 +119,8 @@ class WorklistView:
     health: tuple[HealthItem, ...]
     warnings: str
     search: str
+    update: str
+    """Word of the key to the update screen; empty for those who may not."""
     troubles: TroublesPopup | None
     sign_out: str
     switch_language: str
@@ -143,6 +146,7 @@ def make_worklist_view(state: KioskState, *, now: float, wall: float) -> Worklis
         health=_health(state.health, language=state.language),
         warnings=_warnings(state.health, language=state.language),
         search=frame.say(words.SEARCH),
+        update=frame.say(UPDATE) if state.session is not None and state.session.role in state.info.update_roles else "",
         troubles=_troubles(state),
         sign_out=frame.say(words.SIGN_OUT),
         switch_language=frame.say(words.SWITCH_LANGUAGE),

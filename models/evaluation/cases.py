@@ -121,7 +121,7 @@ def evaluate_case(seed: int, design: Design, *, models: Models, skeletonize: Ske
     tree_measures(truth, lines, measures, shares)
     result_measures(truth, findings, measures, shares)
     measures |= calcium_measures(patient, scan, calcium, findings)
-    figures = figures_of(truth.branches, truth.lesions, stented_points(patient), findings, _plaques(findings))
+    figures = figures_of(truth.branches, truth.lesions, stented_points(patient), findings, findings_plaques(findings))
     numbers, parts = seen_measures(patient, truth.branches, findings)
     measures |= figures.measures | numbers
     shares |= figures.shares | parts
@@ -231,13 +231,14 @@ def tree_measures(truth: Truth, lines: list[ResultLine], measures: dict[str, flo
 
 def result_measures(truth: Truth, findings: Findings | None, measures: dict[str, float | None], shares: dict[str, Share]) -> None:
     """Lesions, dominance and quality of the findings."""
-    numbers, parts = lesion_measures(truth.lesions, _plaques(findings))
+    numbers, parts = lesion_measures(truth.lesions, findings_plaques(findings))
     measures.update(numbers)
     shares.update(parts)
     measures["dominance_right"] = float(findings is not None and findings.dominance == truth.dominance)
 
 
-def _plaques(findings: Findings | None) -> list[Plaque]:
+def findings_plaques(findings: Findings | None) -> list[Plaque]:
+    """The lesions of the findings as the measures take them, in their order; none without findings."""
     return [_plaque(findings, number) for number in range(len(findings.lesions))] if findings else []
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from appliance.anatomy import Dominance
-from appliance.findings import Findings, InStent, Stent, Variant, VariantName
+from appliance.findings import Entered, Findings, Graft, InStent, Stent, Variant, VariantName
 from appliance.report.text import write_report
 from appliance.study import DRAFT_NOTICE, NOT_VALIDATED_NOTICE, ReportText
 from tests.appliance.report.studies import (
@@ -375,3 +375,28 @@ def test_a_plaque_whose_degree_could_not_be_measured_is_not_said_to_be_without_s
     assert "未致管腔狭窄" not in whole(report, "zh")
     assert "degree of stenosis not assessable" in whole(report, "en")
     assert "without stenosis" not in whole(report, "en")
+
+
+def test_grafts_are_reported_in_a_section_of_their_own_and_in_the_impression() -> None:
+    graft = Graft(
+        id=0, kind="venous", origin="aorta", target="mLAD", points_mm=((0.0, 0.0, 0.0), (0.0, 0.0, 0.5)), lumen_diameter_mm=3.44,
+        patency="patent", confidence=0.8, target_branch=SEVERAL.lesions[0].branch, target_index=10_000,
+    )  # fmt: skip
+    found = msgspec.structs.replace(SEVERAL, grafts=(graft,), entered=Entered(ischaemia="I+"))
+    text = write_report(HEADER, found)
+    for sections, heading, wanted in (
+        (text.zh, "旁路移植血管", ("静脉桥", "吻合于左前降支中段", "3.4 mm", "通畅", "手术记录", "不计入 CAD-RADS")),
+        (text.en, "Bypass grafts", ("vein graft", "to the mid LAD", "3.4 mm", "patent", "operation record", "not counted for CAD-RADS")),
+    ):
+        body = next(" ".join(section.sentences) for section in sections if section.heading == heading)
+        assert all(part in body for part in wanted), body
+    impression = " ".join(text.en[-1].sentences)
+    assert "vein graft" in impression
+    assert "ischaemia on functional assessment (I+)" in impression
+
+
+def test_a_corrected_dominance_is_said() -> None:
+    found = msgspec.structs.replace(SEVERAL, dominance="left", dominance_source="corrected")
+    origin = " ".join(write_report(HEADER, found).en[1].sentences)
+    assert "Left-dominant circulation." in origin
+    assert "corrected by a reader" in origin

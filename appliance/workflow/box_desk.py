@@ -1,0 +1,40 @@
+"""What people may ask of the box itself, behind the API: its update and, while it is new, its set-up."""
+
+from __future__ import annotations
+
+from appliance.settings import PolicySettings
+from appliance.study import Role
+from appliance.workflow.set_up import SetUpDesk, Wanted
+from appliance.workflow.update_desk import UpdateDesk, Wish
+from appliance.worklist import Session, UpdateInfo
+
+_FROM: dict[str, tuple[Role, ...]] = {
+    "engineer": ("engineer",),
+    "physician": ("physician", "engineer"),
+    "radiographer": ("radiographer", "physician", "engineer"),
+}
+
+
+def update_roles(policy: PolicySettings) -> tuple[Role, ...]:
+    """Who may install updates, by the site's policy."""
+    return _FROM[policy.update]
+
+
+class BoxDesk:
+    """See the module; the parts do the work."""
+
+    def __init__(self, *, updates: UpdateDesk, set_up: SetUpDesk) -> None:
+        self._updates = updates
+        self._set_up = set_up
+
+    def update(self, session: Session) -> UpdateInfo:
+        """See `UpdateDesk.update`."""
+        return self._updates.update(session)
+
+    def order_update(self, *, session: Session, wish: Wish, command: str) -> UpdateInfo:
+        """See `UpdateDesk.order_update`."""
+        return self._updates.order_update(session=session, wish=wish, command=command)
+
+    def set_up(self, wanted: Wanted) -> bool:
+        """See `SetUpDesk.set_up`."""
+        return self._set_up.set_up(wanted)
