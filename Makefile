@@ -43,7 +43,7 @@ $(VENV)/.installed: requirements.lock build/.packages
 demo: install
 	$(ISOLATED) $(RUN) -m tests.demo --out demo-output
 
-test: install
+test: install $(VENV)/.gpu
 	$(ISOLATED) $(RUN) -m pytest
 
 test-train: install $(VENV)/.train
@@ -51,6 +51,11 @@ test-train: install $(VENV)/.train
 
 bench: install
 	$(ISOLATED) $(RUN) -m tests.bench --out build/bench.json
+
+# Engines are built and looked into without any GPU; where the wheels cannot be had those tests are skipped and say so.
+$(VENV)/.gpu: image-build/requirements-gpu.lock $(VENV)/.installed
+	$(VENV)/bin/pip install -q --require-hashes -r image-build/requirements-gpu.lock || echo "TensorRT for RTX cannot be installed here" >&2
+	@touch $@
 
 $(VENV)/.train: $(VENV)/.installed pyproject.toml
 	$(VENV)/bin/pip install -q "torch==2.13.0" "onnx>=1.23" "scikit-image>=0.26"
@@ -69,6 +74,8 @@ lock:
 	$(VENV)/bin/pip install -q pip-tools
 	$(VENV)/bin/pip-compile -q --generate-hashes --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
 	    --strip-extras --allow-unsafe --extra dev -o requirements.lock pyproject.toml
+	$(VENV)/bin/pip-compile -q --generate-hashes --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+	    --strip-extras --allow-unsafe -c requirements.lock -o image-build/requirements-gpu.lock image-build/requirements-gpu.in
 
 clean:
 	rm -rf build demo-output .mypy_cache .ruff_cache
