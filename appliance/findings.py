@@ -195,12 +195,19 @@ class Branch(Record, frozen=True, kw_only=True):
 
 
 class PlaqueVolume(Record, frozen=True, kw_only=True):
-    """Plaque volume in mm3; ``low_attenuation`` is a part of ``noncalcified``."""
+    """Plaque volume in mm3; ``low_attenuation``, ``fibrofatty`` and ``fibrous`` are the parts of ``noncalcified``.
+
+    The classes go by attenuation, with boundaries for the tube voltage and the attenuation of the blood (`analysis/plaque_classes`).
+    """
 
     total: float
     calcified: float
     noncalcified: float
     low_attenuation: float
+    fibrofatty: float | None = None
+    fibrous: float | None = None
+    fibrofatty_reason: str | None = None
+    fibrous_reason: str | None = None
 
 
 class Lesion(Record, frozen=True, kw_only=True):

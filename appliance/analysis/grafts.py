@@ -220,7 +220,8 @@ def _without(branches: Sequence[Branch], gone: set[int]) -> list[Branch]:
             continue
         parent, index = branch.parent, branch.parent_index
         while parent is not None and parent in dropped:
-            parent, index = by_id[parent].parent, by_id[parent].parent_index
+            above = by_id[parent]
+            parent, index = above.parent, above.parent_index
         if parent != branch.parent:
             reason = None if parent is not None else "graft"
             branch = msgspec.structs.replace(branch, parent=parent, parent_index=index, parent_reason=reason, parent_index_reason=reason)

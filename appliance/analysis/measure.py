@@ -45,6 +45,7 @@ def measure(
     not_assessable: Sequence[NotAssessable] = (),
     stents: Sequence[Stent] = (),
     bands: Bands = "scct",
+    kvp: float | None = None,
     sessions: Mapping[str, Session] | None = None,
 ) -> Measured:
     """Measure one segmented study.
@@ -57,6 +58,7 @@ def measure(
         not_assessable: segments that cannot be read (CAD-RADS N rule).
         stents: for the modifier S.
         bands: which table of degrees.
+        kvp: tube voltage, for the classes of plaque; None where it is not known.
         sessions: networks by name; a stage whose network is not among them works by its rules alone.
 
     Raises:
@@ -78,7 +80,7 @@ def measure(
         readings = read_tree(named, volume, [profile.lumen_hu for profile in lumen.profiles], seer) if seer is not None else None
         survey = find_lesions(named, lumen, readings=readings)
     with clock.stage("plaque"):
-        plaques = describe_plaques(named, survey, lumen)
+        plaques = describe_plaques(named, survey, lumen, kvp=kvp)
     with clock.stage("cadrads"):
         branches = make_branches(named, lumen)
         lesions = make_lesions(named, survey, plaques, bands=bands)

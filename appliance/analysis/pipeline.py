@@ -159,6 +159,7 @@ def analyze(
             segmentation,
             progress=lambda _, part: report(part),
             bands=options.bands,
+            kvp=study.main.header.kvp,
             sessions=models.sessions,
         )
     clock.seconds.pop("measure")

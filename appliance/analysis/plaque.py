@@ -5,6 +5,7 @@
 | total volume | vessel less lumen between the lesion's shoulders | SCCT plaque, JCCT 2024;18:429 |
 | calcified | denser than half way between soft plaque and the densest calcium of the section | half-maximum edge |
 | low attenuation | below 30 HU, kept off lumen and fat by the blur | SCCT plaque |
+| fibro-fatty, fibrous | by the boundaries for the tube voltage and the blood | `plaque_classes` |
 | remodelling index | outer diameter at the lesion / mean of the references beside it; positive from 1.1 | CAD-RADS 2.0, JCCT 2022;16:536 |
 | burden | (vessel - lumen) / vessel area at the narrowest point | SCCT plaque |
 | spotty calcification | each piece under 3 mm and under 90 degrees, within non-calcified plaque | CAD-RADS 2.0 |
@@ -25,6 +26,7 @@ from scipy.special import expit
 from appliance.analysis.lesion_network import FEATURES, KINDS, Reading
 from appliance.analysis.lesions import Stretch, Survey
 from appliance.analysis.lumen import LumenResult, calcium_cells
+from appliance.analysis.plaque_classes import LOW_HU, boundaries
 from appliance.analysis.runs import ranges_of
 from appliance.analysis.section_samples import SAMPLE_MM, SAMPLES
 from appliance.analysis.sections import cell_areas
@@ -34,7 +36,6 @@ from appliance.geometry import arc_length
 
 Bools = NDArray[np.bool_]
 
-LOW_ATTENUATION_HU = 30.0
 RIM_HU = 130.0
 POSITIVE_REMODELING = 1.1
 SPOTTY_MM = 3.0
@@ -62,12 +63,12 @@ class Plaque:
     high_risk: tuple[HighRiskFeature, ...]
 
 
-def describe_plaques(named: NamedTree, survey: Survey, lumen: LumenResult) -> tuple[Plaque, ...]:
-    """One entry per stretch of the survey, in its order."""
-    return tuple(_describe(stretch, named, survey, lumen) for stretch in survey.stretches)
+def describe_plaques(named: NamedTree, survey: Survey, lumen: LumenResult, *, kvp: float | None = None) -> tuple[Plaque, ...]:
+    """One entry per stretch of the survey, in its order; ``kvp`` is the tube voltage, None where it is not known."""
+    return tuple(_describe(stretch, named, survey, lumen, kvp) for stretch in survey.stretches)
 
 
-def _describe(stretch: Stretch, named: NamedTree, survey: Survey, lumen: LumenResult) -> Plaque:
+def _describe(stretch: Stretch, named: NamedTree, survey: Survey, lumen: LumenResult, kvp: float | None) -> Plaque:
     profile = survey.profiles[stretch.branch]
     reference = survey.references[stretch.branch]
     span = slice(stretch.start, stretch.end)
@@ -86,6 +87,8 @@ def _describe(stretch: Stretch, named: NamedTree, survey: Survey, lumen: LumenRe
     if attenuated < _SMALLEST_LOW_MM3:
         attenuated = 0.0
     share = calcified / max(total, 1e-6)
+    fibrous = fibrous_share(rays, inner, outer, calcium, lumen, blood_hu=float(np.nanmedian(profile.lumen_hu[span])), kvp=kvp)
+    firm = max(total - calcified - attenuated, 0.0)
     kind: PlaqueType = "calcified" if share >= CALCIFIED_SHARE else "mixed" if calcified >= _SMALLEST_CALCIUM_MM3 else "noncalcified"
     reading = survey.readings[stretch.branch] if survey.readings else None
     if reading is not None:
@@ -112,6 +115,10 @@ def _describe(stretch: Stretch, named: NamedTree, survey: Survey, lumen: LumenRe
             calcified=round(calcified, 2),
             noncalcified=round(total - calcified, 2),
             low_attenuation=round(attenuated, 2),
+            fibrofatty=None if fibrous is None else round(firm * (1.0 - fibrous), 2),
+            fibrous=None if fibrous is None else round(firm * fibrous, 2),
+            fibrofatty_reason="too_thin" if fibrous is None else None,
+            fibrous_reason="too_thin" if fibrous is None else None,
         ),
         remodeling_index=index,
         burden_percent=burden,
@@ -155,9 +162,28 @@ def _low_cells(rays: Float, inner: Float, outer: Float, calcium: Bools, lumen: L
     if len(calm) > 2:
         calm = np.concatenate([calm[:1], (calm[:-2] + calm[1:-1] + calm[2:]) / 3, calm[-1:]])
     # what is left of the noise after that must not make ordinary plaque look soft
-    low = within & (calm < LOW_ATTENUATION_HU - 0.35 * lumen.noise_hu) & ~calcium
+    low = within & (calm < LOW_HU - 0.35 * lumen.noise_hu) & ~calcium
     enough = low.any(axis=2).sum(axis=1) >= _LOW_RAYS
     return np.asarray(low & enough[:, None, None])
+
+
+def fibrous_share(
+    rays: Float, inner: Float, outer: Float, calcium: Bools, lumen: LumenResult, *, blood_hu: float, kvp: float | None
+) -> float | None:
+    """Fibrous part of what is neither low-attenuation plaque nor calcium; None where the wall is nowhere thicker than the blur.
+
+    Told where lumen, fat and calcium are farther away than the blur, for the whole of the plaque.
+    """
+    if not np.isfinite(blood_hu):
+        return None
+    cut = boundaries(kvp=kvp, blood_hu=blood_hu, noise_hu=lumen.noise_hu)
+    radius = np.arange(SAMPLES) * SAMPLE_MM
+    keep_off = lumen.blur.in_plane_mm
+    within = (radius >= (inner + keep_off)[:, :, None]) & (radius <= (outer - keep_off)[:, :, None]) & ~calcium
+    calm = (rays + np.roll(rays, 1, axis=1) + np.roll(rays, -1, axis=1)) / 3
+    weight = np.where(within, cell_areas(), 0.0)
+    firm = float((weight * ((calm >= cut.fatty) & (calm < cut.calcium))).sum())
+    return float((weight * ((calm >= cut.fibrous) & (calm < cut.calcium))).sum()) / firm if firm > 0.0 else None
 
 
 def _remodeling(stretch: Stretch, vessel: Float, reference: Float, along: Float) -> float | None:

@@ -249,6 +249,14 @@ def _plaque(findings: Findings) -> list[Section]:
             f"(of which low-attenuation {total.low_attenuation:.0f} mm³).",
         )
     ]
+    if total.fibrofatty is not None and total.fibrous is not None:
+        sentences.append(
+            Phrase(
+                f"非钙化部分:纤维脂肪 {total.fibrofatty:.0f} mm³,纤维 {total.fibrous:.0f} mm³(CT 值界限按管电压与管腔强化调整)。",
+                f"Non-calcified parts: fibro-fatty {total.fibrofatty:.0f} mm³, fibrous {total.fibrous:.0f} mm³ "
+                "(attenuation limits set for tube voltage and lumen attenuation).",
+            )
+        )
     if findings.segment_involvement_score is not None and findings.segment_stenosis_score is not None:
         sis, sss = findings.segment_involvement_score, findings.segment_stenosis_score
         sentences.append(
