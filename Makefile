@@ -2,6 +2,7 @@
 # make test   installs what is missing and runs the tests
 # make lint   style, types and the floors of the architecture
 # make bench  measures, writes build/bench.json
+# make bench-gpu  the same for the graphics card, writes build/bench-gpu.json; nulls and an estimate on paper where there is none
 # make lock   pins the dependencies anew
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -18,7 +19,7 @@ export KIVY_NO_ARGS := 1
 
 ISOLATED := tests/isolated.sh
 
-.PHONY: help demo test test-train lint bench lock train install clean
+.PHONY: help demo test test-train lint bench bench-gpu lock train install clean
 
 help:
 	@sed -n '/^# make/s/^# //p' Makefile
@@ -56,6 +57,10 @@ bench: install
 $(VENV)/.gpu: image-build/requirements-gpu.lock $(VENV)/.installed
 	$(VENV)/bin/pip install -q --require-hashes -r image-build/requirements-gpu.lock || echo "TensorRT for RTX cannot be installed here" >&2
 	@touch $@
+
+bench-gpu: install
+	@if command -v nvcc >/dev/null; then $(RUN) -m appliance.inference.cuda.build --out build/kernels; fi
+	$(RUN) -m tests.bench.gpu --kernels build/kernels --out build/bench-gpu.json
 
 $(VENV)/.train: $(VENV)/.installed pyproject.toml
 	$(VENV)/bin/pip install -q "torch==2.13.0" "onnx>=1.23" "scikit-image>=0.26"

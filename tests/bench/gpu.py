@@ -3,23 +3,25 @@
 Writes one object with the device's name and, each null with a reason beside it where it could not be measured:
 
     gpu_study_s                    seconds from the series in memory to the draft, all networks on the best engine
-    gpu_segment_s                  seconds of the segmentation: upload, resampling, network, blending, download; by gpu_segment_engine
+    gpu_segment_s                  seconds of the segmentation: upload, resampling, network, blending, download (gpu_segment_engine)
     gpu_segment_torch_compile_s    the same with PyTorch compiled, half precision, in place of that engine
     gpu_segment_torch_eager_s      likewise, PyTorch eager
     gpu_segment_ort_s              likewise, ONNX Runtime's CUDA provider
     gpu_lumen_dice_vs_cpu          lumen Dice to the processor's 32-bit answer, the worst of the engines in `engines`
     gpu_peak_mib                   device memory in use at most, beyond what was in use before
-    gpu_fraction_of_ceiling        of the dominant kernel: the larger of its arithmetic and its traffic over what the card was measured to do
+    gpu_fraction_of_ceiling        of the dominant kernel: the larger of arithmetic and traffic over what the card was measured to do
     gpu_copy_gb_s, gpu_gemm_tflops those ceilings
 
-On a machine without a GPU it says so and writes nulls. Either way it prints the estimate on paper for the cards that we have not (`gpu_estimate`).
-It needs PyTorch only for the comparison; on a machine for it: `python -m tests.bench.gpu --kernels FOLDER --keep models/gpu-DATE.json`.
+On a machine without a GPU it says so and writes nulls. Either way it prints the estimate on paper for the cards that we have not
+(`gpu_estimate`). PyTorch is needed for the comparison only. On a machine with a GPU, unattended:
+
+    python -m tests.bench.gpu --kernels FOLDER --keep models/gpu-DATE.json
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import json
 import platform
 import sys
@@ -33,8 +35,8 @@ from appliance.inference.cuda.pycuda_driver import open_driver
 from tests.bench.gpu_estimate import estimate
 
 KEYS = (
-    "gpu_study_s", "gpu_segment_s", "gpu_segment_torch_compile_s", "gpu_segment_torch_eager_s", "gpu_segment_ort_s", "gpu_lumen_dice_vs_cpu",
-    "gpu_peak_mib", "gpu_fraction_of_ceiling", "gpu_copy_gb_s", "gpu_gemm_tflops",
+    "gpu_study_s", "gpu_segment_s", "gpu_segment_torch_compile_s", "gpu_segment_torch_eager_s", "gpu_segment_ort_s",
+    "gpu_lumen_dice_vs_cpu", "gpu_peak_mib", "gpu_fraction_of_ceiling", "gpu_copy_gb_s", "gpu_gemm_tflops",
 )  # fmt: skip
 
 
@@ -70,7 +72,7 @@ def measured(driver: Driver) -> dict[str, Any]:
         "device": driver.device.name,
         "capability": ".".join(map(str, driver.device.capability)),
         "driver": driver.device.driver,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
     }
     figures |= segment_figures(driver)
     for key in KEYS:

@@ -1,7 +1,7 @@
 """Arithmetic and memory traffic of a network, counted from its ONNX file for one input shape.
 
-Arithmetic: two operations per multiplication with addition, in convolutions, transposed convolutions and matrix products; everything else is
-small beside them. Traffic: each convolution reads its input and weights once and writes its output once, in half precision; what
+Arithmetic: two operations per multiplication with addition, in convolutions, transposed convolutions and matrix products; everything else
+is small beside them. Traffic: each convolution reads its input and weights once and writes its output once, in half precision; what
 is done value by value (ReLU, sums, norms) is taken to be fused into the convolution before it, but the second operand of a sum is read.
 """
 

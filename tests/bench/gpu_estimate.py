@@ -1,8 +1,8 @@
 """What a study should take on cards that we do not have: reckoned on paper, the arithmetic shown.
 
-Operations and bytes of the networks per study are counted from their ONNX files (`gpu_count`), our own kernels' bytes from their sources' comments;
-each layer takes the longer of its arithmetic and its traffic, at an assumed share of the card's peak. What stays on the processor is taken from
-the last `make bench` (build/bench.json, two cores).
+Operations and bytes of the networks per study are counted from their ONNX files (`gpu_count`), our own kernels' bytes from their sources'
+comments; each layer takes the longer of its arithmetic and its traffic, at an assumed share of the card's peak. What stays on the
+processor is taken from the last `make bench` (build/bench.json, two cores).
 """
 
 from __future__ import annotations

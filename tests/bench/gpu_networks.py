@@ -1,7 +1,7 @@
 """The same network in PyTorch and in ONNX Runtime, on the same memory and stream as ours: what TensorRT is held against.
 
-PyTorch runs the deployed graph itself: each node of the ONNX file as the torch function of the same name, in half precision, up to the class
-scores; soft-max and arg-max are our kernel's, as with any engine. That favours PyTorch: its own would take longer.
+PyTorch runs the deployed graph itself: each node of the ONNX file as the torch function of the same name, in half precision, up to the
+class scores; soft-max and arg-max are our kernel's, as with any engine. That favours PyTorch: its own would take longer.
 """
 
 from __future__ import annotations

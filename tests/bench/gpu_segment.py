@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,11 +17,10 @@ from appliance.analysis.stages import Segmentation
 from appliance.errors import InferenceError
 from appliance.inference.catalog import Model, ModelCatalog, installed_catalog
 from appliance.inference.cuda.driver import Driver
-from appliance.inference.cuda.network import DeviceNetwork
+from appliance.inference.cuda.network import DeviceNetwork, Tile
 from appliance.inference.cuda.session import Card, CudaSession
 from appliance.inference.engine import Session
 from appliance.inference.onnxruntime_engine import OnnxRuntimeEngine
-from appliance.inference.sliding import best_tile, plan_tiles
 from appliance.volume import Geometry, Volume
 from models.phantom.standard import SHAPE, SPACING_MM, standard_patient, standard_scan, standard_volume
 from tests.bench.gpu_count import count
@@ -174,12 +173,14 @@ def stages(bench: Bench, figures: dict[str, Any]) -> dict[str, Any]:
     driver, network = candidates(bench)[figures["gpu_segment_engine"]]()
     before = bench.driver.memory()[0]
     timed = TimedDriver(driver)
-    session = bench.session(timed, TimedNetwork(network, timed))
+    watched = TimedNetwork(network, timed)
+    session = bench.session(timed, watched)
     bench.segment_by(session)
     timed.forget()
+    watched.runs.clear()
     bench.segment_by(session)
     seconds = timed.seconds()
-    work = work_of(bench)
+    work = work_of(bench, watched.runs)
     copy, gemm = figures["gpu_copy_gb_s"] * 1e9, (figures.get("gpu_gemm_tflops") or 0.0) * 1e12
     rows = {}
     for name, took in seconds.items():
@@ -195,11 +196,10 @@ def stages(bench: Bench, figures: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def work_of(bench: Bench) -> dict[str, tuple[float, float]]:
+def work_of(bench: Bench, runs: Sequence[tuple[int, Tile]]) -> dict[str, tuple[float, float]]:
     """(operations, bytes) of each kernel of one segmentation, as its comment counts them."""
     model, shape = bench.model, bench.wanted.geometry.shape
-    tile = best_tile(model, shape, mask=None, overlap=16, border=3)
-    tiles = len(plan_tiles(shape, tile, overlap=16, border=3))
+    tile, tiles = runs[0][1], sum(batch for batch, _ in runs)
     fine, tiled = float(np.prod(shape)), tiles * float(np.prod(tile))
     source = 2 * fine * 0.5**3 / float(np.prod(bench.volume.geometry.spacing))
     layers = count(model.path, (1, len(model.channels), *tile))
@@ -217,11 +217,10 @@ def work_of(bench: Bench) -> dict[str, tuple[float, float]]:
 def study_seconds() -> dict[str, Any]:
     """Seconds from the series in memory to the draft by the product's own engine, where all that the product needs is installed."""
     try:
-        from models.evaluation.scans import scanned_study
-
         from appliance.analysis.pipeline import Models
-        from appliance.settings.model import Settings
+        from appliance.settings import Settings
         from appliance.workflow.draft import make_draft
+        from models.evaluation.scans import scanned_study
 
         models = Models.load(engine="tensorrt")
         study = scanned_study(standard_patient(), standard_scan())

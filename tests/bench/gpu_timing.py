@@ -19,7 +19,7 @@ RUNS = 5
 
 
 class TimedDriver:
-    """A driver that puts events around every kernel, and remembers how little memory was free; it records no graphs, so that every launch is seen."""
+    """A driver with events around every kernel, which remembers how little memory was free; no graphs, so that every launch is seen."""
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
@@ -66,12 +66,14 @@ class TimedNetwork:
     def __init__(self, network: DeviceNetwork, driver: TimedDriver) -> None:
         self._network = network
         self._driver = driver
+        self.runs: list[tuple[int, Tile]] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._network, name)
 
     def run_on_device(self, pointers: Mapping[str, int], *, batch: int, tile: Tile, stream: int) -> None:
         """As the network's, timed."""
+        self.runs.append((batch, tile))
         self._driver.timed("network", stream, lambda: self._network.run_on_device(pointers, batch=batch, tile=tile, stream=stream))
 
 

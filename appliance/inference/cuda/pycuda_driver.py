@@ -5,6 +5,7 @@ pycuda has no stream capture; those five calls go to the driver's library direct
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -66,6 +67,9 @@ class PycudaDriver:
         self._module: Any = None
         self._functions: dict[str, Any] = {}
         self._capturing = _Capturing()
+        self._open = True
+        # pycuda ends the process with SIGABRT where a context is still active when Python ends
+        atexit.register(self.close)
 
     @property
     def device(self) -> Device:
@@ -186,6 +190,10 @@ class PycudaDriver:
 
     def close(self) -> None:
         """Give everything back; after a failure of the card nothing more can be done than to forget it."""
+        if not self._open:
+            return
+        self._open = False
+        atexit.unregister(self.close)
         try:
             for held in self._held.values():
                 held.free()
@@ -193,10 +201,11 @@ class PycudaDriver:
             self._streams.clear()
             self._functions.clear()
             self._module = None
-            self._context.pop()
-            self._context.detach()
         except self._cuda.Error as error:
             raise card_failed("close", error) from error
+        finally:
+            self._context.pop()
+            self._context.detach()
 
 
 class _Capturing:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +19,7 @@ from appliance.inference.cuda.window import DeviceWindow
 from appliance.inference.engine import Outputs, Session
 from appliance.inference.whole import Segmented, Whole
 
+DEVICE_NODE = Path("/dev/nvidia0")
 Failed = Callable[[InferenceError], None]
 
 
@@ -24,10 +28,13 @@ class Card:
 
     Args:
         driver: the card, its kernels loaded.
+        lease: a file that stands for the card in all processes: whoever works on a patient holds its lock. The card's own device node;
+            none where that is missing.
     """
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, *, lease: Path = DEVICE_NODE) -> None:
         self.driver = driver
+        self._lease = lease
         self.streams = driver.stream(), driver.stream()
         self._one_patient = threading.Lock()
         self._pinned: list[NDArray[np.uint8]] = []
@@ -39,9 +46,7 @@ class Card:
         Raises:
             InferenceError: INF-060 to INF-063, and what the network raises.
         """
-        if not self._one_patient.acquire(blocking=False):
-            raise InferenceError("INF-063", zh="显卡正在处理另一位患者。", en="The graphics card is at work on another patient.")
-        try:
+        with self._patient():
             window = DeviceWindow(self.driver, network, whole, streams=self.streams, pinned=self._lend)
             try:
                 return window.run(progress)
@@ -50,6 +55,21 @@ class Card:
                     window.clear()
                 finally:
                     self._take_back()
+
+    @contextmanager
+    def _patient(self) -> Iterator[None]:
+        """One patient on the card, of this process and of any other."""
+        if not self._one_patient.acquire(blocking=False):
+            raise _busy()
+        try:
+            with ExitStack() as held:
+                if self._lease.exists():
+                    file = held.enter_context(self._lease.open("rb", buffering=0))
+                    try:
+                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    except BlockingIOError as error:
+                        raise _busy() from error
+                yield
         finally:
             self._one_patient.release()
 
@@ -69,6 +89,10 @@ class Card:
         # what was too small for this study would only pile up
         self._pinned = sorted(self._pinned, key=lambda held: held.nbytes)[-3:]
         self._lent.clear()
+
+
+def _busy() -> InferenceError:
+    return InferenceError("INF-063", zh="显卡正在处理另一位患者。", en="The graphics card is at work on another patient.")
 
 
 class CudaSession:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -122,6 +124,23 @@ def test_never_two_patients_at_once() -> None:
     assert [error.code for error in told] == ["INF-063"]
     assert results[0] is not None
     assert second.whole_volume(asked(GRID, reach=None)) is not None
+
+
+def test_another_process_that_holds_the_card_is_waited_for_by_nobody(tmp_path: Path) -> None:
+    node = tmp_path / "card"
+    node.touch()
+    driver = HostDriver()
+    told: list[InferenceError] = []
+    card = Card(driver, lease=node)
+    session = CudaSession(card=card, network=HostNetwork(driver, made_model()), host=ProcessorSession(made_model()), on_failure=told.append)
+    hold = "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", hold, str(node)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        assert session.whole_volume(asked(GRID, reach="blob")) is None
+        other.communicate("")
+    assert [error.code for error in told] == ["INF-063"]
+    assert session.whole_volume(asked(GRID, reach="blob")) is not None
 
 
 class Sized(HostNetwork):
