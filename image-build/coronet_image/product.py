@@ -15,7 +15,11 @@ ENABLED = ("coronet.target", "coronet-data.service", "seatd.service", "systemd-n
 MASKED = (
     "rauc-mark-good.service",  # coronet-trial.service proves a slot first
     "nut-monitor.service",  # the box follows the UPS itself
-    "apt-daily.timer",
+    "nut-driver-enumerator.path",  # which UPS there is, the site says (coronet.toml)
+    "nut-driver-enumerator.service",
+    "nut-driver.target",
+    "dpkg-db-backup.timer",
+    "systemd-user-sessions.service",
     "e2scrub_all.timer",
     "e2scrub_reap.service",
     "fstrim.timer",
