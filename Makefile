@@ -1,5 +1,7 @@
 # make demo   installs what is missing and runs the main job end to end: results in demo-output/
 # make test   installs what is missing and runs the tests
+# make image  builds the bootable image of the box (root, Debian 12): build/image/coronet.img
+# make test-image  boots it in QEMU, writes build/image.json (slow: software emulation)
 # make lint   style, types and the floors of the architecture
 # make bench  measures, writes build/bench.json
 # make bench-gpu  the same for the graphics card, writes build/bench-gpu.json; nulls and an estimate on paper where there is none
@@ -19,7 +21,7 @@ export KIVY_NO_ARGS := 1
 
 ISOLATED := tests/isolated.sh
 
-.PHONY: help demo test test-train lint bench bench-gpu lock train install clean
+.PHONY: help image test-image demo test test-train lint bench bench-gpu lock train install clean
 
 help:
 	@sed -n '/^# make/s/^# //p' Makefile
@@ -68,6 +70,18 @@ $(VENV)/.train: $(VENV)/.installed pyproject.toml
 
 train: install $(VENV)/.train
 	$(RUN) -m models.training all --minutes 120
+
+image: install build/.image-packages
+	$(RUN) image-build/build
+
+test-image: image
+	$(RUN) -m pytest -m image --timeout 3600 tests/image
+
+build/.image-packages: $(PACKAGES)
+	@mkdir -p build
+	@[ "$$(id -u)" = 0 ] || { echo "Only root can make a file system that belongs to root" >&2; exit 1; }
+	@apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$(awk '$$1 == "#host" {print $$2}' $(PACKAGES))
+	@touch $@
 
 lint: install
 	$(VENV)/bin/ruff format --check .

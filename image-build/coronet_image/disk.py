@@ -11,7 +11,23 @@ from coronet_image.layout import MIB, disk_mib, partitions, sfdisk_script, start
 from coronet_image.run import Places, run
 from coronet_image.slot import fat
 
-MODULES = ("part_gpt", "fat", "loadenv", "test", "regexp", "echo", "chain", "configfile", "normal", "tar", "memdisk", "reboot", "sleep", "halt", "true")
+MODULES = (
+    "part_gpt",
+    "fat",
+    "loadenv",
+    "test",
+    "regexp",
+    "echo",
+    "chain",
+    "configfile",
+    "normal",
+    "tar",
+    "memdisk",
+    "reboot",
+    "sleep",
+    "halt",
+    "true",
+)
 ENVIRONMENT_BYTES = 1024
 FIRST_STATE = {"ORDER": "A B", "A_OK": "1", "B_OK": "0", "A_TRY": "0", "B_TRY": "0"}
 
@@ -38,7 +54,7 @@ def loader(places: Places) -> Path:
         entry.size, entry.mtime = config.stat().st_size, places.epoch
         with config.open("rb") as file:
             tar.addfile(entry, file)
-    words = ["-O", "x86_64-efi", "-o", target, "-p", "/boot/grub", "-m", packed, "--disable-shim-lock"]
+    words: list[str | Path] = ["-O", "x86_64-efi", "-o", target, "-p", "/boot/grub", "-m", packed, "--disable-shim-lock"]
     run("grub-mkimage", *words, "--sbat", places.repo / "image-build/loader/sbat.csv", *MODULES, env=places.environment())
     return target
 

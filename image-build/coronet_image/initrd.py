@@ -1,4 +1,4 @@
-"""Stage 3a: the first steps of booting. A shell, the device mapper, the modules of disks and file systems; nothing that is not needed for that."""
+"""Stage 3a: the first steps of booting. A shell, the device mapper, the modules of disks and file systems; nothing else."""
 
 from __future__ import annotations
 
@@ -15,11 +15,41 @@ AT_ONCE = ("squashfs", "overlay", "dm-verity", "sha256_ssse3", "sd_mod")
 MODULES = (
     *AT_ONCE,
     # controllers: SATA, NVMe, USB, virtual; loaded where the machine has one
-    *("dm_mod", "sha256_generic", "ahci", "ata_piix", "nvme", "virtio_blk", "virtio_scsi", "virtio_pci", "usb_storage", "uas", "xhci_pci", "ehci_pci", "mmc_block"),
+    *(
+        "dm_mod",
+        "sha256_generic",
+        "ahci",
+        "ata_piix",
+        "nvme",
+        "virtio_blk",
+        "virtio_scsi",
+        "virtio_pci",
+        "usb_storage",
+        "uas",
+        "xhci_pci",
+        "ehci_pci",
+        "mmc_block",
+    ),
     *("sdhci_pci", "mpt3sas", "megaraid_sas"),
 )
 PROGRAMS = ("usr/sbin/dmsetup", "usr/bin/kmod")
-APPLETS = ("sh", "mount", "cat", "grep", "readlink", "dirname", "basename", "sleep", "mkdir", "echo", "sha256sum", "cut", "sort", "reboot", "switch_root")
+APPLETS = (
+    "sh",
+    "mount",
+    "cat",
+    "grep",
+    "readlink",
+    "dirname",
+    "basename",
+    "sleep",
+    "mkdir",
+    "echo",
+    "sha256sum",
+    "cut",
+    "sort",
+    "reboot",
+    "switch_root",
+)
 
 
 def kernel_version(root: Path) -> str:

@@ -27,7 +27,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--cache", type=Path, help="package files and wheels that are kept between builds (default: OUT/cache)")
     parser.add_argument("--until", choices=["root", "slot", "disk"], default="disk", help="stop after this stage")
     parser.add_argument("--from", dest="start", choices=["root", "slot", "disk"], default="root", help="take what earlier stages left")
-    parser.add_argument("--base", type=Path, help="take the root of this finished build; --version and --break change it (tests of updates)")
+    parser.add_argument(
+        "--base", type=Path, help="take the root of this finished build; --version and --break change it (tests of updates)"
+    )
     parser.add_argument("--version", default="", help="with --base: the version that it says it is")
     parser.add_argument("--break", dest="broken", choices=["", "daemon"], default="", help="with --base: what does not come up in it")
     parser.add_argument("--extra", default="", help="further words of the kernel's command line (tests: a shell on the serial line)")

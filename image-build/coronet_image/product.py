@@ -1,4 +1,4 @@
-"""Stage 2: our own files over Debian's: interpreter folder, units, rules, settings; then everything that differs from build to build goes."""
+"""Stage 2: our own files over Debian's: packages, units, rules, settings; then everything that differs from build to build goes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from coronet_image import sbom, wheels
 from coronet_image.run import BuildError, Places, run
 
 SITE = "opt/coronet/venv/lib/python3.11/site-packages"
-ENABLED = ("coronet.target", "coronet-data.service", "seatd.service", "systemd-networkd.service", "systemd-timesyncd.service", "systemd-resolved.service")
+ENABLED = (
+    "coronet.target",
+    "coronet-data.service",
+    "seatd.service",
+    "systemd-networkd.service",
+    "systemd-timesyncd.service",
+    "systemd-resolved.service",
+)
 MASKED = (
     "rauc-mark-good.service",  # coronet-trial.service proves a slot first
     "nut-monitor.service",  # the box follows the UPS itself
@@ -80,7 +87,7 @@ def checkout(places: Places) -> Path:
 def _python(places: Places, root: Path, source: Path) -> None:
     site = root / SITE
     lock = wheels.product_lock((source / "requirements.lock").read_text("utf-8"), (source / "pyproject.toml").read_text("utf-8"))
-    wheels.install(places, wheels.fetch(places, lock), lock, site)
+    wheels.install(wheels.fetch(places, lock), lock, site)
     for package in ("appliance", "kiosk", "models"):
         shutil.copytree(source / package, site / package, dirs_exist_ok=True)
     (site / "appliance/COMMIT").write_text(run("git", "-C", places.repo, "rev-parse", "HEAD"), "ascii")
@@ -147,7 +154,9 @@ def _system(root: Path) -> None:
     release = (root / "usr/lib/os-release").read_text("utf-8")
     (root / "usr/lib/os-release").write_text(f'{release}IMAGE_ID=coronet\nIMAGE_VERSION="{version}"\n', "utf-8")
     _version_file(root, version)
-    components = sbom.write(root, root / SITE, root / "opt/coronet/share", version=version, commit=(root / SITE / "appliance/COMMIT").read_text("ascii"))
+    components = sbom.write(
+        root, root / SITE, root / "opt/coronet/share", version=version, commit=(root / SITE / "appliance/COMMIT").read_text("ascii")
+    )
     if found := sbom.copyleft(components):
         raise BuildError(f"under a copyleft licence and not declared in sbom.py: {', '.join(one.name for one in found)}")
 

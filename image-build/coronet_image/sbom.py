@@ -32,7 +32,8 @@ class Component:
     def purl(self) -> str:
         """Its package URL."""
         if self.kind == "deb":
-            return f"pkg:deb/debian/{self.name}@{self.version.replace(':', '%3A').replace('+', '%2B')}?arch={self.architecture}&distro=bookworm"
+            version = self.version.replace(":", "%3A").replace("+", "%2B")
+            return f"pkg:deb/debian/{self.name}@{version}?arch={self.architecture}&distro=bookworm"
         return f"pkg:pypi/{self.name.lower().replace('_', '-')}@{self.version}"
 
 
@@ -60,7 +61,7 @@ def _copyright(file: Path, root: Path) -> tuple[str, ...]:
         return ()
     text = file.read_text("utf-8", errors="replace")
     names = {name.strip() for name in re.findall(r"^License:[ \t]*(\S[^\n]*)", text, re.MULTILINE)}
-    names |= {match for match in re.findall(r"/usr/share/common-licenses/([A-Za-z0-9.+-]*[A-Za-z0-9+])", text)}
+    names |= set(re.findall(r"/usr/share/common-licenses/([A-Za-z0-9.+-]*[A-Za-z0-9+])", text))
     return tuple(sorted(names))
 
 

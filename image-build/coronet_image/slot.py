@@ -50,7 +50,9 @@ def make_slot(places: Places, *, extra: str = "", key: Path | None = None, certi
     return told
 
 
-def kernel_files(places: Places, verity: Verity, *, extra: str = "", key: Path | None = None, certificate: Path | None = None) -> list[Path]:
+def kernel_files(
+    places: Places, verity: Verity, *, extra: str = "", key: Path | None = None, certificate: Path | None = None
+) -> list[Path]:
     """The two kernel files of a root, for slot A and slot B, signed where a key is given."""
     kept, initrd, files = places.out / "vmlinuz", places.out / "initrd.zst", []
     for slot in "AB":
@@ -78,7 +80,19 @@ def pack_root(places: Places, target: Path) -> Path:
     left_out = places.out / "left-out"
     left_out.write_text("boot/vmlinuz*\nvmlinuz\nvmlinuz.old\ninitrd.img\ninitrd.img.old\n", "ascii")
     epoch = str(places.epoch)
-    options = ["-noappend", "-quiet", "-no-progress", "-comp", "zstd", "-Xcompression-level", LEVEL, "-b", "262144", "-no-xattrs", "-reproducible"]
+    options = [
+        "-noappend",
+        "-quiet",
+        "-no-progress",
+        "-comp",
+        "zstd",
+        "-Xcompression-level",
+        LEVEL,
+        "-b",
+        "262144",
+        "-no-xattrs",
+        "-reproducible",
+    ]
     times = ["-mkfs-time", epoch, "-all-time", epoch]
     environment = {name: value for name, value in places.environment().items() if name != "SOURCE_DATE_EPOCH"}
     run("mksquashfs", places.root, target, *options, *times, "-wildcards", "-ef", left_out, env=environment)

@@ -55,7 +55,7 @@ def fetch(places: Places, lock: str) -> Path:
     return folder
 
 
-def install(places: Places, wheels: Path, lock: str, target: Path) -> None:
+def install(wheels: Path, lock: str, target: Path) -> None:
     """Unpack the wheels of the lock into a site-packages folder; nothing is fetched.
 
     The compiled package that has no wheel upstream gets another digest than its source in the lock, so the files are named, not looked up.

@@ -23,7 +23,7 @@ SHELL = "systemd.debug_shell=ttyS0"
 """What the kernel file of the tests is given besides: the product has no way to log in. Root and hash tree are the product's own."""
 
 
-class NoAnswer(AssertionError):
+class NoAnswerError(AssertionError):
     """The machine did not say in time what was waited for."""
 
 
@@ -71,13 +71,38 @@ class Machine:
         self._shell, self._said = self._connect("serial"), b""
 
     def _command(self, variables: Path) -> list[str]:
-        words = ["qemu-system-x86_64", "-name", "coronet", "-machine", "q35,accel=tcg", "-cpu", "max", "-smp", "2", "-m", str(self.memory_mib)]
+        words = [
+            "qemu-system-x86_64",
+            "-name",
+            "coronet",
+            "-machine",
+            "q35,accel=tcg",
+            "-cpu",
+            "max",
+            "-smp",
+            "2",
+            "-m",
+            str(self.memory_mib),
+        ]
         words += ["-nodefaults", "-no-user-config", "-display", "none", "-vga", "std", "-rtc", f"base={self.clock}"]
         words += ["-uuid", "5b1f7c52-6d0e-4f0e-9a55-6f5b6a6d0001", "-device", "virtio-rng-pci"]
-        words += ["-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={FIRMWARE}", "-drive", f"if=pflash,format=raw,unit=1,file={variables}"]
+        words += [
+            "-drive",
+            f"if=pflash,format=raw,unit=0,readonly=on,file={FIRMWARE}",
+            "-drive",
+            f"if=pflash,format=raw,unit=1,file={variables}",
+        ]
         words += ["-drive", f"if=virtio,format={self.disk.suffix.lstrip('.')},file={self.disk},cache={self.cache},discard=unmap"]
-        words += ["-netdev", f"user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:{self.dicom_port}-:11112", "-device", "virtio-net-pci,netdev=n0,romfile="]
-        words += ["-chardev", f"socket,id=s0,path={self.folder / 'serial'},server=on,wait=off,logfile={self.folder / 'serial.log'},logappend=on"]
+        words += [
+            "-netdev",
+            f"user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:{self.dicom_port}-:11112",
+            "-device",
+            "virtio-net-pci,netdev=n0,romfile=",
+        ]
+        words += [
+            "-chardev",
+            f"socket,id=s0,path={self.folder / 'serial'},server=on,wait=off,logfile={self.folder / 'serial.log'},logappend=on",
+        ]
         words += ["-serial", "chardev:s0", "-qmp", f"unix:{self.folder / 'qmp'},server=on,wait=off", "-action", "watchdog=reset"]
         return [*words, *self.more]
 
@@ -97,7 +122,7 @@ class Machine:
                 return one
 
     def pull_the_plug(self) -> None:
-        """kill -9. What the guest had flushed is in the host's page cache and stays; what it had not is lost."""
+        """Kill it (SIGKILL). What the guest had flushed is in the host's page cache and stays; what it had not is lost."""
         if self._shell is not None:
             self._shell.close()
         if self.process is not None and self.process.poll() is None:
@@ -111,11 +136,11 @@ class Machine:
         wanted = re.compile(pattern.encode(), re.DOTALL)
         while not (found := wanted.search(self._said)):
             if time.monotonic() > deadline:
-                raise NoAnswer(f"no {pattern!r} within {seconds:.0f} s; last: {self._said[-600:].decode(errors='replace')}")
+                raise NoAnswerError(f"no {pattern!r} within {seconds:.0f} s; last: {self._said[-600:].decode(errors='replace')}")
             with contextlib.suppress(TimeoutError):
                 piece = self._shell.recv(65536)
                 if not piece:
-                    raise NoAnswer("the machine has gone")
+                    raise NoAnswerError("the machine has gone")
                 self._said += piece
         text, self._said = self._said[: found.end()], self._said[found.end() :]
         return text.decode(errors="replace")

@@ -1,0 +1,63 @@
+"""The image under test, a disk of its own for each test, and the figures that are kept."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.image.machine import SHELL, emulator_is_here, overlay
+
+REPO = Path(__file__).resolve().parents[2]
+OUT = REPO / "build/image"
+FIGURES = REPO / "build/image.json"
+
+
+@pytest.fixture(scope="session")
+def image() -> Path:
+    """The product's image with a root shell on the serial line: its boot partition has one more word, all else is the product's.
+
+    Built first if it is not there (`make image`).
+    """
+    if not emulator_is_here():
+        pytest.skip("QEMU with its firmware is needed, and root to build")
+    if not (OUT / "coronet.img").is_file():
+        subprocess.run([sys.executable, str(REPO / "image-build/build")], check=True)
+    target = OUT / "test.img"
+    if not target.is_file() or target.stat().st_mtime < (OUT / "coronet.img").stat().st_mtime:
+        _with_a_shell(target)
+    return target
+
+
+def _with_a_shell(target: Path) -> None:
+    sys.path.insert(0, str(REPO / "image-build"))
+    from coronet_image.layout import start_mib
+    from coronet_image.run import places
+    from coronet_image.slot import with_more_words
+
+    where = places(repo=REPO, out=OUT, cache=OUT / "cache")
+    boot = with_more_words(where, SHELL, OUT / "test-boot.vfat")
+    subprocess.run(["cp", "--sparse=always", str(OUT / "coronet.img"), str(target)], check=True)
+    at = start_mib("coronet-boot-a")
+    subprocess.run(["dd", f"if={boot}", f"of={target}", "bs=1M", f"seek={at}", "conv=notrunc", "status=none"], check=True)
+
+
+@pytest.fixture
+def disk(image: Path, tmp_path: Path) -> Path:
+    """A fresh disk of 24 GiB with the image on it; what the test writes goes with it."""
+    return overlay(image, tmp_path / "disk.qcow2")
+
+
+@pytest.fixture(scope="session")
+def figures() -> Iterator[dict[str, Any]]:
+    """What is measured; written beside what earlier runs and other files have left there."""
+    told: dict[str, Any] = {}
+    yield told
+    known = json.loads(FIGURES.read_text("ascii")) if FIGURES.is_file() else {}
+    FIGURES.parent.mkdir(parents=True, exist_ok=True)
+    FIGURES.write_text(json.dumps(known | told, indent=1, sort_keys=True) + "\n", "ascii")
