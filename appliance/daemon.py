@@ -18,17 +18,21 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 
+import msgspec
+
 from appliance.api.messages import ApplianceInfo
 from appliance.api.server import make_app, serve
 from appliance.archive.archive import Archive
 from appliance.archive.clock import Clock, SystemClock
 from appliance.archive.instance_files import hold_lock
 from appliance.archive.repair import open_repaired
+from appliance.build import installed_version
 from appliance.dicom.sender import echo
 from appliance.errors import CoronetError
 from appliance.settings import PolicySettings, Settings
 from appliance.workflow.badge_desk import BadgeDesk
 from appliance.workflow.box import box_workers
+from appliance.workflow.box_desk import BoxDesk, update_roles
 from appliance.workflow.channels import make_channels
 from appliance.workflow.delivery import Delivery
 from appliance.workflow.drafts import DraftFolders
@@ -46,9 +50,12 @@ from appliance.workflow.relay import make_treater, relay_workers
 from appliance.workflow.release import make_router
 from appliance.workflow.safe_mode import SAFE_MODE, SafeMode
 from appliance.workflow.service import WorkflowService
+from appliance.workflow.set_up import SetUpDesk
+from appliance.workflow.slots_door import HELPER, adopt_settings, ask_slots
 from appliance.workflow.states import StudyMachine
 from appliance.workflow.supervisor import Child
 from appliance.workflow.undo import UndoTimer, UndoWindows
+from appliance.workflow.update_desk import UpdateDesk
 from appliance.workflow.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -150,7 +157,9 @@ def _appliance(settings: Settings, *, settings_path: Path, workers: Workers, clo
         )
         for name, work in box_workers(settings, archive=archive, present_badge=badges.present).items():
             workers.start(name, work)
-        stack.callback(_serve_api(service, _info(settings.policy, badge_reader=settings.badge.device is not None), settings.api.socket))
+        box = _box(settings, settings_path=settings_path, archive=archive, workers=workers)
+        info = _info(settings.policy, badge_reader=settings.badge.device is not None)
+        stack.callback(_serve_api(service, info, settings.api.socket, box=box))
         _await_receiver(archive, workers)
         workers.start("warm-up", lambda stop: _warm_up(drafts, stop))
         yield Liveness(archive=archive, receiver_silent_s=probe.silent_s, worker_silent_s=workers.silent_s)
@@ -233,10 +242,28 @@ def _warm_up(drafts: DraftFolders, stop: threading.Event) -> None:
         stop.wait()
 
 
-def _serve_api(service: WorkflowService, info: ApplianceInfo, socket_path: Path) -> Callable[[], None]:
+def _box(settings: Settings, *, settings_path: Path, archive: Archive, workers: Workers) -> BoxDesk:
+    """Update and first set-up, where a person may ask for them on the kiosk."""
+    updates = UpdateDesk(archive=archive, installed=installed_version(), roles=update_roles(settings.policy))
+    workers.start("update", updates.run)
+    has_helper = HELPER.exists()
+    set_up = SetUpDesk(
+        archive=archive,
+        settings_path=settings_path,
+        adopt=adopt_settings if has_helper else None,
+        restart=(lambda: ask_slots("restart")) if has_helper else None,
+    )
+    return BoxDesk(updates=updates, set_up=set_up)
+
+
+def _serve_api(service: WorkflowService, info: ApplianceInfo, socket_path: Path, *, box: BoxDesk | None = None) -> Callable[[], None]:
     """Serve the API in its thread; returns how to stop it."""
     socket_path.parent.mkdir(parents=True, exist_ok=True)
-    server = serve(make_app(service, info=info), socket_path)
+
+    def told() -> ApplianceInfo:
+        return info if box is None else msgspec.structs.replace(info, set_up=box.new())
+
+    server = serve(make_app(service, info=told, box=box), socket_path)
     server.start()
     return server.stop
 
@@ -248,6 +275,8 @@ def _info(policy: PolicySettings, *, badge_reader: bool = False) -> ApplianceInf
         idle_lock_seconds=policy.idle_lock_seconds,
         stenosis_bands=policy.stenosis_bands,
         badge_reader=badge_reader,
+        version=installed_version(),
+        update_roles=update_roles(policy) if HELPER.exists() else (),
     )
 
 

@@ -5,7 +5,7 @@ Plain data that the archive keeps, the workflow changes, the API carries and the
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
@@ -203,3 +203,37 @@ class UpdateInfo(Message, frozen=True, kw_only=True):
     reason: Reason | None = None
     may: bool = False
     """Whether the person who asks may order it."""
+
+
+Line = Annotated[str, msgspec.Meta(max_length=64)]
+
+
+class SetUpPeer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A printer or an archive; without a host there is none."""
+
+    host: Line = ""
+    port: int = 104
+    ae_title: Line = ""
+
+
+class SetUpRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The settings of a new box, and its first person (``POST /v1/set-up``). An empty ``address`` means DHCP.
+
+    ``clock``: local time, ``YYYY-MM-DD HH:MM``; empty where the clock is right.
+    """
+
+    language: Literal["zh", "en"]
+    institution: Line
+    ae_title: Line
+    port: int
+    address: Line = ""
+    gateway: Line = ""
+    dns: Line = ""
+    ntp: Line = ""
+    time_zone: Line = "Asia/Shanghai"
+    clock: Line = ""
+    archive: SetUpPeer = SetUpPeer()
+    printer: SetUpPeer = SetUpPeer()
+    user: Line
+    role: Role
+    pin: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4,12}$")]

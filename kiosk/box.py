@@ -103,8 +103,12 @@ class BoxDesk:
 
     def _type(self, setting_up: SettingUp, action: actions.TypeText) -> None:
         field = FIELDS.get(setting_up.field)
-        if field is not None and len(setting_up.values[field.id]) < field.longest and field.takes(action.text):
-            setting_up.values[field.id] += action.text
+        if field is None:
+            return
+        # a plugged-in keyboard tells which key it was, not whether shift was held: names and titles are capitals, addresses are not
+        text = action.text.lower() if field.small else action.text.upper()
+        if len(setting_up.values[field.id]) < field.longest and field.takes(text):
+            setting_up.values[field.id] += text
             setting_up.error = None
 
     def _erase(self, setting_up: SettingUp, _action: actions.EraseText) -> None:

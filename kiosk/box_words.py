@@ -56,6 +56,7 @@ UPDATE_WISH: dict[UpdateWish, Words] = {
     "restart": Words("立即重启", "Restart now"),
     "dismiss": Words("知道了", "Close"),
 }
+UPDATE_LATER = Words("暂不安装", "Not now")
 STEP_CHECKED = Words("已核对", "Checked")
 STEP_WRITTEN = Words("已写入", "Written")
 STEP_RESTARTED = Words("已重启", "Restarted")
@@ -79,7 +80,7 @@ SET_UP_DONE_HERE = Words("设置已保存,请重新启动本机服务", "Saved. 
 SET_UP_CHECK = Words("请核对,保存后可登录并运行自检。", "Check it all. After the restart sign in and run the self-test.")
 SET_UP_LANGUAGE = Words("语言", "Language")
 SET_UP_INSTITUTION = Words("医院名称", "Hospital")
-SET_UP_INSTITUTION_HINT = Words("报告和胶片上的名称;中文名可接键盘输入", "As it stands on reports and films")
+SET_UP_INSTITUTION_HINT = Words("用于报告和胶片;中文名可稍后写入设置文件", "As it stands on reports and films")
 SET_UP_AE_TITLE = Words("本机 AE 标题", "Our AE title")
 SET_UP_PORT = Words("本机端口", "Our port")
 SET_UP_ARCHIVE = Words("PACS 地址", "PACS address")

@@ -15,7 +15,7 @@ StepName = Literal["site", "dicom", "network", "person", "check"]
 STEPS: tuple[StepName, ...] = ("site", "dicom", "network", "person", "check")
 DIGITS = "0123456789"
 TITLE_KEYS = re.compile(r"[A-Z0-9 _-]\Z")
-HOST_KEYS = re.compile(r"[A-Za-z0-9.:/-]\Z")
+HOST_KEYS = re.compile(r"[a-z0-9.:/-]\Z")
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,11 @@ class Field:
     choices: tuple[tuple[str, Words], ...] = ()
     secret: bool = False
     first: str = ""
+
+    @property
+    def small(self) -> bool:
+        """Typed in small letters."""
+        return self.keys is HOST_KEYS
 
     def takes(self, text: str) -> bool:
         """Whether a key may be typed here."""
@@ -74,9 +79,22 @@ _ALL = (
 FIELDS: Mapping[str, Field] = {field.id: field for field in _ALL}
 
 
-def fields_of(step: StepName) -> tuple[Field, ...]:
-    """The fields of a step, in their order."""
-    return tuple(field for field in _ALL if field.step == step)
+_ROWS: Mapping[StepName, tuple[tuple[str, ...], ...]] = {
+    "site": (("language", "institution"),),
+    "dicom": (
+        ("ae_title", "port"),
+        ("archive_host", "archive_port", "archive_title"),
+        ("printer_host", "printer_port", "printer_title"),
+    ),
+    "network": (("address", "gateway", "dns"), ("ntp", "clock"), ("time_zone",)),
+    "person": (("user", "role"), ("pin", "pin_again")),
+    "check": (),
+}
+
+
+def rows_of(step: StepName) -> tuple[tuple[Field, ...], ...]:
+    """The fields of a step, line by line; three lines fit above the keyboard."""
+    return tuple(tuple(FIELDS[name] for name in row) for row in _ROWS[step])
 
 
 def first_values(language: Language) -> dict[str, str]:

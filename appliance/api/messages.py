@@ -32,6 +32,8 @@ from appliance.worklist import (
     PictureInfo,
     PriorRow,
     Session,
+    SetUpPeer,
+    SetUpRequest,
     Snapshot,
     StudyDetail,
     StudyPage,
@@ -135,40 +137,6 @@ class UpdateRequest(Request, frozen=True, kw_only=True):
 
     command: CommandKey
     wish: UpdateWish
-
-
-Line = Annotated[str, msgspec.Meta(max_length=64)]
-
-
-class SetUpPeer(Request, frozen=True, kw_only=True):
-    """A printer or an archive; without a host there is none."""
-
-    host: Line = ""
-    port: int = 104
-    ae_title: Line = ""
-
-
-class SetUpRequest(Request, frozen=True, kw_only=True):
-    """``POST /v1/set-up``: the settings of a new box, and its first person. An empty ``address`` means DHCP.
-
-    ``clock``: local time, ``YYYY-MM-DDTHH:MM``; empty where the clock is right.
-    """
-
-    language: Literal["zh", "en"]
-    institution: Line
-    ae_title: Line
-    port: int
-    address: Line = ""
-    gateway: Line = ""
-    dns: Line = ""
-    ntp: Line = ""
-    time_zone: Line = "Asia/Shanghai"
-    clock: Line = ""
-    archive: SetUpPeer = SetUpPeer()
-    printer: SetUpPeer = SetUpPeer()
-    user: Line
-    role: Role
-    pin: Pin
 
 
 class SetUpReply(Message, frozen=True, kw_only=True):

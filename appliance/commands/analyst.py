@@ -9,7 +9,7 @@ from pathlib import Path
 
 from appliance.archive.archive import open_archive
 from appliance.errors import Reason
-from appliance.settings import load_settings
+from appliance.settings import load_settings_or_new
 from appliance.workflow.analyst import run_analyst
 from appliance.workflow.draft import StudyDrafts
 from appliance.workflow.engine_plan import COMPONENT
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Work until told to stop."""
-    settings = load_settings(options.settings)
+    settings = load_settings_or_new(options.settings)
     configure_logging()
     with closing(open_archive(settings.data)) as archive:
 

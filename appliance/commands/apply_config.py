@@ -8,7 +8,7 @@ from pathlib import Path
 
 from appliance.archive.files import make_folder
 from appliance.maintenance.system_files import all_paths, system_files
-from appliance.settings import load_settings
+from appliance.settings import load_settings_or_new
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write them, each whole or not at all; names what was written."""
-    files = system_files(load_settings(options.settings))
+    settings = load_settings_or_new(options.settings)
+    files = system_files(settings)
     for path in all_paths():
         target: Path = options.root / path
         if path not in files:
@@ -32,4 +33,15 @@ def run(options: argparse.Namespace) -> int:
         new.chmod(0o644)
         new.replace(target)
         sys.stdout.write(f"{target}\n")
+    if settings.network.time_zone:
+        _link(options.root / "etc/localtime", Path("/usr/share/zoneinfo") / settings.network.time_zone)
     return 0
+
+
+def _link(name: Path, target: Path) -> None:
+    """A link that is there before or after, never missing between."""
+    new = name.with_name(f".{name.name}.new")
+    new.unlink(missing_ok=True)
+    new.symlink_to(target)
+    new.replace(name)
+    sys.stdout.write(f"{name}\n")

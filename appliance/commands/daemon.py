@@ -7,7 +7,7 @@ from pathlib import Path
 
 from appliance.daemon import run_daemon
 from appliance.maintenance.reset import CONFIRMATION, reset, reset_pending
-from appliance.settings import load_settings
+from appliance.settings import load_settings_or_new
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run until told to stop."""
-    settings = load_settings(options.settings)
+    settings = load_settings_or_new(options.settings)
     if reset_pending(settings.data):
         reset(settings.data, site=[], confirmation=CONFIRMATION)  # confirmed when it was begun
     return run_daemon(settings, settings_path=options.settings, apart=options.apart, safe_mode=options.safe_mode)

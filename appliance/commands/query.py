@@ -17,7 +17,7 @@ from appliance.dicom.query_scp import QueryServer, configure_libraries
 from appliance.dicom.retrieve import MoveTarget
 from appliance.dicom.tls import server_context
 from appliance.errors import Reason
-from appliance.settings import Settings, TlsSettings, load_settings
+from appliance.settings import Settings, TlsSettings, load_settings_or_new
 from appliance.web.server import WebServer, serve_web
 from appliance.workflow.probe import own_door
 
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    settings = load_settings(options.settings)
+    settings = load_settings_or_new(options.settings)
     configure_libraries()
     with closing(open_archive(settings.data)) as archive:
         return serve(settings, archive, stop)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from appliance.settings import load_settings
+from appliance.settings import load_settings_or_new
 from appliance.workflow.reception import run_reception
 
 
@@ -16,4 +16,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Receive until told to stop."""
-    return run_reception(load_settings(options.settings))
+    return run_reception(load_settings_or_new(options.settings))

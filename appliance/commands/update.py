@@ -28,9 +28,10 @@ from appliance.maintenance.slots import SlotsClient
 from appliance.maintenance.trial import LIMIT_S, proofs, prove
 from appliance.maintenance.update_bundle import COMPATIBLE, find_updates, inspect_update
 from appliance.maintenance.updater import Updater
-from appliance.settings import Settings, load_settings
+from appliance.settings import Settings, load_settings_or_new
 from appliance.workflow.logs import configure_logging
-from appliance.workflow.update_desk import HELPER, UpdateDesk, Wish, read_record
+from appliance.workflow.slots_door import HELPER
+from appliance.workflow.update_desk import UpdateDesk, Wish, read_record
 from appliance.worklist import Session
 
 SETTINGS = Path("/etc/coronet/coronet.toml")
@@ -77,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if options.action == "inspect":
         return _inspect(options)
-    settings = _settings(options.settings)
+    settings = load_settings_or_new(options.settings)
     if options.action == "status":
         return _status(settings)
     if options.action in {"look", "install"}:
@@ -92,11 +93,6 @@ def _inspect(options: argparse.Namespace) -> int:
     sys.stdout.write(f"可以安装 / may be installed\n{update.compatible} {update.version}, {update.payload_bytes} bytes\n")
     sys.stdout.write("".join(f"{each}\n" for each in notes))
     return 0
-
-
-def _settings(path: Path) -> Settings:
-    """Those of the box; a box without any (not set up yet) can be updated, too."""
-    return load_settings(path) if path.exists() else Settings()
 
 
 def _status(settings: Settings) -> int:

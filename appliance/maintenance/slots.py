@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO, cast, get_args
 
+from appliance.archive.files import write_durably
 from appliance.errors import CoronetError, UpdateError
-from appliance.workflow.update_desk import HELPER
+from appliance.settings import parse_settings
+from appliance.workflow.slots_door import HELPER, TIMEOUT_S, ask_slots, no_answer
 from appliance.workflow.update_states import Slot
 
 STICK = Path("/run/coronet-stick")
 MOUNT_UNIT = "run-coronet\\x2dstick.mount"
-TIMEOUT_S = 60.0
 INSTALL_TIMEOUT_S = 3600.0
 LONGEST_LINE = 256
+LARGEST_SETTINGS = 64 * 1024
+SETTINGS = Path("/etc/coronet/coronet.toml")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}\.raucb\Z")
+_CLOCK = re.compile(r"20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]\Z")
 _PERCENT = re.compile(r"^\s*([0-9]{1,3})%")
 _LAST_ERROR = re.compile(r"LastError: (.*)")
 
@@ -88,7 +92,7 @@ class SlotsClient:
         """See `Slots`."""
         done = self._ask("status")
         if not (isinstance(done, dict) and {done.get("booted"), done.get("primary")} <= set(get_args(Slot))):
-            raise _gone()
+            raise no_answer()
         return SlotStatus(booted=done["booted"], primary=done["primary"])
 
     def mount(self) -> Path:
@@ -117,27 +121,14 @@ class SlotsClient:
         self._ask("restart")
 
     def _ask(self, line: str, *, progress: Callable[[float], None] | None = None, timeout_s: float = TIMEOUT_S) -> Any:
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-                door.settimeout(timeout_s)
-                door.connect(str(self._path))
-                door.sendall(line.encode("ascii") + b"\n")
-                with door.makefile("r", encoding="utf-8", errors="replace") as answers:
-                    for text in answers:
-                        answer = json.loads(text)
-                        if "progress" in answer and progress is not None:
-                            progress(float(answer["progress"]) / 100)
-                        elif "done" in answer:
-                            return answer["done"]
-                        elif "code" in answer:
-                            raise UpdateError(answer["code"], zh=answer["zh"], en=answer["en"])
-        except (OSError, ValueError) as error:
-            raise _gone() from error
-        raise _gone()
+        return ask_slots(line, path=self._path, progress=progress, timeout_s=timeout_s)
 
 
-def answer(reading: TextIO, writing: TextIO, *, run: Run, stick: Path = STICK) -> None:
-    """Serve one connection: one line in, its answer out. Root runs this; a verb that is not in the list does nothing."""
+def answer(reading: TextIO, writing: TextIO, *, run: Run, stick: Path = STICK, settings: Path = SETTINGS) -> None:
+    """Serve one connection: one line in (settings: and so many characters), its answer out.
+
+    Root runs this; a verb that is not in the list does nothing.
+    """
     verb, _, name = reading.readline(LONGEST_LINE).strip().partition(" ")
 
     def say(message: dict[str, Any]) -> None:
@@ -153,14 +144,21 @@ def answer(reading: TextIO, writing: TextIO, *, run: Run, stick: Path = STICK) -
         "restart": lambda: _quietly(run, ["systemctl", "--no-block", "reboot"], _refused("systemctl")),
     }
     try:
-        if verb == "install" and _NAME.match(name):
+        if verb == "settings" and name.isdecimal() and int(name) <= LARGEST_SETTINGS:
+            say({"done": _adopt(reading.read(int(name)), settings)})
+        elif verb == "clock" and _CLOCK.match(name):
+            for words in (["set-ntp", "false"], ["set-time", name.replace("T", " ")], ["set-ntp", "true"]):
+                _quietly(run, ["timedatectl", *words], _refused("timedatectl"))
+            say({"done": {}})
+        elif verb == "install" and _NAME.match(name):
             _install(run, stick / name, say)
             say({"done": {}})
         elif verb in verbs and not name:
             say({"done": verbs[verb]()})
         else:
             raise UpdateError("UPD-030", zh="无法识别的指令", en="there is no such order")
-    except CoronetError as error:
+    except (CoronetError, tomllib.TOMLDecodeError) as error:
+        error = error if isinstance(error, CoronetError) else UpdateError("UPD-031", zh="设置文件有误", en="those are no settings")
         say({"code": error.code, "zh": error.zh, "en": error.en})
 
 
@@ -200,6 +198,19 @@ def _install(run: Run, bundle: Path, say: Callable[[dict[str, Any]], None]) -> N
         raise UpdateError("UPD-004", zh=f"安装失败:{said}", en=f"the installation failed: {said}") from error
 
 
+def _adopt(text: str, path: Path) -> dict[str, str]:
+    """Put settings that can be used in their place; root owns them."""
+    parse_settings(tomllib.loads(text), source=path.name)
+    new = path.with_name(f".{path.name}.new")
+    try:
+        new.write_text(text, "utf-8")
+        new.chmod(0o644)  # its folder is shut to everybody but the service
+        write_durably(path, text.encode(), part=new)
+    except OSError as error:
+        raise UpdateError("UPD-031", zh="设置无法保存", en="the settings cannot be kept") from error
+    return {}
+
+
 def _quietly(run: Run, command: Sequence[str], error: UpdateError) -> dict[str, str]:
     _lines(run, command, error)
     return {}
@@ -214,10 +225,6 @@ def _lines(run: Run, command: Sequence[str], error: UpdateError) -> list[str]:
 
 def _no_stick(zh: str, en: str) -> UpdateError:
     return UpdateError("UPD-002", zh=zh, en=en)
-
-
-def _gone() -> UpdateError:
-    return UpdateError("UPD-003", zh="系统分区服务无应答", en="the service that writes the slots does not answer")
 
 
 def _refused(program: str) -> UpdateError:

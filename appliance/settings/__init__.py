@@ -43,6 +43,7 @@ from appliance.settings.relay import (
 )
 
 __all__ = [
+    "SETTINGS",
     "AETitle",
     "AnalysisSettings",
     "ApiSettings",
@@ -80,8 +81,13 @@ __all__ = [
     "WorklistSettings",
     "check_profile",
     "load_settings",
+    "load_settings_or_new",
     "parse_settings",
 ]  # fmt: skip
+
+
+SETTINGS = Path("/etc/coronet/coronet.toml")
+"""Where a box has its settings."""
 
 
 class IntakeSettings(Section, frozen=True, kw_only=True):
@@ -198,6 +204,11 @@ def load_settings(path: Path) -> Settings:
             en=f"settings file {path.name} cannot be read: {error}",
         ) from error
     return parse_settings(expand(tree, folder=path.parent / "profiles"), source=path.name)
+
+
+def load_settings_or_new(path: Path) -> Settings:
+    """As `load_settings`; those of a new box where the box's own file is not there yet (the kiosk then asks for them)."""
+    return Settings() if path == SETTINGS and not path.exists() else load_settings(path)
 
 
 def check_profile(name: str, *, folder: Path) -> Profile:

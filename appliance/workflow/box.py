@@ -26,7 +26,7 @@ POWER = "power"
 """Component: how the box is fed; its detail is one of `appliance.hardware.ups.Power`."""
 DEVICES = ("panel", "badge", "ups", "gpu")
 CLOCK = "clock"
-ATTENTION = (*DEVICES, POWER, CLOCK, "analyst", "query", "disk")
+ATTENTION = (*DEVICES, POWER, CLOCK, "analyst", "query", "disk", "update")
 OLDEST_CLOCK = 1_785_542_400.0
 """2026-08-01: no box with this software has lived before. A clock without a battery starts in 1970 or 2000."""
 CLOCK_S = 60.0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from appliance.settings import PolicySettings
 from appliance.study import Role
-from appliance.workflow.set_up import SetUpDesk, Wanted
+from appliance.workflow.set_up import SetUpDesk
 from appliance.workflow.update_desk import UpdateDesk, Wish
-from appliance.worklist import Session, UpdateInfo
+from appliance.worklist import Session, SetUpRequest, UpdateInfo
 
 _FROM: dict[str, tuple[Role, ...]] = {
     "engineer": ("engineer",),
@@ -35,6 +35,10 @@ class BoxDesk:
         """See `UpdateDesk.order_update`."""
         return self._updates.order_update(session=session, wish=wish, command=command)
 
-    def set_up(self, wanted: Wanted) -> bool:
+    def set_up(self, wanted: SetUpRequest) -> bool:
         """See `SetUpDesk.set_up`."""
         return self._set_up.set_up(wanted)
+
+    def new(self) -> bool:
+        """Whether the box wants to be set up."""
+        return self._set_up.wanted()

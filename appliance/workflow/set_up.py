@@ -7,49 +7,19 @@ afterwards this door is shut for good (a factory reset opens it again).
 from __future__ import annotations
 
 import json
-import logging
 import threading
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 from appliance.archive.archive import Archive
+from appliance.archive.files import make_folder, write_durably
 from appliance.errors import CoronetError, WorkflowError
 from appliance.settings import parse_settings
-from appliance.study import Role
+from appliance.worklist import SetUpPeer, SetUpRequest
 
-log = logging.getLogger(__name__)
-
+HEAD = "# Written by the first set-up on the kiosk; the manual of every option is coronet.toml beside the software."
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - the scanner must reach us; units and site settings say who else may
-
-
-class Peer(Protocol):
-    """A printer or archive that was entered; without a host there is none."""
-
-    host: str
-    port: int
-    ae_title: str
-
-
-class Wanted(Protocol):
-    """What was entered."""
-
-    language: str
-    institution: str
-    ae_title: str
-    port: int
-    address: str
-    gateway: str
-    dns: str
-    ntp: str
-    time_zone: str
-    clock: str
-    archive: Peer
-    printer: Peer
-    user: str
-    role: Role
-    pin: str
 
 
 class SetUpDesk:
@@ -57,23 +27,38 @@ class SetUpDesk:
 
     Args:
         archive: where the first person is kept.
-        settings_path: where the settings will stand; there are none yet.
-        adopt: puts a settings file in its place and restarts the box; None where nobody does that (not on a box): it is written here.
+        settings_path: where the settings will stand.
+        adopt: puts the text of the settings in its place and sets the clock; None where nobody does (no box): it is written here.
+        restart: restarts the box; None where nobody does.
     """
 
-    def __init__(self, *, archive: Archive, settings_path: Path, adopt: Callable[[str, str], None] | None) -> None:
+    def __init__(
+        self,
+        *,
+        archive: Archive,
+        settings_path: Path,
+        adopt: Callable[[str, str], None] | None = None,
+        restart: Callable[[], None] | None = None,
+    ) -> None:
         self._archive = archive
         self._settings_path = settings_path
         self._adopt = adopt
+        self._restart = restart
         self._lock = threading.Lock()
-        self._taken = False
 
     def wanted(self) -> bool:
-        """Whether the box is new."""
-        return not self._taken and not self._settings_path.exists() and not self._archive.users.all()
+        """Whether the box is new: nobody can sign in, and no settings are there but what a set-up that was cut off has left."""
+        if self._archive.users.all():
+            return False
+        try:
+            return self._settings_path.read_text("utf-8").startswith(HEAD)
+        except FileNotFoundError:
+            return True
+        except (OSError, UnicodeDecodeError):
+            return False
 
-    def set_up(self, wanted: Wanted) -> bool:
-        """Check and keep it all; whether the box restarts by itself then.
+    def set_up(self, wanted: SetUpRequest) -> bool:
+        """Check and keep it all, the person last; whether the box restarts by itself then.
 
         Raises:
             WorkflowError: WF-110 the box is set up already (kind ``forbidden``), WF-111 a value cannot be used.
@@ -84,28 +69,24 @@ class SetUpDesk:
             text = settings_text(wanted)
             try:
                 parse_settings(tomllib.loads(text), source="coronet.toml")
+                if self._adopt is not None:
+                    self._adopt(text, wanted.clock)
+                else:
+                    make_folder(self._settings_path.parent)
+                    write_durably(self._settings_path, text.encode())
                 user = self._archive.users.add(name=wanted.user, role=wanted.role, pin=wanted.pin)
             except CoronetError as error:
                 raise WorkflowError("WF-111", zh=error.zh, en=error.en) from error
-            self._taken = True
-        self._archive.audit.record(actor=user.id, action="set-up", details={"role": user.role})
-        try:
-            if self._adopt is not None:
-                self._adopt(text, wanted.clock)
-            else:
-                self._settings_path.parent.mkdir(parents=True, exist_ok=True)
-                self._settings_path.write_text(text, "utf-8")
-        except CoronetError:
-            self._archive.users.disable(user.id)
-            self._taken = False
-            raise
-        return self._adopt is not None
+            self._archive.audit.record(actor=user.id, action="set-up", details={"role": user.role})
+        if self._restart is not None:
+            self._restart()
+        return self._restart is not None
 
 
-def settings_text(wanted: Wanted) -> str:
+def settings_text(wanted: SetUpRequest) -> str:
     """The settings as a file, in the order of the manual (``firmware-config/coronet.toml``)."""
     lines = [
-        "# Written by the first set-up on the kiosk; the manual of every option is coronet.toml beside the software.", "",
+        HEAD, "",
         "[receiver]", f"ae_title = {_text(wanted.ae_title)}", f"host = {_text(EVERYWHERE)}", f"port = {wanted.port}", "",
         "[policy]", f"institution = {_text(wanted.institution)}", "",
         "[kiosk]", f"language = {_text(wanted.language)}", "",
@@ -124,7 +105,7 @@ def settings_text(wanted: Wanted) -> str:
     return "\n".join([*lines, ""])
 
 
-def _peer(table: str, name: str, peer: Peer, *, calling: str) -> list[str]:
+def _peer(table: str, name: str, peer: SetUpPeer, *, calling: str) -> list[str]:
     title, calling = _text(peer.ae_title), _text(calling)
     return [f"[[{table}]]", f'name = "{name}"', f"host = {_text(peer.host)}", f"port = {peer.port}", f"ae_title = {title}", f"calling_ae_title = {calling}", ""]  # fmt: skip  # noqa: E501
 

@@ -16,10 +16,10 @@ import msgspec
 from appliance.archive.archive import Archive
 from appliance.archive.files import make_folder, write_durably
 from appliance.errors import WorkflowError
+from appliance.workflow.slots_door import HELPER
 from appliance.workflow.update_states import UpdateRecord
 from appliance.worklist import Session, UpdateInfo
 
-HELPER = Path("/run/coronet-slots.sock")
 STICK_DEVICE = Path("/dev/coronet/stick")
 COMPONENT = "update"
 LOOK_EVERY_S = 2.0
@@ -72,7 +72,7 @@ class UpdateDesk:
     """
 
     def __init__(
-        self, *, archive: Archive, installed: str, roles: frozenset[str], stick: Path = STICK_DEVICE, helper: Path = HELPER
+        self, *, archive: Archive, installed: str, roles: Collection[str], stick: Path = STICK_DEVICE, helper: Path = HELPER
     ) -> None:
         self._archive = archive
         self._folder = archive.data / "update"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from kivy.uix.boxlayout import BoxLayout
-from kivy.uix.gridlayout import GridLayout
 
 from kiosk import actions
 from kiosk.screens import theme
@@ -34,7 +33,7 @@ class SetUpScreen(Screen):
             self.bar.add_widget(part)
         self.body.orientation = "vertical"
         self._title = Text(scale=scale, type_size=theme.TITLE, bold=True, size_hint_y=None, height=scale(44))
-        self._area = BoxLayout(orientation="vertical")
+        self._area = BoxLayout(orientation="vertical", spacing=scale(12))
         self._message = Text(scale=scale, type_size=theme.BODY, lines=2)
         self._keyboard = Keyboard(scale=scale, act=act, rows=KEY_ROWS)
         for part in (self._title, self._area, self._foot()):
@@ -57,6 +56,9 @@ class SetUpScreen(Screen):
             self.body.add_widget(self._keyboard)
         elif not view.keyboard and self._keyboard.parent is not None:
             self.body.remove_widget(self._keyboard)
+        # what is typed into counts more than the title where there is little room
+        self._title.height = 0 if view.keyboard else self.scale(44)
+        self._title.opacity = 0 if view.keyboard else 1
         self._keyboard.say(done=view.done, space=view.space)
         self._finishing = bool(view.finish)
 
@@ -90,23 +92,23 @@ class SetUpScreen(Screen):
             self._dots.add_widget(Lamp(scale=self.scale, colour=theme.ACCENT if number <= view.step else theme.LINE, diameter=12))
 
     def _show_area(self, view: SetUpView) -> None:
-        shown = (view.fields, view.summary, view.frame.language)
+        shown = (view.rows, view.summary, view.frame.language)
         if shown == self._shown:
             return
         self._shown = shown
         self._area.clear_widgets()
         if view.summary:
             self._area.add_widget(self._summary(view.summary))
-        grid = GridLayout(cols=2, spacing=(self.scale(22), self.scale(10)), size_hint_y=None)
-        grid.bind(minimum_height=grid.setter("height"))
-        for field in view.fields:
-            grid.add_widget(self._field(field))
-        self._area.add_widget(grid)
+        for fields in view.rows:
+            row = BoxLayout(size_hint_y=None, height=self.scale(FIELD_HEIGHT), spacing=self.scale(22))
+            for field in fields:
+                row.add_widget(self._field(field))
+            self._area.add_widget(row)
         self._area.add_widget(Gap(scale=self.scale))
 
     def _field(self, field: FieldView) -> BoxLayout:
         scale = self.scale
-        box = BoxLayout(orientation="vertical", spacing=scale(4), size_hint_y=None, height=scale(FIELD_HEIGHT))
+        box = BoxLayout(orientation="vertical", spacing=scale(4), size_hint_x=0.45 if field.id.endswith("port") else 1)
         head = BoxLayout(size_hint_y=None, height=scale(22))
         label = Text(scale=scale, text=field.label, type_size=theme.SMALL, colour=theme.MUTED, size_hint_x=None)
         label.width = label.natural_width() + scale(14)

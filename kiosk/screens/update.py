@@ -47,6 +47,7 @@ class UpdateScreen(Screen):
         self._title.color = theme.TONE_COLOUR[view.tone]
         self._version.words = view.version
         self._text.words = view.text
+        self._text.color = theme.TEXT if view.matters else theme.MUTED
         self._notes_title.words = view.notes_title
         self._notes.words = view.notes
         self._bar.opacity = 0 if view.progress is None else 1

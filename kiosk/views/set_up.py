@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kiosk import box_words, words
-from kiosk.set_up_fields import STEPS, Field, fields_of
+from kiosk.set_up_fields import STEPS, Field, rows_of
 from kiosk.state import KioskState, SettingUp
 from kiosk.views.frame import Frame, make_frame
 
@@ -43,7 +43,7 @@ class SetUpView:
     position: str
     step: int
     steps: int
-    fields: tuple[FieldView, ...]
+    rows: tuple[tuple[FieldView, ...], ...]
     summary: tuple[tuple[str, str], ...]
     help: str
     error: str
@@ -69,7 +69,7 @@ def make_set_up_view(state: KioskState, setting_up: SettingUp, *, now: float, wa
         position=frame.say(box_words.SET_UP_STEP, step=setting_up.step + 1, steps=len(STEPS)),
         step=setting_up.step,
         steps=len(STEPS),
-        fields=tuple(_field(field, setting_up, frame) for field in fields_of(step)),
+        rows=tuple(tuple(_field(field, setting_up, frame) for field in row) for row in rows_of(step)),
         summary=_summary(setting_up, frame) if last else (),
         help=_help(setting_up, frame) if last else "",
         error=frame.say(setting_up.error) if setting_up.error else "",

@@ -50,6 +50,8 @@ class UpdateView:
     tone: Tone
     version: str
     text: str
+    matters: bool
+    """The text says what went wrong or what it waits for."""
     notes_title: str
     notes: str
     progress: float | None
@@ -66,7 +68,8 @@ def make_update_view(state: KioskState, updating: Updating, *, now: float, wall:
     wishes = WISHES.get(info.state, ()) if updating.info is not None and info.may and info.available else ()
     if not info.stick:
         wishes = tuple(each for each in wishes if each not in ("look", "install"))
-    shown = info.version and info.state not in ("idle", "looking")
+    shown = info.version and info.state not in ("idle", "looking", "refused")
+    noted = shown and info.state not in ("back", "failed") and (info.notes_zh or info.notes_en)
     return UpdateView(
         frame=frame,
         heading=frame.say(box_words.UPDATE),
@@ -78,18 +81,22 @@ def make_update_view(state: KioskState, updating: Updating, *, now: float, wall:
         tone=TONE[info.state],
         version=frame.say(box_words.UPDATE_VERSION, version=info.version) if shown else "",
         text=_text(info, frame),
-        notes_title=frame.say(box_words.UPDATE_NOTES) if shown and (info.notes_zh or info.notes_en) else "",
-        notes=(info.notes_zh if state.language == "zh" else info.notes_en) if shown else "",
+        matters=info.reason is not None or bool(info.waiting),
+        notes_title=frame.say(box_words.UPDATE_NOTES) if noted else "",
+        notes=(info.notes_zh if state.language == "zh" else info.notes_en) if noted else "",
         progress=_progress(info),
         steps=tuple((frame.say(text), done) for text, done in _steps(info)),
-        keys=() if updating.pending else tuple(_key(wish, frame, first=number == 0) for number, wish in enumerate(wishes)),
+        keys=()
+        if updating.pending
+        else tuple(_key(wish, frame, state=info.state, first=number == 0) for number, wish in enumerate(wishes)),
         switch_language=frame.say(words.SWITCH_LANGUAGE),
         sign_out=frame.say(words.SIGN_OUT),
     )
 
 
-def _key(wish: UpdateWish, frame: Frame, *, first: bool) -> WishKey:
-    return WishKey(wish, frame.say(box_words.UPDATE_WISH[wish]), first=first and wish != "dismiss")
+def _key(wish: UpdateWish, frame: Frame, *, state: UpdateState, first: bool) -> WishKey:
+    text = box_words.UPDATE_LATER if wish == "dismiss" and state == "offered" else box_words.UPDATE_WISH[wish]
+    return WishKey(wish, frame.say(text), first=first and wish != "dismiss")
 
 
 def _text(info: UpdateInfo, frame: Frame) -> str:

@@ -21,8 +21,16 @@ class KioskWindow:
     """Starts the kiosk, and a virtual screen for it unless a ``display`` is given; taps and looks; ends what it started."""
 
     def __init__(
-        self, *, socket: Path, folder: Path, language: str = "zh", size: tuple[int, int] = (1280, 800), display: str | None = None
+        self,
+        *,
+        socket: Path,
+        folder: Path,
+        language: str = "zh",
+        size: tuple[int, int] = (1280, 800),
+        display: str | None = None,
+        first: str = "sign_in",
     ) -> None:
+        self._first = first
         self._given_display = display
         self._announce = folder / f"announce-{language}-{size[0]}.json"
         self._log = folder / f"kiosk-{language}-{size[0]}.log"
@@ -39,7 +47,7 @@ class KioskWindow:
         environment = {**os.environ, "DISPLAY": self.display, "LIBGL_ALWAYS_SOFTWARE": "1"}
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(self._command, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        self.wait(lambda seen: seen["screen"] == "sign_in" and seen["online"])
+        self.wait(lambda seen: seen["screen"] == self._first and seen["online"])
         return self
 
     def __exit__(self, *_exception: object) -> None:
