@@ -45,10 +45,12 @@ from tests.appliance.api.samples import HEALTH, draw_picture, make_findings, mak
 RADIOGRAPHER_PIN = "1357"
 PHYSICIAN_PIN = "2468"
 STUDENT_PIN = "1111"
+ENGINEER_PIN = "8642"
 PEOPLE = {
     RADIOGRAPHER_PIN: ("u-rad", "周技师", "radiographer", True, False),
     PHYSICIAN_PIN: ("u-phy", "林医师", "physician", True, True),
     STUDENT_PIN: ("u-stu", "实习技师", "radiographer", False, False),
+    ENGINEER_PIN: ("u-eng", "孙工", "engineer", False, False),
 }
 
 
