@@ -23,6 +23,7 @@ from appliance.settings import IntakeSettings
 from appliance.settings.receiver import Workflow
 from appliance.study import StudyHeader
 from appliance.workflow.entries import read_entry
+from appliance.workflow.late_series import CAME_LATER, arrival
 from appliance.workflow.priors import EARLIER
 from appliance.workflow.routing import RouteFacts, Router, enlist_files, facts_of
 from appliance.workflow.states import Facts, StudyEvent, StudyMachine
@@ -159,7 +160,9 @@ class Intake:
             self._archive.index.sort(image.id, study=study.key, series_uid=identity.series_uid)
         self._last_image[study.key] = self._archive.clock.monotonic()
         series = {identity.series_uid for _, identity in images}
-        self._machine.apply(study.key, _arrival(study, series), facts=Facts(images=len(images)))
+        others = [image.path for image, identity in images if identity.series_uid != study.main_series]
+        event = arrival(self._archive, study, series, others)
+        self._machine.apply(study.key, event, facts=Facts(images=len(images), reason=CAME_LATER if event == "series_came" else None))
 
     def _entry(self, image: Instance, identity: StudyHeader) -> InstanceEntry:
         """What the search index keeps of an image; only its identity where its other attributes cannot be read."""
@@ -250,13 +253,6 @@ class Intake:
                 files = [images[number].path for number in consignment.instances]
                 text = f"原始影像 {len(files)} 幅 / {len(files)} source images"
                 enlist_files(consignment, archive=self._archive, study=study, what="source", files=files, description=text)
-
-
-def _arrival(study: StudyRecord, series: set[str]) -> StudyEvent:
-    """Whether images that came change what a result was, or will be, made from."""
-    if study.state not in {"receiving", "declined"} and study.main_series in series:
-        return "late_images"
-    return "images_arrived"
 
 
 def choose(verdicts: Sequence[Verdict]) -> Verdict | None:

@@ -26,6 +26,7 @@ from appliance.study import Approval, ReportText, notices
 from appliance.workflow.badge_desk import BadgeDesk
 from appliance.workflow.changing import DraftChange, dominance_change, entry_change, grade_change, name_change
 from appliance.workflow.condition import health_of
+from appliance.workflow.late_series import CAME_LATER
 from appliance.workflow.release import draft_name, release_name
 from appliance.workflow.resending import send_again
 from appliance.workflow.sessions import Sessions
@@ -292,7 +293,7 @@ class WorkflowService:
         return self.study(study)
 
     def retry(self, *, session: Session, study: str, command: str) -> StudyDetail:
-        """Send at once what waits in the outbox of the study, prints that may be out already too; else queue a failed study again.
+        """Analyse again with the series that came later; or send what waits in the outbox, prints too; or queue a failed study again.
 
         Raises:
             WorkflowError: WF-001 nothing to retry, WF-052 no such study, WF-054 not allowed.
@@ -300,9 +301,12 @@ class WorkflowService:
         self._require(session.role in {"radiographer", "physician", "engineer"})
         with self._machine.transaction():
             if self._first_time(command, "retry", study):
-                self._get(study)
-                resent = self._archive.outbox.resend(study)
-                if resent:
+                before = self._get(study)
+                marked = before.state in ("draft", "delivered") and before.reason is not None and before.reason.code == CAME_LATER.code
+                resent = 0 if marked else self._archive.outbox.resend(study)
+                if marked:
+                    self._machine.apply(study, "reanalysed", actor=session.user_id)
+                elif resent:
                     self._archive.audit.record(actor=session.user_id, action="send again", study=study, details={"rows": resent})
                     self._archive.studies.save(self._archive.studies.get(study))
                 else:

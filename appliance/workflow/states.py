@@ -27,6 +27,7 @@ from appliance.worklist import STUDY_STATES, StudyState
 StudyEvent = Literal[
     "images_arrived",  # images that the present result does not depend on, or that come while images are awaited
     "late_images",  # images that would change the result: they came after the study had been taken as complete
+    "series_came",  # another series that a new analysis would use, when a person has already dealt with the result
     "completed",  # intake: the series is whole and quiet, and one that may be analysed
     "declined",  # intake or analysis: not a study for the analysis
     "claimed",  # the analyst takes the study
@@ -35,7 +36,8 @@ StudyEvent = Literal[
     "analysed",  # the draft is on the disk
     "analysis_failed",  # a typed failure, or too many interruptions
     "retried",  # a person asks for another analysis
-    "corrected",  # a person has changed a degree
+    "reanalysed",  # a person asks for the analysis of all series, those that came later too
+    "corrected",  # a person has changed the draft
     "approved",  # a person approves; the undo window opens
     "undone",  # a person takes the approval back
     "window_closed",  # the undo window is over
@@ -64,6 +66,8 @@ Cell = tuple[StudyState, tuple[Effect, ...]]
 
 _REOPEN: Cell = ("receiving", ("count_images", "new_generation"))
 
+_AGAIN: Cell = ("queued", ("new_generation", "reset_attempts"))
+
 STATE_TABLE: Mapping[tuple[StudyState, StudyEvent], Cell] = MappingProxyType(
     {
         ("receiving", "images_arrived"): ("receiving", ("count_images",)),
@@ -84,26 +88,33 @@ STATE_TABLE: Mapping[tuple[StudyState, StudyEvent], Cell] = MappingProxyType(
         #
         ("draft", "images_arrived"): ("draft", ("count_images",)),
         ("draft", "late_images"): _REOPEN,
+        ("draft", "series_came"): ("draft", ("count_images", "set_reason")),
+        ("draft", "reanalysed"): _AGAIN,
         ("draft", "corrected"): ("draft", ("set_draft",)),
         ("draft", "approved"): ("approving", ("set_approval", "clear_reason", "reset_attempts")),
         #
         ("approving", "images_arrived"): ("approving", ("count_images",)),
         ("approving", "late_images"): _REOPEN,
+        ("approving", "series_came"): ("approving", ("count_images", "set_reason")),
         ("approving", "undone"): ("draft", ("clear_approval",)),
         ("approving", "window_closed"): ("approved", ()),
         #
         ("approved", "images_arrived"): ("approved", ("count_images",)),
         ("approved", "late_images"): _REOPEN,
+        ("approved", "series_came"): ("approved", ("count_images", "set_reason")),
         ("approved", "release_begun"): ("approved", ("count_attempt",)),
         ("approved", "released"): ("delivering", ("reset_attempts", "clear_progress")),
         ("approved", "release_failed"): ("draft", ("clear_approval", "set_reason", "clear_progress", "reset_attempts")),
         #
         ("delivering", "images_arrived"): ("delivering", ("count_images",)),
         ("delivering", "late_images"): _REOPEN,
+        ("delivering", "series_came"): ("delivering", ("count_images", "set_reason")),
         ("delivering", "delivery_done"): ("delivered", ()),
         #
         ("delivered", "images_arrived"): ("delivered", ("count_images",)),
         ("delivered", "late_images"): _REOPEN,
+        ("delivered", "series_came"): ("delivered", ("count_images", "set_reason")),
+        ("delivered", "reanalysed"): _AGAIN,
         #
         ("declined", "images_arrived"): _REOPEN,
         ("declined", "late_images"): _REOPEN,

@@ -233,9 +233,11 @@ def _facts(detail: StudyDetail | None, *, language: Language) -> tuple[str, ...]
 
 
 def _warnings(detail: StudyDetail | None, *, language: Language) -> tuple[str, ...]:
-    """Segments that could not be read: never silent."""
+    """Series that came after the analysis, and segments that could not be read: never silent."""
     quality = detail.findings.quality if detail and detail.findings else None
-    return tuple(
+    reason = detail.row.reason if detail and detail.row.state not in ("declined", "failed") else None
+    marks = () if reason is None else (words.words_of(reason).say(language),)
+    return marks + tuple(
         words.NOT_ASSESSABLE.say(language, segment=each.segment, reason=words.NOT_ASSESSABLE_REASON[each.reason].say(language))
         for each in (quality.not_assessable if quality else ())
     )

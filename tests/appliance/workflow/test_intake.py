@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
 
+from appliance.archive.studies import StudyRecord
 from appliance.settings import DestinationSettings, ReceiverSettings, TitleSettings
+from appliance.study import Approval
 from appliance.workflow.intake import NOT_ASKED_FOR, UNREADABLE, Verdict, choose
+from appliance.workflow.states import Facts
 from tests.appliance.archive.fakes import encode, make_dataset
 from tests.appliance.workflow.world import NO_CONTRAST, TOO_FEW, World, examine
 
@@ -320,3 +324,71 @@ def test_a_destination_that_gets_only_results_gets_no_source(world: World) -> No
     world.clock.pass_s(5)
     intake.step()
     assert world.archive.outbox.of_study(world.study().key) == []
+
+
+# -- series that come after the analysis began
+
+ORIGINAL = {"ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"]}
+DERIVED = {"ImageType": ["DERIVED", "SECONDARY", "MPR"]}
+
+
+def drafted(world: World) -> StudyRecord:
+    """A study whose draft is there."""
+    study = world.queued()
+    world.machine.apply(study.key, "claimed")
+    return world.machine.apply(study.key, "analysed", facts=Facts(draft=f"{study.key}/g0-r1", cad_rads="CAD-RADS 2"))
+
+
+def test_an_untouched_draft_is_made_again_with_a_later_phase(world: World) -> None:
+    before = drafted(world)
+    world.push(1, 2, series="1.2.3.2", **ORIGINAL)
+    world.intake().step()
+    after = world.study()
+    assert (after.state, after.generation, after.draft) == ("receiving", before.generation + 1, None)
+
+
+@pytest.mark.parametrize("state", ["queued", "analysing"])
+def test_a_series_that_comes_before_the_draft_is_waited_for(world: World, state: str) -> None:
+    study = world.queued()
+    if state == "analysing":
+        world.machine.apply(study.key, "claimed")
+    world.push(1, series="1.2.3.2", **ORIGINAL)
+    world.intake().step()
+    assert world.study().state == "receiving"
+
+
+def test_a_corrected_draft_is_kept_and_marked(world: World) -> None:
+    before = world.machine.apply(drafted(world).key, "corrected", facts=Facts(draft="x/g0-r2", cad_rads="CAD-RADS 3"), actor="u-1")
+    world.push(1, series="1.2.3.2", **ORIGINAL)
+    world.intake().step()
+    after = world.study()
+    assert (after.state, after.draft, after.revision, after.cad_rads) == ("draft", "x/g0-r2", before.revision, "CAD-RADS 3")
+    assert after.reason is not None
+    assert after.reason.code == "WF-015"
+    again = world.machine.apply(after.key, "reanalysed", actor="u-1")
+    assert (again.state, again.draft, again.reason, again.main_series) == ("queued", None, None, "1.2.3.1")
+
+
+@pytest.mark.parametrize("last", ["approved", "window_closed", "released", "delivery_done"])
+def test_what_a_physician_approved_is_never_changed_by_a_later_series(world: World, last: str) -> None:
+    study = drafted(world)
+    approval = Approval(user_id="u", user_name="U", role="physician", at=datetime(2026, 11, 23, tzinfo=UTC))
+    for event in ("approved", "window_closed", "released", "delivery_done"):
+        study = world.machine.apply(study.key, event, facts=Facts(approval=approval))  # type: ignore[arg-type]
+        if event == last:
+            break
+    world.push(1, series="1.2.3.2", **ORIGINAL)
+    world.intake().step()
+    after = world.study()
+    assert (after.state, after.draft, after.approval, after.generation) == (study.state, study.draft, approval, study.generation)
+    assert after.reason is not None
+    assert after.reason.code == "WF-015"
+
+
+def test_what_a_console_makes_afterwards_changes_nothing(world: World) -> None:
+    before = drafted(world)
+    world.push(1, series="1.2.3.9", **DERIVED)
+    world.push(2, series="1.2.3.10", SOPClassUID="1.2.840.10008.5.1.4.1.1.7", **ORIGINAL)
+    world.intake().step()
+    after = world.study()
+    assert (after.state, after.draft, after.reason) == ("draft", before.draft, None)

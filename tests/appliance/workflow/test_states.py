@@ -32,17 +32,31 @@ ALLOWED: dict[StudyState, dict[str, StudyState]] = {
         "declined": "declined",
         "analysis_failed": "failed",
     },
-    "draft": {"images_arrived": "draft", "late_images": "receiving", "corrected": "draft", "approved": "approving"},
-    "approving": {"images_arrived": "approving", "late_images": "receiving", "undone": "draft", "window_closed": "approved"},
+    "draft": {
+        "images_arrived": "draft",
+        "late_images": "receiving",
+        "series_came": "draft",
+        "reanalysed": "queued",
+        "corrected": "draft",
+        "approved": "approving",
+    },
+    "approving": {
+        "images_arrived": "approving",
+        "late_images": "receiving",
+        "series_came": "approving",
+        "undone": "draft",
+        "window_closed": "approved",
+    },
     "approved": {
         "images_arrived": "approved",
         "late_images": "receiving",
+        "series_came": "approved",
         "release_begun": "approved",
         "released": "delivering",
         "release_failed": "draft",
     },
-    "delivering": {"images_arrived": "delivering", "late_images": "receiving", "delivery_done": "delivered"},
-    "delivered": {"images_arrived": "delivered", "late_images": "receiving"},
+    "delivering": {"images_arrived": "delivering", "late_images": "receiving", "series_came": "delivering", "delivery_done": "delivered"},
+    "delivered": {"images_arrived": "delivered", "late_images": "receiving", "series_came": "delivered", "reanalysed": "queued"},
     "declined": {"images_arrived": "receiving", "late_images": "receiving"},
     "failed": {"images_arrived": "failed", "late_images": "receiving", "retried": "queued"},
 }
@@ -76,9 +90,9 @@ def test_cell(state: StudyState, event: StudyEvent) -> None:
         return
     before, after = study_in(state), next_record(study_in(state), event, FACTS)
     assert after.state == target
-    expected_images = before.images + 3 if event in {"images_arrived", "late_images"} else before.images
+    expected_images = before.images + 3 if event in {"images_arrived", "late_images", "series_came"} else before.images
     assert after.images == expected_images
-    reopened = target == "receiving" and state != "receiving"
+    reopened = (target == "receiving" and state != "receiving") or event == "reanalysed"
     assert after.generation == before.generation + (1 if reopened else 0)
     if reopened:
         assert (after.draft, after.approval, after.cad_rads, after.reason, after.progress) == (None, None, None, None, None)
