@@ -39,7 +39,7 @@ ALONG_MM = 6.0
 """A vessel that stays this near to the aorta runs along its wall, as one does that comes from another sinus."""
 LEAST_ALONG_MM = 6.0
 _PASSED_MM = 4.0
-_END_MM = 2.0
+_END_MM = 3.0
 _CENTRED_MM = 5.0
 _CENTRE_SIGMA_MM = 1.5
 
