@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "token": "make, list or revoke the tokens of DICOMweb",
     "user": "add, list or remove the people who may sign in",
     "doctor": "try every part of the box and say what works",
+    "engines": "build TensorRT engines ahead of time, or list them",
     "update": "look for updates on a stick, check one whole, install it",
     "slots": "carry out one order to the slots (started by systemd)",
     "support-bundle": "write what a service engineer needs, nothing of any patient",

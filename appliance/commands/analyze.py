@@ -17,6 +17,7 @@ from appliance.findings import Findings, Status, whole_percent
 from appliance.settings import PrinterSettings, Settings, load_settings
 from appliance.workflow.draft import make_draft, preview_release
 from appliance.workflow.draft_folder import read_draft
+from appliance.workflow.engine_plan import gpu_plan
 
 EXIT = {"analysed": 0, "failed": 1, "declined": 3}
 PAGE = PrinterSettings(name="film", host="localhost", port=104, ae_title="FILM")
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("study", type=Path, help="folder or zip of DICOM with one or several series, or one NIfTI file")
     parser.add_argument("--out", type=Path, required=True, help="folder to make; must not exist, or be empty")
     parser.add_argument("--settings", type=Path, help="settings file; defaults otherwise")
-    parser.add_argument("--engine", choices=["auto", "openvino", "onnxruntime"], help="inference engine")
+    parser.add_argument("--engine", choices=["auto", "tensorrt", "openvino", "onnxruntime"], help="inference engine")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -57,7 +58,10 @@ def _analyse(options: argparse.Namespace, settings: Settings, out: Path, bar: Pr
     study = read_source(options.study)
     seconds = time.perf_counter() - start
     wanted = options.engine or settings.analysis.engine
-    models = Models.load(catalog=settings.analysis.catalog, engine=wanted, threads=settings.analysis.threads)
+    gpu = gpu_plan(settings) if options.settings else None
+    models = Models.load(
+        catalog=settings.analysis.catalog, engine=wanted, threads=settings.analysis.threads, int8=settings.inference.quantised, gpu=gpu
+    )
     if out.exists():
         out.rmdir()
     out.parent.mkdir(parents=True, exist_ok=True)

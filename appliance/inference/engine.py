@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.errors import InferenceError
+from appliance.errors import InferenceError, Reason
 from appliance.inference.catalog import Model
 
 Outputs = Mapping[str, NDArray[Any]]
@@ -49,6 +49,12 @@ class Engine(Protocol):
     @property
     def precision(self) -> str:
         """Arithmetic of the costly layers: ``bf16``, ``f32``."""
+
+    def precision_of(self, name: str) -> str:
+        """Arithmetic of a network that was loaded."""
+
+    def why(self, name: str) -> Reason:
+        """Why that one, for people."""
 
     def describe(self) -> str:
         """One line for people: version, device, precision, threads, and why this engine."""

@@ -107,7 +107,8 @@ class EngineCache:
             except (OSError, ValueError) as error:
                 log.warning("engine file %s cannot be used (%s); it is built anew", path.name, error)
                 if folder == self._folder:
-                    path.unlink(missing_ok=True)
+                    with contextlib.suppress(OSError):
+                        path.unlink(missing_ok=True)
                 continue
             if entry.kept.key == key:
                 with contextlib.suppress(OSError):

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from appliance.errors import InferenceError
+from appliance.errors import InferenceError, Reason
 from appliance.inference.catalog import Model
 from appliance.inference.engine import Outputs, check_input, check_outputs
 
@@ -61,6 +61,14 @@ class OnnxRuntimeEngine:
     def device(self) -> str:
         """The processor's architecture."""
         return f"CPU ({platform.machine()})"
+
+    def precision_of(self, name: str) -> str:  # noqa: ARG002 - all are the same
+        """Arithmetic of a network."""
+        return self.precision
+
+    def why(self, name: str) -> Reason:  # noqa: ARG002 - all are the same
+        """Why in that precision."""
+        return Reason("CPU", "任何处理器均可运行", "it runs on any processor")
 
     def describe(self) -> str:
         """One line for people."""

@@ -81,8 +81,11 @@ class OpenVinoEngine:
         capabilities = self._core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
         processor = processor or this_processor()
         base, self._why = best_precision(processor, native=capabilities, int8=False)
+        best, self._why_int8 = best_precision(processor, native=capabilities, int8=True)
+        if precision is not None:
+            self._why = Reason("CPU", "按要求指定", "it was asked for")
         self._precision = precision or base
-        self._quantises = precision is None and int8 and best_precision(processor, native=capabilities, int8=True)[0] == "int8"
+        self._quantises = precision is None and int8 and best == "int8"
         self._quantised: list[str] = []
         self._device = str(self._core.get_property(_DEVICE, "FULL_DEVICE_NAME")).strip()
 
@@ -96,10 +99,13 @@ class OpenVinoEngine:
         """``bf16``, ``f16`` or ``f32``; ``int8`` once a network runs in it."""
         return "int8" if self._quantised else self._precision
 
-    @property
-    def why(self) -> Reason:
-        """Why this precision, for people."""
-        return self._why
+    def precision_of(self, name: str) -> str:
+        """Arithmetic of a network that was loaded."""
+        return "int8" if name in self._quantised else self._precision
+
+    def why(self, name: str) -> Reason:
+        """Why in that precision."""
+        return self._why_int8 if name in self._quantised else self._why
 
     def describe(self) -> str:
         """One line for people."""

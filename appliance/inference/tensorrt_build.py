@@ -6,6 +6,7 @@ The types stand in the graph (strongly typed), so the same code serves TensorRT 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -88,13 +89,14 @@ def _build(library: TensorRtLibrary, order: Order, messages: Messages, timing_ca
     profile.set_shape(INPUT, order.shapes.least, order.shapes.usual, order.shapes.largest)
     if config.add_optimization_profile(profile) < 0:
         raise _refused(order, f"shapes {order.shapes}: {messages.cause()}")
-    cache = config.create_timing_cache(timing_cache)
-    config.set_timing_cache(cache, ignore_mismatch=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # RTX times nothing while it builds: its timing cache is an empty shell
+        config.set_timing_cache(config.create_timing_cache(timing_cache), ignore_mismatch=False)
+        kept = config.get_timing_cache()
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise _refused(order, messages.cause())
     progress(1.0)
-    kept = config.get_timing_cache()
     return Built(
         plan=bytes(plan),
         timing_cache=b"" if kept is None else bytes(kept.serialize()),

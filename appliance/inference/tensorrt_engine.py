@@ -55,6 +55,7 @@ def engine_for(
     *,
     cache: EngineCache,
     device: str = "",
+    ahead: bool = False,
     on_build: OnBuild | None = None,
 ) -> Entry:
     """The engine of a model, from the cache or built into it.
@@ -65,6 +66,7 @@ def engine_for(
         capability: of the device that it is for.
         cache: of built engines.
         device: name and driver of the card, for a library whose engines run on that one only.
+        ahead: for a device that is not here; else a capability that the library cannot be told is that of the present device.
         on_build: told how far a build is.
 
     Raises:
@@ -74,8 +76,8 @@ def engine_for(
     timing = f"{key.library}-{key.version}-sm{key.capability.replace('.', '')}.timing"
 
     def made() -> tuple[bytes, Any, float]:
-        ahead = capability if capability in library.ahead() else None
-        order = Order(name=model.name, content=half_copy(model.verified_bytes()), shapes=shapes_of(model), capability=ahead)
+        told = capability if ahead or capability in library.ahead() else None
+        order = Order(name=model.name, content=half_copy(model.verified_bytes()), shapes=shapes_of(model), capability=told)
         progress = None if on_build is None else partial(on_build, model.name)
         built = build(library, order, timing_cache=cache.timing_cache(timing), progress=progress)
         if built.timing_cache:
@@ -149,8 +151,6 @@ class TensorRtEngine:
         reason: why this engine was chosen, for ``describe``.
     """
 
-    precision_on_card = PRECISION
-
     def __init__(
         self,
         *,
@@ -187,6 +187,18 @@ class TensorRtEngine:
     def precision(self) -> str:
         """Arithmetic of the costly layers."""
         return PRECISION if self._guard.usable else self._processor.precision
+
+    def precision_of(self, name: str) -> str:
+        """Arithmetic of a network that was loaded."""
+        return PRECISION if self._guard.usable else self._processor.precision_of(name)
+
+    def why(self, name: str) -> Reason:
+        """Why there and in that precision."""
+        trouble = self._guard.trouble
+        if not self._guard.usable and trouble is not None:
+            why = self._processor.why(name)
+            return Reason(trouble.code, f"GPU 不可用（{trouble.code}）；{why.zh}", f"the GPU is left alone ({trouble.code}); {why.en}")
+        return Reason("GPU", "GPU 最快，半精度已核对", "the GPU is fastest, and half precision gives the golden answers")
 
     @property
     def given_up(self) -> bool:
