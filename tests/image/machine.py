@@ -121,6 +121,10 @@ class Machine:
                 one.settimeout(5)
                 return one
 
+    def age(self) -> float:
+        """Seconds since power on."""
+        return time.monotonic() - self.started
+
     def pull_the_plug(self) -> None:
         """Kill it (SIGKILL). What the guest had flushed is in the host's page cache and stays; what it had not is lost."""
         if self._shell is not None:
