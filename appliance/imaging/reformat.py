@@ -14,6 +14,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from appliance.geometry import frames, smooth_curve
+from appliance.imaging.on_card import VolumeOnCard
 from appliance.imaging.paths import VesselPath
 from appliance.volume import Volume
 
@@ -84,6 +85,12 @@ def _slab(
     offsets = np.linspace(-thickness_mm / 2, thickness_mm / 2, count) if count > 1 else np.zeros(1)
     index = volume.geometry.to_index(grid).reshape(-1, 3)
     origin = volume.geometry.to_index(np.zeros(3))
+    if isinstance(volume, VolumeOnCard):
+        steps = volume.geometry.to_index(normal) - origin
+        which = np.broadcast_to(np.arange(steps.size // 3).reshape(steps.shape[:-1]), grid.shape[:-1]).reshape(-1)
+        return volume.slab(index, steps.reshape(-1, 3), which, offsets, maximum=projection == "max", outside=OUTSIDE_HU).reshape(
+            grid.shape[:-1]
+        )
     direction = np.ascontiguousarray(np.broadcast_to(volume.geometry.to_index(normal) - origin, grid.shape)).reshape(-1, 3)
     out = _slab_kernel(volume.voxels, np.ascontiguousarray(index), direction, offsets, projection == "max")
     return np.asarray(out).reshape(grid.shape[:-1])

@@ -13,7 +13,9 @@ from scipy.ndimage import binary_opening, distance_transform_edt, gaussian_filte
 from appliance.errors import ImagingError
 from appliance.findings import Branch, Findings
 from appliance.geometry import arc_length, resample_curve
+from appliance.imaging.on_card import card_of
 from appliance.imaging.render import Scene, Stop, make_scene, transfer_table
+from appliance.inference.cuda.arrays import CardArrays
 from appliance.volume import Geometry, LabelMap, Volume
 
 Float = NDArray[np.float64]
@@ -39,6 +41,7 @@ class HeartBox:
         aorta: 0..255, soft mask of the aorta within it.
         geometry: isotropic grid aligned with LPS.
         blood_hu: attenuation of the contrast-filled aorta.
+        card: draws it, in the processor's place.
     """
 
     hu: NDArray[np.int16]
@@ -47,6 +50,7 @@ class HeartBox:
     aorta: NDArray[np.uint8]
     geometry: Geometry
     blood_hu: float
+    card: CardArrays | None = None
 
 
 def heart_box(volume: Volume, structures: LabelMap, findings: Findings) -> HeartBox:
@@ -76,6 +80,7 @@ def heart_box(volume: Volume, structures: LabelMap, findings: Findings) -> Heart
         aorta=_soft_mask(_resample(soft_aorta * np.float32(1000), structures.geometry, geometry, 0.0), 400.0, 700.0),
         geometry=geometry,
         blood_hu=_blood_level(volume, structures, aorta, findings),
+        card=card_of(volume),
     )
 
 

@@ -40,7 +40,7 @@ def heart_views(box: HeartBox, findings: Findings) -> Iterator[KeyView]:
     frames = [framed(camera, box.kept) for _, camera, _, _ in HEART_VIEWS]
     width = 1.04 * max(extent for _, extent in frames)
     for (name, camera, zh, en), (centre, _) in zip(HEART_VIEWS, frames, strict=True):
-        canvas = Canvas.of(render(scene, camera, size=SIZE, width_mm=width, centre=centre), scale=1.0)
+        canvas = Canvas.of(render(scene, camera, size=SIZE, width_mm=width, centre=centre, caster=box.card), scale=1.0)
         canvas.caption(f"心脏 VR {zh}", f"Heart VR, {en}")
         right, up, _ = camera.axes()
         canvas.orientation(right, -up)
@@ -66,7 +66,7 @@ def tree_views(box: HeartBox, findings: Findings) -> Iterator[KeyView]:
     frames = [framed(camera, np.concatenate([points, root])) for _, camera, _, _ in TREE_VIEWS]
     width = 1.18 * max(extent for _, extent in frames)
     for (name, camera, zh, en), (centre, _) in zip(TREE_VIEWS, frames, strict=True):
-        canvas = Canvas.of(render(scene, camera, size=SIZE, width_mm=width, centre=centre), scale=1.0)
+        canvas = Canvas.of(render(scene, camera, size=SIZE, width_mm=width, centre=centre, caster=box.card), scale=1.0)
         canvas.caption(f"冠脉树 VR {zh}", f"Coronary tree VR, {en}")
         _label_tree(canvas, findings, camera, width, centre)
         yield KeyView(

@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -23,6 +24,7 @@ from appliance.errors import Reason
 from appliance.film.pages import make_film_pages
 from appliance.findings import Findings
 from appliance.imaging.keyviews import make_key_views
+from appliance.imaging.on_card import drawn_by
 from appliance.inference.choose import trouble_of
 from appliance.inference.tensorrt_engine import TensorRtEngine
 from appliance.report.objects import make_objects, write_objects
@@ -80,7 +82,8 @@ def make_draft(
         if findings.status == "analysed" and analysis.heart is not None:
             start = time.perf_counter()
             structures = analysis.heart.structures
-            views = make_key_views(study.main.volume, findings, structures=structures, progress=drawing)
+            draw = partial(make_key_views, findings=findings, structures=structures, progress=drawing)
+            views = drawn_by(models.engine, study.main.volume, draw)
             write_structures(structures, part)
             seconds["key_views"] = round(time.perf_counter() - start, 3)
         start = time.perf_counter()

@@ -80,22 +80,30 @@ class CardArrays:
         return like
 
     def slab(
-        self, voxels: NDArray[np.int16], place: Float, direction: Float, offsets: Float, *, maximum: bool, outside: float
+        self,
+        voxels: NDArray[np.int16],
+        place: Float,
+        direction: Float,
+        direction_of: NDArray[np.intp],
+        offsets: Float,
+        *,
+        maximum: bool,
+        outside: float,
     ) -> NDArray[np.float32]:
         """Mean or maximum of a slab per pixel; as ``imaging.reformat``.
 
         Args:
             voxels: the volume (z, y, x).
             place: fractional index of each pixel, (n, 3).
-            direction: index step per mm, (n, 3).
+            direction: index steps per mm, (m, 3).
+            direction_of: which of them each pixel has, (n,).
             offsets: mm along the direction, (steps,).
             maximum: the maximum; else the mean.
             outside: value beyond the volume.
         """
-        several, which = np.unique(direction, axis=0, return_inverse=True)
         out = self._passing.take(4 * len(place))
         arguments = (
-            self._passes(place.astype(np.float32)), self._passes(several.astype(np.float32)), self._passes(which.astype(np.int32)),
+            self._passes(place.astype(np.float32)), self._passes(direction.astype(np.float32)), self._passes(direction_of.astype(np.int32)),
             self._passes(offsets.astype(np.float32)), _int(len(offsets)), _int(maximum), _float(outside), _long(len(place)), _long(out),
         )  # fmt: skip
         self._run("slab", self._blocks(len(place)), (_BLOCK, 1, 1), self._stays(voxels), *map(_int, voxels.shape), *arguments)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from appliance.errors import InferenceError
 from appliance.inference.catalog import Model
+from appliance.inference.cuda.arrays import CardArrays
 from appliance.inference.cuda.driver import Driver
 from appliance.inference.cuda.network import DeviceNetwork
 from appliance.inference.cuda.window import DeviceWindow
@@ -55,6 +56,12 @@ class Card:
                     window.clear()
                 finally:
                     self._take_back()
+
+    @contextmanager
+    def arrays(self) -> Iterator[CardArrays]:
+        """Pictures and measures of one patient on the card. Raises InferenceError INF-063 where it is at work on another."""
+        with self._patient(), CardArrays(self.driver, stream=self.streams[0]) as arrays:
+            yield arrays
 
     @contextmanager
     def _patient(self) -> Iterator[None]:

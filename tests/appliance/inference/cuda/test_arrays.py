@@ -37,10 +37,10 @@ def test_slab_gives_what_the_processor_gives(card: CardArrays, maximum: bool) ->
     place = RANDOM.uniform(-3, 42, (4000, 3))
     place[:3] = [[0, 0, 0], [29, 39, 34], [29.0001, 39, 34]]
     several = RANDOM.normal(0, 1, (7, 3))
-    direction = several[RANDOM.integers(0, 7, len(place))]
+    which = RANDOM.integers(0, 7, len(place))
     offsets = np.linspace(-2, 2, 9)
-    wanted = reformat._slab_kernel(voxels, place, direction, offsets, maximum)
-    found = card.slab(voxels, place, direction, offsets, maximum=maximum, outside=reformat.OUTSIDE_HU)
+    wanted = reformat._slab_kernel(voxels, place, several[which], offsets, maximum)
+    found = card.slab(voxels, place, several, which, offsets, maximum=maximum, outside=reformat.OUTSIDE_HU)
     # at the volume's border a last-place difference decides between a voxel and nothing: at most a few pixels
     assert (np.abs(found - wanted) > 0.1).sum() <= 4
     assert np.ptp(wanted) > 500
