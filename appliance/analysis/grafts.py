@@ -24,6 +24,10 @@ from appliance.volume import Geometry
 
 ABOVE_ANNULUS_MM = 28.0
 """No coronary artery leaves the aorta so high: the sinotubular junction lies about 20 mm above the annulus."""
+ABOVE_ORIGINS_MM = 8.0
+"""Nor so far above the highest coronary origin of the same heart, where one of them lies high."""
+NARROWEST_MM = 1.8
+"""Typical lumen: grafts are wider than the branches to the sinus node and the conus that run up to the aorta."""
 AT_AORTA_MM = 8.0
 """A line that ends so near to the aorta's wall comes from it: the mask is thin where a graft is sewn on."""
 AT_TOP_MM = 10.0
@@ -98,19 +102,25 @@ class _Place:
     around: Surroundings
     annulus: Float
     axis: Float
+    origins_mm: float
     ostia_z: float
     top_z: float
 
     @classmethod
     def of(cls, heart: Heart, branches: Sequence[Branch], scanned: Geometry, root: tuple[Float, Float]) -> _Place:
         corners = scanned.to_points([[0, 0, 0], [scanned.shape[0] - 1, 0, 0]])
-        ostia = [branch.points_mm[0][2] for branch in branches if branch.parent is None and branch.name != "other"]
-        highest = max(ostia, default=float(root[0][2]))
-        return cls(Surroundings(heart), root[0], root[1], highest, float(corners[:, 2].max()))
+        ostia = [np.asarray(branch.points_mm[0]) for branch in branches if branch.parent is None and branch.name != "other"]
+        heights = max((float((ostium - root[0]) @ root[1]) for ostium in ostia), default=0.0)
+        highest = max((float(ostium[2]) for ostium in ostia), default=float(root[0][2]))
+        return cls(Surroundings(heart), root[0], root[1], heights, highest, float(corners[:, 2].max()))
 
     def leads_to(self, branch: Branch, by_id: Mapping[int, Branch]) -> str | None:
         """Where a branch that hangs on another one ends, if that is where a graft comes from."""
-        if branch.parent is None or sum(_length(by_id[number]) for number in _chain(branch.id, by_id)) < SHORTEST_MM:
+        if (
+            branch.parent is None
+            or _typical_mm(branch) < NARROWEST_MM
+            or sum(_length(by_id[number]) for number in _chain(branch.id, by_id)) < SHORTEST_MM
+        ):
             return None
         end = np.asarray(branch.points_mm[-1:], np.float64)
         if self._high_on_aorta(end):
@@ -130,7 +140,8 @@ class _Place:
 
     def _high_on_aorta(self, point: Float) -> bool:
         height = float((point[0] - self.annulus) @ self.axis)
-        return height >= ABOVE_ANNULUS_MM and float(self.around.distance(point, Structure.AORTA)[0]) <= AT_AORTA_MM
+        high = height >= max(ABOVE_ANNULUS_MM, self.origins_mm + ABOVE_ORIGINS_MM)
+        return high and float(self.around.distance(point, Structure.AORTA)[0]) <= AT_AORTA_MM
 
 
 def _chain(leaf: int, by_id: Mapping[int, Branch]) -> list[int]:
@@ -227,6 +238,12 @@ def _without(branches: Sequence[Branch], gone: set[int]) -> list[Branch]:
             branch = msgspec.structs.replace(branch, parent=parent, parent_index=index, parent_reason=reason, parent_index_reason=reason)
         kept.append(branch)
     return kept
+
+
+def _typical_mm(branch: Branch) -> float:
+    """Median diameter of the lumen, 0 where none was measured."""
+    known = [diameter for diameter in branch.lumen_diameter_mm if diameter is not None]
+    return float(np.median(known)) if known else 0.0
 
 
 def _length(branch: Branch) -> float:

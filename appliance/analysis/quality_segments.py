@@ -51,18 +51,16 @@ def not_assessable_segments(
     volume: Volume, branches: Sequence[Branch], quality: Quality, *, stents: Sequence[Stent] = ()
 ) -> tuple[NotAssessable, ...]:
     """One entry per segment and reason, in the order of the segments' numbers."""
-    found: dict[SegmentName, NotAssessableReason] = {}
+    found: dict[SegmentName, NotAssessable] = {}
     poor = {vessel.vessel for vessel in quality.vessels if vessel.grade <= NON_DIAGNOSTIC}
     for branch in branches:
-        for name, reason in _of_branch(volume, branch, quality, poor, stents):
-            found.setdefault(name, reason)
+        for entry in _of_branch(volume, branch, quality, poor, stents):
+            found.setdefault(entry.segment, entry)
     order = list(SEGMENTS)
-    return tuple(NotAssessable(segment=name, reason=found[name]) for name in sorted(found, key=order.index))
+    return tuple(found[name] for name in sorted(found, key=order.index))
 
 
-def _of_branch(
-    volume: Volume, branch: Branch, quality: Quality, poor: Collection[str], stents: Sequence[Stent]
-) -> list[tuple[SegmentName, NotAssessableReason]]:
+def _of_branch(volume: Volume, branch: Branch, quality: Quality, poor: Collection[str], stents: Sequence[Stent]) -> list[NotAssessable]:
     points = np.asarray(branch.points_mm, np.float64)
     if len(points) < 4:
         return []
@@ -71,17 +69,17 @@ def _of_branch(
     own = [stent for stent in stents if stent.branch == branch.id]
     profile = ndimage.gaussian_filter1d(rings(volume, points, RADII_MM).astype(np.float64), SMOOTH_MM / step, axis=0)
     seen = _Seen(volume, points, lumen, profile, np.median(profile[:, :, :3].mean(axis=2), axis=1), step)
-    found: list[tuple[SegmentName, NotAssessableReason]] = []
+    found: list[NotAssessable] = []
     for start, end, name in branch.segments:
         if name == "other" or (end - start) * step < SHORTEST_MM or float(np.median(lumen[start:end])) < SMALLEST_MM:
             continue
         if any(not stent.assessable and stent.start < end and stent.end > start for stent in own):
-            found.append((name, "stent"))
+            found.append(NotAssessable(segment=name, reason="stent", branch=branch.id, start=start, end=end))
             continue
         poorly: NotAssessableReason | None = "motion" if SEGMENTS[name].territory in poor else None
         reason = poorly or seen.why_not(start, end, name, quality, own)
         if reason is not None:
-            found.append((name, reason))
+            found.append(NotAssessable(segment=name, reason=reason, branch=branch.id, start=start, end=end))
     return found
 
 

@@ -88,7 +88,7 @@ def _check(page_pixels: tuple[int, int], orientation: Orientation, key_views: Se
 
 
 def _of_kind(key_views: Sequence[KeyView], *kinds: str) -> list[KeyView]:
-    return [view for view in key_views if view.kind in kinds]
+    return [view for view in key_views if view.kind in kinds and not view.id.startswith("unread-")]
 
 
 def _rendering_page(key_views: Sequence[KeyView]) -> Content | None:

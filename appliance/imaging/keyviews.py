@@ -7,6 +7,7 @@ from collections.abc import Callable
 from appliance.findings import Findings
 from appliance.imaging.paths import diseased_side_paths, main_paths
 from appliance.imaging.scenes import heart_box
+from appliance.imaging.unread_views import unread_views
 from appliance.imaging.vessel_views import (
     axial_mip_view,
     curved_mip_view,
@@ -66,6 +67,7 @@ def make_key_views(
                 shown.add(span.lesion.id)
         if not path.lesions:
             views += plain_sections(volume, path)
+    views += unread_views(volume, findings)
     tell("pictures", 0.85)
     for path in main:
         views.append(axial_mip_view(volume, path, worst_position(path)))

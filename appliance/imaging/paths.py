@@ -111,6 +111,25 @@ def diseased_side_paths(findings: Findings, main: Sequence[VesselPath]) -> tuple
     return tuple(paths)
 
 
+def branch_path(branch: Branch) -> VesselPath:
+    """The path of one branch alone, from its origin to its end, without lesions."""
+    points = _points(branch)
+    position = arc_length(points)
+    fine = resample_curve(points, STEP_MM)
+    step = float(position[-1]) / (len(fine) - 1)
+    at: Float = np.arange(len(fine), dtype=np.float64) * step
+    return VesselPath(
+        name=branch.name,
+        vessel=branch.vessel,
+        points=smooth_curve(fine, SMOOTHING_MM, step),
+        step_mm=step,
+        segments=_segments([(branch, len(points))], position),
+        lesions=(),
+        outer_diameter_mm=_profile([branch.vessel_diameter_mm], position, at),
+        lumen_diameter_mm=_profile([branch.lumen_diameter_mm], position, at),
+    )
+
+
 def _longest(branches: Sequence[Branch]) -> Branch | None:
     usable = [branch for branch in branches if len(branch.points_mm) >= 2]
     return max(usable, key=lambda branch: float(arc_length(_points(branch))[-1]), default=None)
