@@ -107,7 +107,7 @@ class BoxDesk:
             return
         # a plugged-in keyboard tells which key it was, not whether shift was held: names and titles are capitals, addresses are not
         text = action.text.lower() if field.small else action.text.upper()
-        if len(setting_up.values[field.id]) < field.longest and field.takes(text):
+        if action.text.isascii() and len(setting_up.values[field.id]) < field.longest and field.takes(text):
             setting_up.values[field.id] += text
             setting_up.error = None
 

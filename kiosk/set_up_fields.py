@@ -39,7 +39,8 @@ class Field:
 
     def takes(self, text: str) -> bool:
         """Whether a key may be typed here."""
-        return not self.choices and text.isprintable() and (self.keys is None or self.keys.match(text) is not None)
+        # Kivy tells a letter for the shift key itself, one that no keyboard has
+        return not self.choices and text.isascii() and text.isprintable() and (self.keys is None or self.keys.match(text) is not None)
 
 
 _DIGIT = re.compile(r"[0-9]\Z")

@@ -26,7 +26,7 @@ seconds since the epoch (UTC) and serve display and order only: every timer runs
     ARC-060  a passphrase is too short                        ARC-061  no sealed file of ours
     ARC-062  wrong passphrase, or the file was changed        ARC-063  a backup is not whole
     ARC-064  a backup of newer software                       ARC-065  a backup cannot be read or written
-    ARC-066  software and database went back a version        ARC-067  went back, without a snapshot: a new database
+    ARC-068  software and database went back a version        ARC-069  went back, without a snapshot: a new database
 
     ARC-090  a token without a name                           ARC-091  no such token
     ARC-080  the archive could not commit: sent again         ARC-070  the badge belongs to somebody else

@@ -98,14 +98,14 @@ class Repair:
         """After a way back to a former version of the software."""
         if self.snapshot is None:
             return Reason(
-                code="ARC-067",
+                code="ARC-069",
                 zh="软件已退回旧版本,新数据库无法读取且无旧版快照,已新建数据库;影像已重新登记,用户与历史记录丢失,请重新设置用户",
                 en="the software went back to an older version that cannot read the newer database, and there was no snapshot of the older"
                 " shape: a new one was begun; images were taken in again, users and history are lost: add the users again",
             )
         at = datetime.fromtimestamp(self.snapshot.description.created_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
         return Reason(
-            code="ARC-066",
+            code="ARC-068",
             zh=f"软件已退回旧版本,数据库恢复至 {at}(更新之前);影像已重新登记,此后的审核、修改、发送记录及新增用户丢失,请核对",
             en=f"the software went back to an older version, the database to {at}, before the update; images were taken in again, but"
             " approvals, corrections, deliveries and people since then are lost: please check",

@@ -6,6 +6,7 @@ MNT-003  the signature is not of one of our keys           MNT-022  the update i
 MNT-004  the signing program is missing                    MNT-023  what stands in the update's manifest is not understood
 MNT-010  the bundle of profiles is not well formed         MNT-030  the confirmation was not typed
 MNT-011  a profile of the bundle cannot be used            MNT-031  the daemon runs
+MNT-012  the file of a site cannot be read or written      MNT-013  that is no file of a site's settings
 MNT-032  that is no data folder of ours                    MNT-040  the system refuses (examination)
 MNT-041  there is no data folder                           MNT-042  the disk is nearly full
 MNT-043  what is read is not what was written              MNT-044  the database is damaged
@@ -17,4 +18,5 @@ UPD-003  the service that writes the slots is not there    UPD-012  on trial: no
 UPD-004  the installation failed                           UPD-013  on trial: the golden analysis has not passed
 UPD-005  another update must be installed first            UPD-020  the update does not fit the slot
 UPD-006  the stick holds another update than was shown     UPD-030  an order that the service does not know
+UPD-031  settings that cannot be kept
 """

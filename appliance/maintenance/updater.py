@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 Busy = Literal["receiving", "analysis", "delivery"]
 STEP_S = 1.0
+AGAIN_S = 60.0
 QUIET_S = 20.0
 """So long nothing may be under way before the restart."""
 RESTART_AGAIN_S = 60.0
@@ -73,10 +74,22 @@ class Updater:
         self.record = read_record(folder)
 
     def run(self, stop: threading.Event) -> None:
-        """Work until told to stop."""
-        self.resume()
+        """Work until told to stop; while the slots cannot be reached, look again now and then."""
+        while not self._tried(self.resume):
+            if stop.wait(AGAIN_S):
+                return
         while not stop.wait(STEP_S):
-            self.step()
+            if not self._tried(self.step) and stop.wait(AGAIN_S):
+                return
+
+    @staticmethod
+    def _tried(work: Callable[[], None]) -> bool:
+        try:
+            work()
+        except CoronetError as error:
+            log.error("updates: %s", error)  # noqa: TRY400 - the typed error says it all
+            return False
+        return True
 
     def resume(self) -> None:
         """Bring the record up to what the machine shows, after a start of the process or of the machine.

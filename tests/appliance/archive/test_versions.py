@@ -80,7 +80,7 @@ def test_the_former_version_goes_back_and_takes_images_of_meanwhile_in_again(dat
     archive = open_repaired(Settings(data=data), clock=TurnedClock())
     reason = archive.components.get("database").reason
     assert reason is not None
-    assert reason.code == "ARC-066"
+    assert reason.code == "ARC-068"
     assert [user.name for user in archive.users.all()] == ["Li"]
     spool = archive.spool(minimum_free_bytes=0)
     spool.recover()
@@ -118,7 +118,7 @@ def test_without_a_whole_snapshot_a_new_database_is_begun_and_said_so(data: Path
     archive = open_repaired(Settings(data=data), clock=TurnedClock())
     reason = archive.components.get("database").reason
     assert reason is not None
-    assert reason.code == "ARC-067"
+    assert reason.code == "ARC-069"
     spool = archive.spool(minimum_free_bytes=0)
     spool.recover()
     with archive.database.reading() as connection:
