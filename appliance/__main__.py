@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "export": "write studies to a folder or stick, encrypted unless told otherwise",
     "backup": "write index and settings to a sealed file",
     "restore": "put the index of a sealed file back in its place",
+    "site": "settings, profiles and people in one sealed file, from one box to another",
     "check-database": "check the database, repair it, or confirm a repair",
     "studies": "list, search, show and manage studies",
     "token": "make, list or revoke the tokens of DICOMweb",

@@ -1,7 +1,7 @@
 """Settings of a site in one sealed file, from one box to another: the settings, the profiles, the people (their PINs only as hashes).
 
 A backup (`appliance.archive.carried`) holds the index of a box and puts it back whole; this holds nothing of any patient, and is for the
-box that takes another's place, or for ten of them. The file is sealed with a passphrase: hashes of short PINs can be guessed by who has them.
+box that takes another's place, or for ten of them. It is sealed with a passphrase: hashes of short PINs can be guessed by who has them.
 """
 
 from __future__ import annotations
