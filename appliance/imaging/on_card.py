@@ -27,7 +27,7 @@ Drawn = TypeVar("Drawn")
 class DrawingEngine(Protocol):
     """An engine with a card that draws too."""
 
-    def arrays(self) -> AbstractContextManager[CardArrays] | None:
+    def arrays(self) -> AbstractContextManager[CardArrays | None]:
         """The card for the pictures of one study; None where it is not to be used. Raises InferenceError INF-060, INF-061, INF-063."""
 
 
@@ -54,9 +54,8 @@ def drawn_by(engine: Any, volume: Volume, draw: Callable[[Volume], Drawn]) -> Dr
     """What ``draw`` makes of the volume, on the engine's card if it has one; all of it on the processor if the card fails in the middle."""
     if isinstance(engine, DrawingEngine):
         try:
-            arrays = engine.arrays()
-            if arrays is not None:
-                with arrays as card:
+            with engine.arrays() as card:
+                if card is not None:
                     return draw(VolumeOnCard(volume.voxels, volume.geometry, card))
         except InferenceError as error:
             log.warning("pictures are drawn by the processor: %s", error)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from appliance.errors import InferenceError, Reason
 from appliance.inference.catalog import Model
+from appliance.inference.cuda.arrays import CardArrays
 from appliance.inference.cuda.driver import Driver
 from appliance.inference.cuda.session import Card, CudaSession
 from appliance.inference.engine import Engine, Outputs, Session, check_input, check_outputs
@@ -237,6 +239,19 @@ class TensorRtEngine:
             return GuardedSession(guard=self._guard, card=session, processor=make)
         whole = CudaSession(card=self._card, network=network, host=session, on_failure=self._guard.failed)
         return GuardedWholeSession(guard=self._guard, card=session, processor=make, whole=whole, network=network)
+
+    @contextmanager
+    def arrays(self) -> Iterator[CardArrays | None]:
+        """The card for the pictures of one study; None where it is not to be used. What fails on it is told, and raised."""
+        if self._card is None or not self._guard.usable:
+            yield None
+            return
+        try:
+            with self._card.arrays() as arrays:
+                yield arrays
+        except InferenceError as error:
+            self._guard.failed(error)
+            raise
 
     def begin_study(self) -> None:
         """What went without the card in the study before need not in this one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from appliance.imaging.on_card import VolumeOnCard, card_of, drawn_by
 from appliance.imaging.reformat import curve, section, slab_mip, straighten
 from appliance.inference.cuda.arrays import CardArrays
 from appliance.inference.cuda.session import Card
+from appliance.inference.guarded import Guard
+from appliance.inference.tensorrt_engine import TensorRtEngine
 from appliance.volume import Volume
 from tests.appliance.imaging.test_reformat import GRID, bent_path
 from tests.appliance.inference.cuda.hostcuda import HostDriver
@@ -75,6 +78,18 @@ def test_a_card_lost_midway_leaves_all_pictures_to_the_processor(volume: Volume)
     assert drawn == [True, False]
     for one, other in zip(found, 2 * reformations(volume), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_the_engine_of_the_product_draws_until_its_card_fails(volume: Volume) -> None:
+    driver, guard = HostDriver(), Guard()
+    nothing: Any = None
+    engine = TensorRtEngine(library=nothing, driver=driver, cache=nothing, processor=nothing, guard=guard)
+    assert drawn_by(engine, volume, lambda given: card_of(given) is not None)
+    driver.fail_at = 0
+    assert len(drawn_by(engine, volume, reformations)) == 5
+    assert guard.trouble is not None
+    assert guard.trouble.code == "INF-061"
+    assert not drawn_by(engine, volume, lambda given: card_of(given) is not None)
 
 
 def test_an_engine_without_a_card_draws_nothing_itself(volume: Volume) -> None:
