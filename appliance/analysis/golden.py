@@ -169,7 +169,7 @@ def golden_volume(model: Model) -> Whole:
             channels.append(Mask(np.rint(values).astype(np.uint8), (z, y, x)))
         else:
             channels.append(float(values.flat[0]))
-    return Whole(image=image, channels=tuple(channels))
+    return Whole(image=image, channels=tuple(channels), overlap=min(16, min(given.shape[1:]) // 2))
 
 
 def _as_tile(whole: Whole) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from appliance.inference.onnxruntime_engine import OnnxRuntimeEngine
 from appliance.inference.processor import this_processor
 from appliance.inference.tensorrt_engine import OnBuild, TensorRtEngine
 from appliance.inference.tensorrt_library import TensorRtLibrary, open_library
+from appliance.inference.use_mark import UseMark
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ class GpuPlan:
         on_build: told of engines being built.
         on_trouble: told each reason why the processor does what the card should have done.
         driver, library: open them; replaced in tests.
+        at_exit: has something done when the process ends as it should.
         nodes: device nodes of which one is there if a driver is loaded.
     """
 
@@ -53,6 +56,7 @@ class GpuPlan:
     on_trouble: OnTrouble | None = None
     driver: Callable[[int], Driver] = open_driver
     library: Callable[[], TensorRtLibrary] = open_library
+    at_exit: Callable[[Callable[[], None]], object] = atexit.register
     nodes: tuple[Path, ...] = NODES
 
     @property
@@ -113,6 +117,9 @@ def processor_engine(*, wanted: Wanted = "auto", threads: int = 0, int8: bool = 
 
 def _card_engine(gpu: GpuPlan, processor: Engine, *, reason: str) -> Engine:
     library = gpu.library()
+    mark = UseMark(gpu.cache)
+    mark.begin()
+    gpu.at_exit(mark.end)
     driver = gpu.driver(gpu.number)
     guard = Guard(on_trouble=gpu.on_trouble)
     whole_volumes = True

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
+from appliance.analysis.golden import check_models, record
+from appliance.analysis.pipeline import Models
 from appliance.errors import InferenceError, Reason
 from appliance.inference.catalog import ModelCatalog
 from appliance.inference.choose import GpuPlan, best_engine
+from appliance.inference.cuda.binary import fatbin_path
+from appliance.inference.guarded import GuardedWholeSession
 from appliance.inference.onnxruntime_engine import OnnxRuntimeEngine
+from appliance.inference.sliding import sliding_window
 from appliance.inference.tensorrt_engine import TensorRtEngine
-from appliance.inference.whole import WholeSession
+from appliance.inference.use_mark import UseMark
+from appliance.inference.whole import Image, Whole, WholeSession
 from tests.appliance.inference.cuda.hostcuda import HostDriver
 from tests.appliance.inference.faketensorrt import FakeTensorRt
 
@@ -27,16 +39,18 @@ class Box:
         self.trt = FakeTensorRt(self.driver)
         self.folder = folder
         self.told: list[Reason] = []
+        self.at_exit: list[Callable[[], None]] = []
         self.progress: list[tuple[str, float]] = []
 
     def plan(self) -> GpuPlan:
         return GpuPlan(
             cache=self.folder / "engines",
-            shipped=(),
+            shipped=(self.folder / "shipped",),
             on_build=lambda name, part: self.progress.append((name, part)),
             on_trouble=self.told.append,
             driver=lambda _: self.driver,
             library=self.trt.library,
+            at_exit=self.at_exit.append,
             nodes=(self.folder,),
         )
 
@@ -172,5 +186,122 @@ def test_a_card_without_driver_library_is_told(box: Box) -> None:
         best_engine(wanted="tensorrt", threads=1, gpu=plan)
 
 
-def test_only_networks_with_tiles_take_whole_volumes(box: Box, catalog: ModelCatalog) -> None:
-    assert not isinstance(box.engine().load(catalog["sequence"]), WholeSession)
+def give_kernels(box: Box) -> None:
+    """The stand-in of the card has the kernels already; only the file must be there."""
+    path = fatbin_path(box.folder / "shipped")
+    path.parent.mkdir()
+    path.write_bytes(b"kernels")
+
+
+def volume() -> Whole:
+    at = tuple(np.arange(40, dtype=np.float32) for _ in range(3))
+    voxels = np.random.default_rng(5).integers(0, 250, (40, 40, 40)).astype(np.int16)
+    return Whole(image=Image(voxels, (at[0], at[1], at[2])), channels=("image",), overlap=8)
+
+
+def test_whole_volumes_stay_on_the_card(box: Box, catalog: ModelCatalog) -> None:
+    give_kernels(box)
+    engine = box.engine()
+    assert not isinstance(engine.load(catalog["sequence"]), WholeSession)
+    session = engine.load(catalog["threshold"])
+    assert isinstance(session, WholeSession)
+    found = session.whole_volume(volume())
+    assert found is not None
+    expected = sliding_window(OnnxRuntimeEngine(threads=1).load(catalog["threshold"]), [volume().image.voxels], overlap=8)
+    np.testing.assert_array_equal(found.classes, expected.classes)
+    np.testing.assert_allclose(found.share, expected.share, atol=1)
+    assert box.driver.held_bytes == 0, "activations are a patient's: nothing stays on the card"
+    assert box.codes == []
+
+
+@pytest.mark.parametrize("part", [0.02, 0.3, 0.6, 0.9, 0.99])
+def test_a_card_lost_within_a_volume_leaves_the_study_to_the_processor(box: Box, catalog: ModelCatalog, part: float) -> None:
+    give_kernels(box)
+    engine = box.engine()
+    session = engine.load(catalog["threshold"])
+    assert isinstance(session, GuardedWholeSession)
+    before = box.driver.calls
+    session.whole_volume(volume())
+    spent = box.driver.calls - before
+    box.driver.fail_at = box.driver.calls + max(1, round(part * spent))
+    found = session.whole_volume(volume())
+    # the very last calls only give memory back: the answer was there already
+    assert found is None or part > 0.9
+    assert set(box.codes) == {"INF-061"}
+    np.testing.assert_array_equal(sliding_window(session, [volume().image.voxels], overlap=8).classes, volume().image.voxels > 100)
+    assert engine.name in ("openvino", "onnxruntime")
+    assert session.whole_volume(volume()) is None
+
+
+def box_models(box: Box, catalog: ModelCatalog) -> Models:
+    """The tiny network in the parts of both that every box has, with golden answers."""
+    model = catalog["threshold"]
+    sessions = {name: msgspec.structs.replace(model, name=name) for name in ("heart-loc", "cor-seg")}
+    right = OnnxRuntimeEngine(threads=1)
+    record(Models(engine=right, sessions={name: right.load(each) for name, each in sessions.items()}))
+    engine = box.engine()
+    return Models(engine=engine, sessions={name: engine.load(each) for name, each in sessions.items()})
+
+
+def test_a_card_that_gives_the_golden_answers_is_used(box: Box, catalog: ModelCatalog) -> None:
+    give_kernels(box)
+    models = box_models(box, catalog)
+    check_models(models)
+    assert (models.engine.name, box.codes) == ("tensorrt", [])
+    assert models.engine.why("cor-seg").code == "GPU"
+
+
+def test_a_card_that_answers_wrongly_is_never_used(box: Box, catalog: ModelCatalog) -> None:
+    give_kernels(box)
+    models = box_models(box, catalog)
+    assert list((box.folder / "engines").glob("*.engine"))
+    box.trt.breaks = "wrong"
+    check_models(models)
+    assert box.codes == ["INF-051"]
+    assert models.engine.name in ("openvino", "onnxruntime")
+    assert "INF-051" in models.engine.why("cor-seg").en
+    given = models.coronary.run(values())
+    np.testing.assert_array_equal(given["classes"], (values()[:, 0] > 100).astype(np.uint8))
+    assert not list((box.folder / "engines").glob("*.engine")), "the next start builds them anew"
+
+
+def test_a_processor_that_answers_wrongly_too_is_refused(box: Box, catalog: ModelCatalog) -> None:
+    models = box_models(box, catalog)
+    path = catalog["threshold"].path.parent / "golden.json"
+    expected = json.loads(path.read_bytes())
+    expected["cor-seg"]["answers"]["classes"] = [0.0, 4096.0]
+    path.write_text(json.dumps(expected))
+    with pytest.raises(InferenceError, match="INF-051"):
+        check_models(models)
+
+
+def test_the_process_after_one_that_died_on_the_card_leaves_it_alone_once(box: Box) -> None:
+    dying = f"""
+import os, pathlib
+from appliance.inference.use_mark import UseMark
+UseMark(pathlib.Path({str(box.folder / "engines")!r})).begin()
+os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", dying], check=False, timeout=60)
+    engine = best_engine(threads=1, gpu=box.plan())
+    assert (engine.name in ("openvino", "onnxruntime"), box.codes) == (True, ["INF-074"])
+    again = best_engine(threads=1, gpu=box.plan())
+    assert again.name == "tensorrt"
+    assert len(box.at_exit) == 1
+    box.at_exit[0]()
+    assert not (box.folder / "engines" / "gpu-in-use").exists()
+
+
+def test_a_mark_from_before_a_restart_says_nothing_and_one_of_a_living_process_stays(tmp_path: Path) -> None:
+    boot = tmp_path / "boot_id"
+    boot.write_text("first")
+    (tmp_path / "gpu-in-use").write_text(json.dumps({"pid": 2**22 + 1, "started": "1", "boot": "earlier"}))
+    mark = UseMark(tmp_path, boot_id=boot)
+    mark.begin()
+    mark.end()
+    assert not (tmp_path / "gpu-in-use").exists()
+    ticks = Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[19]
+    (tmp_path / "gpu-in-use").write_text(json.dumps({"pid": os.getppid(), "started": ticks, "boot": "first"}))
+    mark.begin()
+    mark.end()
+    assert (tmp_path / "gpu-in-use").exists()
