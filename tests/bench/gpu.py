@@ -39,6 +39,14 @@ KEYS = (
     "gpu_lumen_dice_vs_cpu", "gpu_peak_mib", "gpu_fraction_of_ceiling", "gpu_copy_gb_s", "gpu_gemm_tflops",
 )  # fmt: skip
 
+HEADING = """# A study on cards that we have not, on paper
+
+Nothing here was measured on a GPU. Written by `python -m tests.bench.gpu --estimate models/gpu-estimate.md`; the counting is in
+`tests/bench/gpu_count.py`, the assumptions and the cards' peak figures in `tests/bench/gpu_estimate.py`. FP16 peak: multiprocessors x
+clock x dense half-precision operations of the tensor cores per clock. On a Jetson the processor's stages would take longer than on the two
+cores that they were timed on if only two of its slower cores took part; it has twelve.
+"""
+
 
 def main() -> int:
     """Measure what can be measured, say what cannot."""
@@ -46,8 +54,11 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("build/bench-gpu.json"))
     parser.add_argument("--kernels", type=Path, default=Path("build/kernels"), help="folder of the fatbin; else NVRTC compiles")
     parser.add_argument("--keep", type=Path, help="write the record of a real device here too")
+    parser.add_argument("--estimate", type=Path, help="write the estimate on paper here")
     options = parser.parse_args()
     text, seconds = _estimated()
+    if options.estimate is not None:
+        options.estimate.write_text(f"{HEADING}\n{text}\n", encoding="utf-8")
     figures: dict[str, Any] = dict.fromkeys(KEYS) | {"estimate_study_s": seconds, "host": platform.machine()}
     try:
         driver = open_driver()
