@@ -52,6 +52,11 @@ class Card:
     source: str
 
     @property
+    def double_gops(self) -> float:
+        """Sums or products in double precision, not contracted: two a clock and multiprocessor on all of these."""
+        return 2 * self.multiprocessors * self.clock_ghz
+
+    @property
     def peak_tflops(self) -> float:
         """Dense FP16 on the tensor cores."""
         return self.multiprocessors * self.clock_ghz * self.per_clock / 1000
@@ -111,12 +116,20 @@ def own_kernel_bytes(work: Work, channels: int, classes: int) -> float:
     return 2 * source + 2 * fine + tiled * (2 + 2 * channels) + tiled * (2 * classes + 2) + tiled + 3 * fine
 
 
+def double_operations(work: Work) -> float:
+    """Of the same kernels, in double precision: 24 per trilinear value; two masks per tile voxel, image and region per fine voxel."""
+    fine = float(np.prod([round(side / 0.5) for side in HEART_MM]))
+    tiled = work.runs * float(np.prod(work.shape[2:]))
+    return 24 * (2 * tiled + 3 * fine)
+
+
 def estimate(bench: Path, catalog: ModelCatalog | None = None) -> tuple[str, dict[str, float]]:
     """The text with the arithmetic, and seconds per card."""
     catalog = catalog or ModelCatalog.load(installed_catalog())
     works = study_work(catalog)
     fine = catalog["cor-seg"]
     own = own_kernel_bytes(works[0], len(fine.channels), len(fine.classes))
+    double = double_operations(works[0])
     voxels = float(np.prod([round(side / 0.5) for side in HEART_MM]))
     carried = 2 * float(np.prod([round(side / 0.4) for side in HEART_MM])) + 4 * voxels
     rest, pictures, said = _processor(bench)
@@ -127,7 +140,8 @@ def estimate(bench: Path, catalog: ModelCatalog | None = None) -> tuple[str, dic
             f"- {work.network}: {work.runs} x ({shape}): {work.flop / 1e12:.2f} TFLOP, {work.moved / 1e9:.1f} GB in half precision"
         )
     lines += [
-        f"- our kernels: {own / 1e9:.2f} GB; carried between host and card: {carried / 1e9:.2f} GB",
+        f"- our kernels: {own / 1e9:.2f} GB, and {double / 1e9:.1f} G operations in double precision at two a clock and multiprocessor",
+        f"- carried between host and card: {carried / 1e9:.2f} GB",
         f"- processor: {rest:.1f} s, and {PICTURES_SHARE_ON_PROCESSOR:.0%} of {pictures:.1f} s of key views ({said})",
         f"- assumed: {ARITHMETIC_SHARE:.0%} of the arithmetic peak, {TRAFFIC_SHARE:.0%} of the bandwidth, the longer of the two per layer",
         "",
@@ -137,7 +151,8 @@ def estimate(bench: Path, catalog: ModelCatalog | None = None) -> tuple[str, dic
     seconds = {}
     for card in CARDS:
         networks = sum(work.seconds(card) for work in works)
-        kernels, transfers = own / (card.gb_s * 1e9 * TRAFFIC_SHARE), carried / (card.link_gb_s * 1e9)
+        kernels = own / (card.gb_s * 1e9 * TRAFFIC_SHARE) + double / (card.double_gops * 1e9)
+        transfers = carried / (card.link_gb_s * 1e9)
         processor = rest + PICTURES_SHARE_ON_PROCESSOR * pictures
         seconds[card.name] = networks + kernels + transfers + processor
         lines.append(
