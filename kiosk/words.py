@@ -140,6 +140,7 @@ SHORT_NAME: dict[SegmentName, str] = {
     "R-PDA": "right PDA", "R-PLB": "right PLB", "RI": "ramus", "LCx": "mid/distal LCx", "other": "no name",
 }  # fmt: skip
 """English names that fit a key; the others are short themselves."""
+NO_NAME = Words("其他", "Other")
 RENAMED = Words("已改名为 {name}", "Named {name} now")
 EDIT_DOMINANCE_HINT = Words("选择优势型;之后改名不再改变它", "Choose the dominance; later renaming leaves it")
 BY_NAMES = Words("按命名推定", "By the names")

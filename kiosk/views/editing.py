@@ -209,7 +209,7 @@ def _names(review: Review, findings: Findings, edit: Edit, language: Language) -
         keys.append(
             NameKey(
                 name=name,
-                text=name if name != "other" else words.SEX["O"].say(language),
+                text=name if name != "other" else words.NO_NAME.say(language),
                 meaning=meaning,
                 allowed=branch is not None and can_be_called(branch.vessel, name, whole=segment is None),
                 chosen=name in now,
