@@ -11,8 +11,9 @@ import numpy as np
 
 from appliance.analysis.cadrads import UNREADABLE, Bands, cad_rads, grade_of, segment_scores, untraced_vessels
 from appliance.analysis.centrelines import trace
+from appliance.analysis.lesion_degree import Stretch
 from appliance.analysis.lesion_network import read_tree
-from appliance.analysis.lesions import Stretch, Survey, find_lesions
+from appliance.analysis.lesions import Survey, find_lesions
 from appliance.analysis.lumen import LumenResult, measure_lumen, radius_guess
 from appliance.analysis.naming import name_branches
 from appliance.analysis.plaque import Plaque, describe_plaques

@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from appliance.analysis.lesion_degree import Stretch
 from appliance.analysis.lesion_network import FEATURES, KINDS, Reading
-from appliance.analysis.lesions import Stretch, Survey
+from appliance.analysis.lesions import Survey
 from appliance.analysis.lumen import LumenResult, calcium_cells
 from appliance.analysis.plaque_classes import LOW_HU, boundaries
 from appliance.analysis.runs import ranges_of

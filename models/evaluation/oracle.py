@@ -33,8 +33,9 @@ from scipy.spatial import cKDTree
 from appliance.analysis.cadrads import with_category
 from appliance.analysis.centrelines import trace
 from appliance.analysis.describe import describe, total_of
+from appliance.analysis.lesion_degree import LesionRules, Stretch, measure_stretch
 from appliance.analysis.lesion_network import read_tree
-from appliance.analysis.lesions import LesionRules, Stretch, Survey, find_lesions, measure_stretch
+from appliance.analysis.lesions import Survey, find_lesions
 from appliance.analysis.lumen import LumenResult, measure_lumen, radius_guess
 from appliance.analysis.measure import make_branches, make_lesions
 from appliance.analysis.naming import name_branches

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from appliance.analysis.lesion_degree import LesionRules, Stretch, outside_parent, regressed, smeared, witnessed
 from appliance.analysis.lesion_network import Reading, nothing
-from appliance.analysis.lesions import LesionRules, Survey, find_lesions, joined_evidence
+from appliance.analysis.lesions import Survey, find_lesions, joined_evidence
 from appliance.analysis.lumen import LumenResult, measure_lumen
 from appliance.analysis.plaque import describe_plaques, proposed_kind
-from appliance.analysis.stages import NamedTree
+from appliance.analysis.stages import NamedBranch, NamedTree, Profile, Reference
 from appliance.geometry import arc_length
 from tests.appliance.analysis.tubes import named_tree, render, segmentation_of, straight
 
@@ -40,12 +41,12 @@ def along_of(named: NamedTree) -> Float:
     return arc_length(named.branches[0].points_mm)
 
 
-def reading(along: Float, *plaques: tuple[float, float], high: float = 0.995, low: float = 0.005) -> Reading:
-    """Sure of plaque between the given places (mm), sure of none elsewhere."""
+def reading(along: Float, *plaques: tuple[float, float], high: float = 0.995, low: float = 0.005, narrowing: float = 0.0) -> Reading:
+    """Sure of plaque between the given places (mm), narrowed by that part there; sure of none elsewhere."""
     share = np.full(len(along), low)
     for start, end in plaques:
         share[(along >= start) & (along <= end)] = high
-    return replace(nothing(len(along)), share=share)
+    return replace(nothing(len(along)), share=share, narrowing=np.where(share == high, narrowing, 0.0))
 
 
 def places(survey: Survey, along: Float) -> list[tuple[float, float]]:
@@ -106,10 +107,80 @@ def test_rules_find_the_narrowing_and_a_sure_network_refuses_it(narrowed: tuple[
     alone = find_lesions(named, lumen)
     assert len(alone.stretches) == 1
     assert find_lesions(named, lumen, readings=[reading(along)]).stretches == ()
-    both = find_lesions(named, lumen, readings=[reading(along, (16.0, 24.0))])
+    both = find_lesions(named, lumen, readings=[reading(along, (16.0, 24.0), narrowing=0.35)])
     assert len(both.stretches) == 1
     assert both.stretches[0].stenosis_percent == pytest.approx(50.0, abs=8.0)
     assert both.stretches[0].minimum == pytest.approx(alone.stretches[0].minimum, abs=2)
+
+
+RULES = LesionRules()
+ALONG: Float = np.arange(40, dtype=np.float64) * 0.5
+
+
+def lesion(percent: float, *, reference: float = 3.0) -> Stretch:
+    lumen = reference * (1.0 - percent / 100.0)
+    return Stretch(0, 10, 20, 30, lumen, reference, percent, 5.0, 0.9)
+
+
+def profile(calcium: float = 0.0) -> Profile:
+    same = np.full(40, 3.0)
+    return Profile(same, same, same, same + 1.0, np.full(40, calcium), np.full(40, 400.0), np.full(40, 15.0), np.ones(40))
+
+
+@pytest.mark.parametrize(
+    ("measured_percent", "narrowing", "calcium", "believed"),
+    [
+        pytest.param(99.0, 0.1, 0.0, 20.5, id="the line left the lumen"),
+        pytest.param(99.0, 0.6, 0.0, 99.0, id="both see it"),
+        pytest.param(60.0, 0.2, 0.0, 60.0, id="within what the two may differ"),
+        pytest.param(99.0, 0.1, 2.0, 99.0, id="blooming deceives the network"),
+        pytest.param(10.0, 0.9, 0.0, 10.0, id="it makes nothing narrower"),
+    ],
+)
+def test_a_degree_far_above_what_the_network_sees_is_not_believed(
+    measured_percent: float, narrowing: float, calcium: float, believed: float
+) -> None:
+    said = replace(nothing(40), narrowing=np.full(40, narrowing))
+    found = witnessed(lesion(measured_percent), profile(calcium), said, ALONG, RULES)
+    assert found.stenosis_percent == pytest.approx(believed)
+    assert found.lumen_mm == pytest.approx(3.0 * (1.0 - believed / 100.0))
+
+
+def test_beside_calcium_a_small_vessel_is_believed_less_than_a_wide_one_and_no_order_is_turned() -> None:
+    wide = regressed(lesion(80.0, reference=3.0), profile(2.0), ALONG, RULES)
+    assert wide.stenosis_percent == pytest.approx(80.0)
+    small = [regressed(lesion(p, reference=1.8), profile(2.0), ALONG, RULES).stenosis_percent or 0.0 for p in (0.0, 25.0, 40.0, 70.0, 99.0)]
+    assert small[:2] == [0.0, 25.0]
+    assert small == sorted(small)
+    assert small[-1] < 60.0
+    assert regressed(lesion(80.0, reference=1.8), profile(0.0), ALONG, RULES).stenosis_percent == pytest.approx(80.0)
+
+
+def test_half_and_more_is_not_claimed_where_the_wall_is_smeared_blood() -> None:
+    bright, soft = np.full(40, 130.0), np.full(40, 70.0)
+    assert smeared(lesion(80.0), profile(), bright, RULES).unreadable
+    assert smeared(lesion(80.0), profile(), bright, RULES).stenosis_percent is None
+    assert smeared(lesion(80.0), profile(), soft, RULES).stenosis_percent == 80.0
+    assert smeared(lesion(40.0), profile(), bright, RULES).stenosis_percent == 40.0
+    assert smeared(lesion(80.0), profile(2.0), bright, RULES).stenosis_percent == 80.0
+
+
+def test_a_branch_has_no_disease_of_its_own_inside_its_parent() -> None:
+    trunk = np.stack([np.zeros(60), np.zeros(60), 0.5 * np.arange(60)], axis=1)
+    side = np.stack([0.5 * np.arange(30), np.zeros(30), np.full(30, 15.0)], axis=1)
+    named = NamedTree(
+        branches=(
+            NamedBranch(trunk, None, None, "LAD", ((0, 60, "pLAD"),), 1.0),
+            NamedBranch(side, 0, 30, "LAD", ((0, 30, "D1"),), 1.0),
+        ),
+        dominance=None,
+    )
+    size = np.full(60, 4.0)
+    references = [Reference(size, size + 1.0, np.ones(60)), Reference(size[:30] / 2, size[:30] / 2 + 1.0, np.ones(30))]
+    assert outside_parent(named, 0, references, 0.5).all()
+    free = outside_parent(named, 1, references, 0.5)
+    assert side[free][0, 0] == pytest.approx(3.0)  # 2 mm of lumen, half a millimetre of blur, the next point
+    assert free[np.flatnonzero(free)[0] :].all()
 
 
 def test_no_degree_is_given_where_the_model_leaves_much_unexplained(narrowed: tuple[NamedTree, LumenResult]) -> None:
@@ -147,7 +218,7 @@ def test_the_network_proposes_a_kind_and_measured_calcium_has_the_veto(
 def test_a_feature_needs_measurement_and_network(narrowed: tuple[NamedTree, LumenResult]) -> None:
     named, lumen = narrowed
     along = along_of(named)
-    said = reading(along, (16.0, 24.0))
+    said = reading(along, (16.0, 24.0), narrowing=0.35)
     agrees = replace(said, features=np.ones((len(along), 4)))
     by_rules = describe_plaques(named, find_lesions(named, lumen), lumen)[0]
     assert "positive_remodeling" in by_rules.high_risk  # the outer wall is drawn 17 % wider

@@ -12,6 +12,7 @@ from appliance.analysis.blur import estimate_blur
 from appliance.analysis.lumen import LumenResult, measure_lumen
 from appliance.analysis.section_run import fit_all
 from appliance.analysis.sections import Blur, cut_sections
+from appliance.geometry import frames
 from appliance.volume import Geometry, Volume
 from tests.appliance.analysis.tubes import Vessel, named_tree, render, segmentation_of, straight
 
@@ -166,3 +167,17 @@ def test_the_blood_keeps_its_level_where_the_sections_disagree() -> None:
     core = np.array([280.0, 420.0] * 10)
     level = plateau(core, np.ones(20, np.bool_), 0.1 * np.arange(20), 400.0)
     np.testing.assert_array_equal(level, 400.0)
+
+
+def test_a_line_that_leaves_the_lumen_for_a_moment_is_no_occlusion() -> None:
+    # as at a step of the table between two heart beats, or where the line crosses a carina
+    tube = straight(3.0, length=44.0)
+    volume, classes = render([tube])
+    named = named_tree([tube])
+    points = named.branches[0].points_mm
+    along = np.linalg.norm(points - points[0], axis=1)
+    _, normal, _ = frames(points)
+    off = 1.9 * np.exp(-(((along - 22.0) / 1.5) ** 2))
+    strayed = replace(named, branches=(replace(named.branches[0], points_mm=points + off[:, None] * normal),))
+    lumen = measure_lumen(strayed, volume, segmentation_of(volume, classes)).profiles[0].lumen_mm
+    assert lumen[MIDDLE].min() > 2.2

@@ -1,0 +1,232 @@
+"""How narrow a lesion is: the section fit's degree, and when it is not to be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from scipy.special import expit
+
+from appliance.analysis.lesion_network import Reading
+from appliance.analysis.runs import ranges_of
+from appliance.analysis.stages import Float, NamedTree, Profile, Range, Reference
+
+_LEAST_REFERENCE_MM = 0.1
+_NEAR_MM = 2.0
+_USUAL_RADIUS_MM = 1.5
+_HALF_PERCENT = 50.0
+
+
+@dataclass(frozen=True)
+class LesionRules:
+    """When a stretch is a lesion. Choices of this project, tuned on the development family of virtual patients.
+
+    Attributes:
+        smallest_vessel_mm: vessels narrower than this are not graded (CAD-RADS 2.0 grades vessels over 1.5 mm).
+        peak, edge: evidence at the strongest point, and where a lesion ends.
+        shortest_mm: shortest lesion.
+        join_mm: gaps up to this are bridged.
+        noise_percent: narrowing below this is none.
+        occlusion_mm: shortest stretch without lumen that is an occlusion.
+        network_weight: weight of the network's classes beside the fit's.
+        least_confidence: what is less sure is not reported.
+        shortest_branch_mm: branches shorter than this (left main aside) are too short to tell plaque from their own origin.
+        fit_weight: weight of what is measured where the network ``lesions`` has looked too; 0: it alone decides.
+        log_odds_weight: evidence for each unit of log-odds that this network gives to plaque; its doubt counts against.
+        even_log_odds: log-odds that speak neither for nor against: plaque is commoner in its samples than in patients.
+        peak_seen, shortest_seen_mm: in place of ``peak`` and ``shortest_mm`` where it has looked.
+        unexplained: no degree is given where the section model leaves more than this part of the blood's attenuation unexplained at the
+            narrowest place, as in a vessel that moved: what looks narrow there may be a blurred wide lumen.
+        beyond_parent_mm: a branch's own disease begins so far outside its parent's healthy lumen (about the blur's width).
+        seen_scale, seen_offset: the network's narrowing (in per cent) as a degree; it is trained to the mean and shies from extremes.
+        disagreement: points by which the measured degree may lie above the network's. Beyond that the line has missed the lumen there (a
+            step between two heart beats, a bend, a neighbour), for the network sees 3.7 mm to either side: its degree is taken.
+        blooming_mm2: calcium from which on the network's degree is no witness, for blooming deceives it.
+        usual_percent, least_trust, hidden_mm, clear_mm: beside so much calcium the blur leaves little of a small lumen to be seen, and
+            what is measured scatters from none to closed. From ``clear_mm`` of healthy diameter on it is trusted; towards ``hidden_mm``
+            only ``least_trust`` of its difference to the usual degree of plaque is (regression to the mean).
+        smear_hu: a wall as bright as this along a whole lesion without calcium is blood smeared by motion (soft plaque reads 20 to 90 HU):
+            half and more is then not claimed.
+    """
+
+    smallest_vessel_mm: float = 1.5
+    peak: float = 5.0
+    edge: float = 1.0
+    shortest_mm: float = 3.0
+    join_mm: float = 2.0
+    noise_percent: float = 6.0
+    occlusion_mm: float = 3.0
+    network_weight: float = 1.0
+    least_confidence: float = 0.6
+    shortest_branch_mm: float = 12.0
+    fit_weight: float = 0.7
+    log_odds_weight: float = 1.4
+    even_log_odds: float = 0.2
+    peak_seen: float = 4.5
+    shortest_seen_mm: float = 2.0
+    unexplained: float = 0.14
+    beyond_parent_mm: float = 0.5
+    seen_scale: float = 1.25
+    seen_offset: float = 8.0
+    disagreement: float = 40.0
+    blooming_mm2: float = 0.5
+    usual_percent: float = 30.0
+    least_trust: float = 0.35
+    hidden_mm: float = 2.0
+    clear_mm: float = 2.6
+    smear_hu: float = 100.0
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """One lesion: half-open range and narrowest point on a branch, with what was measured there.
+
+    ``stenosis_percent`` is None where no reference could be given, and where the place is ``unreadable``; ``evidence`` is the mean over
+    the lesion.
+    """
+
+    branch: int
+    start: int
+    minimum: int
+    end: int
+    lumen_mm: float
+    reference_mm: float | None
+    stenosis_percent: float | None
+    evidence: float
+    confidence: float
+    unreadable: bool = False
+
+
+def believed(lesion: Stretch, profile: Profile, reading: Reading | None, wall_hu: Float, along: Float, rules: LesionRules) -> Stretch:
+    """The lesion with what is believed of its measured degree.
+
+    Args:
+        lesion: as measured.
+        profile: what was measured on its branch.
+        wall_hu: attenuation of the fitted wall there, (n,).
+        along: distance from the branch's first point, (n,).
+        reading: what the network ``lesions`` says of the branch, None where none looked.
+        rules: when what is measured is believed.
+    """
+    if reading is not None:
+        lesion = witnessed(lesion, profile, reading, along, rules)
+    return smeared(regressed(lesion, profile, along, rules), profile, wall_hu, rules)
+
+
+def outside_parent(named: NamedTree, number: int, references: Sequence[Reference], beyond_mm: float) -> NDArray[np.bool_]:
+    """Which points of a branch lie outside its parent's healthy lumen, (n,): before that a section shows the parent, or where both part."""
+    branch = named.branches[number]
+    free = np.ones(len(branch.points_mm), np.bool_)
+    if branch.parent is None or branch.parent_index is None:
+        return free
+    parent = named.branches[branch.parent].points_mm
+    near = slice(max(branch.parent_index - 6, 0), branch.parent_index + 7)
+    size = references[branch.parent].lumen_mm[near]
+    radius = 0.5 * float(np.nanmedian(size)) if np.isfinite(size).any() else _USUAL_RADIUS_MM
+    distance = cKDTree(parent).query(branch.points_mm)[0]
+    left = np.flatnonzero(distance > radius + beyond_mm)
+    free[: int(left[0]) if len(left) else len(free)] = False
+    return free
+
+
+def witnessed(lesion: Stretch, profile: Profile, reading: Reading, along: Float, rules: LesionRules) -> Stretch:
+    """The lesion with the network's degree where the measured one lies too far above it, and no calcium explains that."""
+    if lesion.stenosis_percent is None or lesion.reference_mm is None:
+        return lesion
+    span = slice(lesion.start, lesion.end)
+    seen = min(100.0 * rules.seen_scale * float(reading.narrowing[span].max()) + rules.seen_offset, 99.0)
+    near = np.abs(along - along[lesion.minimum]) <= _NEAR_MM
+    if lesion.stenosis_percent - seen <= rules.disagreement or float(profile.calcium_mm2[near].max()) >= rules.blooming_mm2:
+        return lesion
+    at = lesion.start + int(np.argmax(reading.narrowing[span]))
+    lumen = lesion.reference_mm * (1.0 - seen / 100.0)
+    return replace(lesion, minimum=at, lumen_mm=lumen, stenosis_percent=seen, confidence=0.8 * lesion.confidence)
+
+
+def regressed(lesion: Stretch, profile: Profile, along: Float, rules: LesionRules) -> Stretch:
+    """The lesion with a degree nearer to the usual one, the less of its lumen can be seen beside calcium in a small vessel."""
+    if lesion.stenosis_percent is None or lesion.reference_mm is None or lesion.stenosis_percent <= rules.usual_percent:
+        return lesion
+    near = np.abs(along - along[lesion.minimum]) <= _NEAR_MM
+    if float(profile.calcium_mm2[near].max()) < rules.blooming_mm2:
+        return lesion
+    trust = float(np.interp(lesion.reference_mm, [rules.hidden_mm, rules.clear_mm], [rules.least_trust, 1.0]))
+    percent = rules.usual_percent + trust * (lesion.stenosis_percent - rules.usual_percent)
+    return replace(lesion, stenosis_percent=percent, lumen_mm=lesion.reference_mm * (1.0 - percent / 100.0))
+
+
+def smeared(lesion: Stretch, profile: Profile, wall_hu: Float, rules: LesionRules) -> Stretch:
+    """The lesion without its degree where half and more was measured in a vessel that moved: its wall is as bright as thinned blood."""
+    span = slice(lesion.start, lesion.end)
+    narrow = lesion.stenosis_percent is not None and lesion.stenosis_percent >= _HALF_PERCENT
+    if not narrow or float(profile.calcium_mm2[span].max()) >= rules.blooming_mm2 or float(np.median(wall_hu[span])) < rules.smear_hu:
+        return lesion
+    return replace(lesion, stenosis_percent=None, unreadable=True)
+
+
+def joined_ranges(ranges: tuple[Range, ...], along: Float, gap_mm: float) -> list[Range]:
+    """The ranges with gaps of up to ``gap_mm`` closed."""
+    joined: list[Range] = []
+    for start, end in ranges:
+        if joined and along[start] - along[joined[-1][1] - 1] <= gap_mm:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def measure_stretch(
+    number: int,
+    start: int,
+    end: int,
+    profile: Profile,
+    reference: Reference,
+    evidence: Float,
+    along: Float,
+    named: NamedTree,
+    rules: LesionRules,
+) -> Stretch:
+    """What was measured between two points of a branch, as a lesion."""
+    lumen = profile.lumen_mm[start:end]
+    healthy = reference.lumen_mm[start:end]
+    usable = np.isfinite(healthy) & (healthy > _LEAST_REFERENCE_MM)
+    share = np.where(usable, lumen / np.where(usable, healthy, 1.0), np.inf)
+    at = start + int(np.argmin(share))
+    known = bool(usable.any())
+    stenosis: float | None = None
+    if known:
+        stenosis = float(np.clip(100.0 * (1.0 - share.min()), 0.0, 99.0))
+        closed = joined_ranges(ranges_of(lumen <= 0.0), along[start:end], 0.9)
+        if any(along[start + b - 1] - along[start + a] >= rules.occlusion_mm for a, b in closed):
+            stenosis = 100.0
+        if stenosis < rules.noise_percent:
+            # no narrowing: the place to show is where the plaque is thickest
+            stenosis = 0.0
+            at = start + int(np.argmax(evidence[start:end]))
+    unreadable = bool(stenosis) and _unexplained(profile, along, at) > rules.unexplained
+    if unreadable:
+        stenosis = None
+    mean = float(evidence[start:end].mean())
+    trust = float(expit(0.8 * (mean - 2.5))) * float(np.clip(profile.quality[start:end].mean() + 0.3, 0, 1))
+    repaired = any(a < end and b > start for a, b in named.branches[number].repaired)
+    return Stretch(
+        branch=number,
+        start=start,
+        minimum=at,
+        end=end,
+        lumen_mm=float(profile.lumen_mm[at]),
+        reference_mm=float(reference.lumen_mm[at]) if known and usable[at - start] else None,
+        stenosis_percent=stenosis,
+        evidence=mean,
+        confidence=trust * (0.6 if repaired else 1.0),
+        unreadable=unreadable,
+    )
+
+
+def _unexplained(profile: Profile, along: Float, at: int) -> float:
+    """Part of the blood's attenuation that the section model leaves unexplained within 2 mm of a point."""
+    near = np.abs(along - along[at]) <= _NEAR_MM
+    return float(np.median(profile.noise_hu[near]) / max(float(np.median(profile.lumen_hu[near])), 50.0))
