@@ -6,8 +6,8 @@
 | LM | what LAD and LCX share; without an LCX, as far as the label says |
 | RI | leaves at the end of the LM; farther along the LAD it is a diagonal, off the LCX it is OM1 (ASCI consensus) |
 | allowed children | `ALLOWED`: no diagonal on the RCA, and so on; what a parent cannot have is the nearest that it can |
-| D1, D2; OM1, OM2 | numbered in the order of their origin, spurs not counted |
-| PDA, PLB | one each from either side: the longest and surest PDA, the PLB nearest to the crux |
+| D1, D2; OM1, OM2 | numbered in the order of their origin, spurs and what never parts from the parent not counted |
+| PDA, PLB | one each from either side: the longest and surest PDA, the PLB nearest to the crux, no branch of another one |
 | unsure | below `LEAST_PROBABILITY` a side branch stays without a name |
 
 Sources: SCCT 2014 (JCCT 2014;8:342), Appendix 1; ASCI consensus as quoted in the field's reviews for RI against OM1.
@@ -261,7 +261,7 @@ def _name_by_labels(draft: Draft, found: Mapping[int, tuple[Label, float]]) -> N
     )
     for parent, label, vessel, names in numbered:
         if parent is not None:
-            leaving = {i: _origin(draft, i, found) for i in long_enough if found[i][0] == label}
+            leaving = {i: _origin(draft, i, found) for i in long_enough if found[i][0] == label and draft.parts_from_parent(i)}
             family = sorted((at, i) for i, (above, at) in leaving.items() if above == parent)
             for name, (_, i) in zip(names, family, strict=False):
                 draft.name(i, name, vessel, found[i][1])
@@ -285,8 +285,9 @@ def _name_one(draft: Draft, found: Mapping[int, tuple[Label, float]], candidates
         return
     best = max(candidates, key=lambda i: (found[i][1] * min(draft.runs[i].length_mm / _TYPICAL_MM, 1.0), draft.runs[i].length_mm))
     if name in ("R-PLB", "L-PLB"):
-        longest = max(draft.runs[i].length_mm for i in candidates)
-        alike = [i for i in candidates if draft.runs[i].length_mm > _ALIKE * longest]
+        first = [i for i in candidates if not any(_hangs_on(draft, i, other) for other in candidates)]
+        longest = max(draft.runs[i].length_mm for i in first)
+        alike = [i for i in first if draft.runs[i].length_mm > _ALIKE * longest]
         best = max(alike, key=lambda i: _from_ostium(draft, i))
     draft.name(best, name, vessel, found[best][1])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from appliance.analysis.grooves import Course, course_of
 from appliance.analysis.runs import Run, split_run
@@ -13,6 +14,8 @@ from appliance.anatomy import Dominance, SegmentName, Vessel
 
 SHORTEST_NAMED_MM = 8.0
 """A shorter side branch gets no name of its own."""
+_PARTED_MM = 7.0
+"""A side branch that nowhere gets this far from its parent's line is the rim of a thick wall or a leak beside it."""
 
 
 @dataclass
@@ -45,6 +48,14 @@ class Draft:
         """Children of a run in the order of their origin."""
         found = [i for i, run in enumerate(self.runs) if run.parent == number]
         return sorted(found, key=lambda i: (self.runs[i].parent_index or 0, i))
+
+    def parts_from_parent(self, number: int) -> bool:
+        """Whether a run leads away from the run that it leaves; True at an ostium."""
+        run = self.runs[number]
+        if run.parent is None:
+            return True
+        away, _ = cKDTree(self.runs[run.parent].points_mm).query(run.points_mm)
+        return bool(away.max() >= _PARTED_MM)
 
     def split(self, number: int, at: int) -> int:
         """Cut a run; the number of its new second part."""

@@ -20,10 +20,11 @@ from appliance.analysis.stages import Float, Range
 from appliance.anatomy import SegmentName
 from appliance.geometry import arc_length
 
-LARGE_BRANCH_MM = 1.5
-"""Lumen diameter from which a diagonal or septal sets a border."""
 _ACUTE_MARGIN_LPS = np.array([-0.75, -0.25, -0.6])
 """Where the free wall of the right ventricle turns under: rightmost, lowest and somewhat forward."""
+
+_WITHOUT_LARGE_BRANCH = 0.3
+"""Where the proximal LAD ends if no branch is large enough, as a part of the way to the apex: the guideline says nothing of it."""
 
 Segments = tuple[tuple[int, int, SegmentName], ...]
 
@@ -63,8 +64,10 @@ def anterior_descending(points: Float, *, first_border: int | None, rest_to_apex
     ``first_border`` is the first large septal or diagonal, None if none was seen; the apex lies ``rest_to_apex_mm`` beyond the end.
     """
     along = arc_length(points)
-    first = first_border if first_border is not None else int(np.searchsorted(along, 0.3 * along[-1]))
-    half = int(np.searchsorted(along, along[first] + 0.5 * (along[-1] + rest_to_apex_mm - along[first])))
+    to_apex = float(along[-1]) + rest_to_apex_mm
+    first = first_border if first_border is not None else int(np.searchsorted(along, _WITHOUT_LARGE_BRANCH * to_apex))
+    reached = float(along[min(first, len(along) - 1)])
+    half = int(np.searchsorted(along, reached + 0.5 * (to_apex - reached)))
     return cut(len(points), (first, half), ("pLAD", "mLAD", "dLAD"))
 
 

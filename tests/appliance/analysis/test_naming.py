@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from appliance.analysis import segments
 from appliance.analysis.naming import assemble, name_branches
 from appliance.analysis.naming_decode import allowed_label, draft_by_labels
+from appliance.analysis.naming_draft import Draft
 from appliance.analysis.naming_network import LABELS, Label
+from appliance.analysis.runs import Run
 from appliance.analysis.stages import Heart, NamedTree, Structure, Tree
 from appliance.analysis.surroundings import Surroundings
 from appliance.errors import AnalysisError
@@ -183,3 +185,27 @@ def test_without_chambers_nothing_is_named(tree: Tree) -> None:
     with pytest.raises(AnalysisError, match="chambers") as refused:
         name_branches(tree, Heart(LabelMap(labels, whole.structures.geometry), whole.roi))
     assert refused.value.code == "ANA-103"
+
+
+def test_without_a_large_branch_the_borders_of_the_lad_are_parts_of_the_way_to_the_apex():
+    """An LAD that was lost half way keeps its first border; one that was lost at once is all proximal."""
+    line = np.column_stack([np.zeros(201), np.zeros(201), -0.5 * np.arange(201)])
+    ends = [end for _, end, _ in segments.anterior_descending(line, first_border=None, rest_to_apex_mm=0.0)]
+    lost = segments.anterior_descending(line[:101], first_border=None, rest_to_apex_mm=50.0)
+    assert ends == [60, 130, 201]
+    assert lost == ((0, 60, "pLAD"), (60, 101, "mLAD"))
+    assert segments.anterior_descending(line[:20], first_border=None, rest_to_apex_mm=90.0) == ((0, 20, "pLAD"),)
+
+
+def test_a_rim_beside_a_vessel_does_not_part_from_it():
+    def run(points, parent):
+        one = np.ones(len(points))
+        source = np.zeros((len(points), 2), np.intp)
+        return Run(points, one, one, (), parent, None if parent is None else 40, "left", 0, source)
+
+    along = 0.5 * np.arange(101)[:, None]
+    trunk = along * np.array([[0.0, 0.0, -1.0]])
+    rim = trunk[40] + along[:30] * np.array([[0.25, 0.0, -0.97]])
+    leaves = trunk[40] + along[:30] * np.array([[0.8, 0.0, -0.6]])
+    draft = Draft(runs=[run(trunk, None), run(rim, 0), run(leaves, 0)], courses=[], surroundings=Surroundings(heart()))
+    assert [draft.parts_from_parent(number) for number in range(3)] == [True, False, True]
