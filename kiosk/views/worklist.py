@@ -54,6 +54,8 @@ ORDER_OF_TAB: dict[Tab, int] = {"review": 0, "working": 1, "trouble": 2, "done":
 REVIEWABLE: tuple[StudyState, ...] = ("draft", "approving", "approved", "delivering", "delivered")
 EARLIER_CODE = "WF-090"
 """Reason of a study that was fetched as an earlier examination."""
+LATER_CODE = "WF-015"
+"""Another series came after the analysis: it can be done again."""
 CATEGORIES = ("N", "0", "1", "2", "3", "4A", "4B", "5")
 
 
@@ -196,7 +198,7 @@ def make_row(row: StudyRow, *, state: KioskState, wall: float) -> RowView:
         cad_rads=(row.cad_rads or "").removeprefix("CAD-RADS "),
         urgent=words.URGENT.say(language) if row.urgent else "",
         can_open=row.state in REVIEWABLE,
-        retry=words.RETRY.say(language) if row.state == "failed" else "",
+        retry=_retry(row).say(language),
         retrying=row.key in state.retrying,
     )
 
@@ -205,6 +207,12 @@ def _state_words(row: StudyRow) -> Words:
     if row.state == "approving" and row.approval is not None and row.approval.final:
         return Words("已签发(可撤销)", "Signed (can be undone)")
     return words.PRIORS if tab_of(row) != TAB_OF_STATE[row.state] else words.STATE[row.state]
+
+
+def _retry(row: StudyRow) -> Words:
+    """What the key of a row does: a failed analysis is tried again, one that lacks a later series is done again."""
+    later = row.reason is not None and row.reason.code == LATER_CODE and row.state in ("draft", "delivered")
+    return words.REANALYSE if later else words.RETRY if row.state == "failed" else Words("", "")
 
 
 def _detail(row: StudyRow, *, language: Language) -> str:

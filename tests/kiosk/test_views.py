@@ -89,6 +89,18 @@ def test_declined_and_failed_say_why() -> None:
     assert (rows["s-failed"].detail, rows["s-failed"].retry) == ("未找到升主动脉(ANA-010)", "重试")
 
 
+def test_a_result_that_lacks_a_later_series_says_so_and_can_be_done_again() -> None:
+    later = Reason(code="WF-015", zh="分析之后又收到新的 CT 序列", en="another CT series came")
+    details = [
+        msgspec.structs.replace(each, row=msgspec.structs.replace(each.row, reason=later))
+        for each in sample_details(NOW)
+        if each.row.state in ("draft", "delivered")
+    ]
+    rows = by_key(worklist(*details))
+    assert {row.retry for row in rows.values()} == {"重新分析"}
+    assert all("WF-015" in row.detail for row in rows.values())
+
+
 def test_every_state_and_stage_has_words_in_both_languages() -> None:
     for table in (words.STATE, words.STAGE, words.GRADE, words.PLAQUE, words.HIGH_RISK, words.ROLE):
         for text in table.values():

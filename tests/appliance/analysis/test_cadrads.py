@@ -341,6 +341,16 @@ def test_scores_count_every_scored_segment_once_and_only_those():
     assert segment_scores(lesions, branches) == (3, 3 + 2 + 1)
 
 
+def test_the_largest_scores_are_those_of_the_16_segments():
+    sixteen: list[SegmentName] = [
+        "LM", "pLAD", "mLAD", "dLAD", "D1", "D2", "RI", "pLCx", "LCx", "OM1", "OM2", "pRCA", "mRCA", "dRCA", "R-PDA", "R-PLB",
+    ]  # fmt: skip
+    assert segment_scores(*case(*((name, 80.0) for name in sixteen))) == (16, 48)
+    assert segment_scores(*case(*((name, 80.0) for name in SEGMENTS))) == (16, 48)
+    assert segment_scores(*case(*((name, 55.0) for name in sixteen[:5]))) == (5, 10)
+    assert segment_scores(*case(("pLAD", 100.0), ("mRCA", 69.99), ("OM1", 24.0), ("D1", 0.0))) == (4, 3 + 2 + 1 + 1)
+
+
 def test_a_plaque_across_a_border_involves_both_segments():
     one = lesion("pLAD", 80.0)
     across = msgspec.structs.replace(branch(0, "pLAD"), segments=((0, 24, "pLAD"), (24, 60, "mLAD")))
