@@ -42,6 +42,7 @@ def export_models(*, folder: Path, only: str | None = None, models: Path = MODEL
         network.load_state_dict(states["average"])
         file = models / "weights" / f"{name}.onnx"
         difference = export_network(task.deployment, network, file=file)
+        file.with_suffix(".int8.json").unlink(missing_ok=True)  # it belongs to the earlier weights (models.evaluation.quantised)
         entries[name] = make_entry(task, file, network, progress)
         size = f"{file.stat().st_size / 1e6:.1f} MB"
         yield f"{file.name}: {size}, {progress.samples_drawn} samples, differs from torch by {difference:.2g}"
