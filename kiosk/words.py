@@ -169,6 +169,7 @@ DOMINANCE_MEANS = {
     "left": Words("后降支来自回旋支", "PDA from the LCx"),
     "codominant": Words("两侧共同供血", "from both sides"),
 }
+GRAFTS = Words("桥血管 {count}", "Grafts {count}")
 NOT_ASSESSABLE = Words("{segment}:无法评价({reason})", "{segment}: not assessable ({reason})")
 IMPRESSION = Words("报告印象", "Impression")
 FULL_REPORT = Words("报告全文", "Full report")

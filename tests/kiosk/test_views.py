@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from appliance.api.messages import GRADES, Health, Reason, Session, StudyDetail, StudyHeader
-from appliance.findings import NotAssessable, Quality
+from appliance.findings import Graft, NotAssessable, Quality
 from kiosk import words
 from kiosk.state import KioskState, Picture, PictureCache, Pixels, Review
 from kiosk.views import WorklistView, make_view
@@ -99,6 +99,16 @@ def test_a_result_that_lacks_a_later_series_says_so_and_can_be_done_again() -> N
     rows = by_key(worklist(*details))
     assert {row.retry for row in rows.values()} == {"重新分析"}
     assert all("WF-015" in row.detail for row in rows.values())
+
+
+def test_grafts_are_counted_among_the_facts() -> None:
+    graft = Graft(
+        id=0, kind="venous", origin="aorta", target="mLAD", points_mm=((0.0, 0.0, 0.0),), lumen_diameter_mm=3.1, patency="patent",
+        confidence=0.8,
+    )  # fmt: skip
+    found = msgspec.structs.replace(make_findings(()), grafts=(graft, graft))
+    detail = StudyDetail(row=row("s", "draft", header(1, name="A"), received_at=NOW), findings=found)
+    assert "桥血管 2" in review(detail).facts
 
 
 def test_every_state_and_stage_has_words_in_both_languages() -> None:
