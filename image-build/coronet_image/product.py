@@ -109,9 +109,6 @@ def _python(places: Places, root: Path, source: Path) -> None:
     tool = root / "usr/bin/appliance"
     tool.write_text('#!/bin/sh\nexec /opt/coronet/venv/bin/python -m appliance "$@"\n', "ascii")
     tool.chmod(0o755)
-    compileall.compile_dir(
-        site, quiet=2, stripdir=str(root), prependdir="/", invalidation_mode=PycInvalidationMode.UNCHECKED_HASH, workers=1, legacy=False
-    )
 
 
 def _is_a_test_folder(folder: Path, site: Path) -> bool:
@@ -190,9 +187,15 @@ def _clean(root: Path) -> None:
                 shutil.rmtree(child)
             else:
                 child.unlink()
-    for folder in root.rglob("__pycache__"):
-        if SITE not in str(folder):
-            shutil.rmtree(folder)
+    for folder in list(root.rglob("__pycache__")):
+        shutil.rmtree(folder)
+    _compile(root)
     for leftover in (root / "boot").iterdir():
         if leftover.name.startswith(("initrd", "config", "System.map")):
             leftover.unlink()
+
+
+def _compile(root: Path) -> None:
+    """Byte code of every module, Python's own too: the root cannot be written, so what is not compiled here is compiled at each start."""
+    for folder in (root / SITE, root / "usr/lib/python3.11"):
+        compileall.compile_dir(folder, quiet=2, stripdir=str(root), prependdir="/", invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)

@@ -84,7 +84,18 @@ class Machine:
             "-m",
             str(self.memory_mib),
         ]
-        words += ["-nodefaults", "-no-user-config", "-display", "none", "-vga", "std", "-rtc", f"base={self.clock}"]
+        words += [
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-vga",
+            "none",
+            "-device",
+            "virtio-vga",
+            "-rtc",
+            f"base={self.clock}",
+        ]
         words += ["-uuid", "5b1f7c52-6d0e-4f0e-9a55-6f5b6a6d0001", "-device", "virtio-rng-pci"]
         words += [
             "-drive",
