@@ -13,8 +13,9 @@ from pathlib import Path
 from appliance.errors import InferenceError
 from appliance.inference.cuda.nvrtc import compile_for
 
-ARCHITECTURES = (80, 86, 89, 90, 120)
-"""Compute capabilities times ten that the fatbin holds machine code for; anything newer is compiled on first start."""
+ARCHITECTURES = (75, 80, 86, 87, 89, 90, 120)
+"""Compute capabilities times ten that the fatbin holds machine code for (8.7: Jetson AGX Orin). What is newer than the last is compiled by
+the driver from its PTX, what lies between by NVRTC on first start."""
 KERNELS = Path(__file__).with_name("kernels")
 MAIN = "coronet.cu"
 
@@ -49,7 +50,7 @@ def image_for(capability: tuple[int, int], *, folders: tuple[Path, ...], cache: 
         InferenceError: INF-065 where there is none and none can be made.
     """
     number = 10 * capability[0] + capability[1]
-    if number in ARCHITECTURES:
+    if number in ARCHITECTURES or number > ARCHITECTURES[-1]:
         for folder in folders:
             path = fatbin_path(folder)
             if path.is_file():

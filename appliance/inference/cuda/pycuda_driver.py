@@ -10,6 +10,7 @@ import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from logging import getLogger
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from appliance.errors import InferenceError
 from appliance.inference.cuda.driver import Argument, Device, Dim, Driver, Graph, card_failed, no_device, too_little_memory
+
+log = getLogger(__name__)
 
 _ALIGNED = 256
 _CAPTURE_THREAD_LOCAL = 1
@@ -185,8 +188,12 @@ class PycudaDriver:
             self._functions[kernel](*arguments, grid=grid, block=block, stream=self._streams[stream])
 
     def capture(self, stream: int, work: Callable[[], None]) -> Graph | None:
-        """Record what ``work`` puts on the stream."""
-        return self._capturing.record(stream, work)
+        """Record what ``work`` puts on the stream; None where something in it cannot be recorded. A lost card will say so itself."""
+        try:
+            return self._capturing.record(stream, work)
+        except InferenceError as error:
+            log.info("the batches are started one by one: %s", error)
+            return None
 
     def close(self) -> None:
         """Give everything back; after a failure of the card nothing more can be done than to forget it."""

@@ -34,6 +34,8 @@ _LINES: Dim = (64, 4, 1)
 _REGION_BLOCKS = 64
 _ANSWER_BLOCKS = 512
 _SLABS = 8
+_MOST_CLASSES = 8
+"""As in ``kernels/tiles.cu``."""
 
 
 def scalar_int(value: int) -> Argument:
@@ -214,6 +216,8 @@ class DeviceWindow:
     ) -> Callable[[], None]:
         """What is done for one batch, as a function that puts it on the stream."""
         memory, network, count, voxels = self._memory, self._network, int(chosen.sum()), int(np.prod(grid.tile))
+        if grid.tile[2] % 2 or (network.gives == "scores" and len(self._model.classes) > _MOST_CLASSES):
+            raise unusable(self._model, f"its tiles {grid.tile} or {len(self._model.classes)} classes are not what the kernels take")
         half = network.input_type == "float16"
         channels = memory.take(batch * len(self._model.channels) * voxels * (2 if half else 4))
         table = channel_table(self._whole.channels, self._model.channels, memory)
@@ -227,7 +231,7 @@ class DeviceWindow:
 
         def step() -> None:
             kernel = "gather_half" if half else "gather_float"
-            self._launch(kernel, (blocks, batch, len(self._model.channels)), (_BLOCK, 1, 1), *gather, pointer(channels))
+            self._launch(kernel, (-(-blocks // 2), batch, len(self._model.channels)), (_BLOCK, 1, 1), *gather, pointer(channels))
             network.run_on_device({"channels": channels} | outputs, batch=batch, tile=grid.tile, stream=self._compute)
             if network.gives == "scores":
                 scores = (pointer(outputs["scores"]), scalar_int(len(self._model.classes)), members)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import appliance.inference.cuda
 from appliance.errors import InferenceError
 from appliance.inference.cuda.binary import ARCHITECTURES, digest, fatbin_path, image_for
 from appliance.inference.cuda.network import Tile
@@ -18,7 +20,7 @@ from appliance.inference.cuda.plan import SPARE_BYTES, budget, plan_memory
 from appliance.inference.cuda.pycuda_driver import open_driver
 from appliance.inference.cuda.session import Card, CudaSession
 from tests.appliance.inference.cuda.hostcuda import HostDriver
-from tests.appliance.inference.cuda.networks import HostNetwork, ProcessorSession, made_model
+from tests.appliance.inference.cuda.networks import HostNetwork, ProcessorSession, made_model, smaller
 from tests.appliance.inference.cuda.test_window import asked, fine
 
 GRID = fine((24, 24, 24))
@@ -80,6 +82,21 @@ def test_values_that_no_sound_network_gives_are_refused(gives: str, spoiled: Map
     assert session.whole_volume(asked(GRID, reach="blob")) is None
     assert [error.code for error in told] == ["INF-062"]
     assert driver.held_bytes == 0
+
+
+def test_a_network_that_the_kernels_cannot_serve_is_refused() -> None:
+    for model in (smaller(made_model(), classes=tuple("abcdefghi")), made_model((16, 16, 15), None)):
+        driver = HostDriver()
+        told: list[InferenceError] = []
+        assert session_on(driver, HostNetwork(driver, model), told).whole_volume(asked(GRID, reach="blob")) is None
+        assert [error.code for error in told] == ["INF-062"]
+        assert driver.held_bytes == 0
+
+
+def test_the_codes_that_are_listed_are_those_that_are_raised() -> None:
+    folder = Path(appliance.inference.cuda.__file__).parent
+    raised = {code for path in folder.glob("*.py") for code in re.findall(r'"(INF-06\d)"', path.read_text("utf-8"))}
+    assert set(re.findall(r"INF-06\d", appliance.inference.cuda.__doc__ or "")) == raised
 
 
 def test_nothing_of_a_patient_stays_on_the_card_or_in_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
