@@ -33,6 +33,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--version", default="", help="with --base: the version that it says it is")
     parser.add_argument("--break", dest="broken", choices=["", "daemon"], default="", help="with --base: what does not come up in it")
     parser.add_argument("--extra", default="", help="further words of the kernel's command line (tests: a shell on the serial line)")
+    parser.add_argument("--keyring", type=Path, help="certificates (PEM) of those who may sign updates; without it the box takes none")
     parser.add_argument("--key", type=Path, help="secure boot: private key (PEM)")
     parser.add_argument("--certificate", type=Path, help="secure boot: its certificate (PEM)")
     options = parser.parse_args(arguments)
@@ -55,7 +56,7 @@ def _build(where: Places, options: argparse.Namespace) -> int:
         _told("variant", lambda: make_variant(where, options.base.resolve(), version=options.version, broken=options.broken))
     if "root" in todo:
         _told("packages", lambda: make_base(where))
-        _told("root file system", lambda: make_root(where, make_base(where)))
+        _told("root file system", lambda: make_root(where, make_base(where), keyring=options.keyring))
     if "slot" in todo:
         _told("slot", lambda: make_slot(where, extra=options.extra, key=options.key, certificate=options.certificate))
     if "disk" in todo:

@@ -64,8 +64,8 @@ GONE = (
 )
 
 
-def make_root(places: Places, base: Path) -> Path:
-    """The whole root file system as a folder."""
+def make_root(places: Places, base: Path, *, keyring: Path | None = None) -> Path:
+    """The whole root file system as a folder. ``keyring``: the certificates that updates are checked against."""
     root = places.root
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
@@ -73,6 +73,8 @@ def make_root(places: Places, base: Path) -> Path:
     source = checkout(places)
     _python(places, root, source)
     _box_files(root, source)
+    if keyring:
+        _put(keyring, root / "usr/lib/coronet/keyring.pem")
     _system(root)
     _clean(root)
     return root
