@@ -73,7 +73,9 @@ def part_grafts(heart: Heart, branches: Sequence[Branch], lesions: Sequence[Lesi
     own = {branch.id for branch in branches if branch.id not in leading and place.begins_on_aorta(branch, branches)}
     gone = own | {number for leaf in leading for number in _chain(leaf, by_id)}
     natives = [branch for branch in branches if branch.id not in gone]
-    grafts = [_from_tree(leaf, leading[leaf], gone, by_id) for leaf in leading]
+    runs = {leaf: _chain(leaf, by_id) for leaf in leading}
+    shared = {leaf for leaf, run in runs.items() if any(set(run) & set(other) for at, other in runs.items() if at != leaf)}
+    grafts = [_from_tree(leaf, leading[leaf], gone, by_id, shared=leaf in shared) for leaf in leading]
     grafts += [_from_aorta(by_id[number], natives) for number in sorted(own)]
     kept = _without(branches, gone)
     numbers = {branch.id: new for new, branch in enumerate(kept)}
@@ -152,8 +154,8 @@ def _chain(leaf: int, by_id: Mapping[int, Branch]) -> list[int]:
     return chain
 
 
-def _from_tree(leaf: int, origin: str, gone: set[int], by_id: dict[int, Branch]) -> Graft:
-    """A graft that was traced backwards from the artery it feeds."""
+def _from_tree(leaf: int, origin: str, gone: set[int], by_id: dict[int, Branch], *, shared: bool) -> Graft:
+    """A graft that was traced backwards from the artery it feeds; of one that is ``shared`` with another line the calibre says nothing."""
     points: list[tuple[float, float, float]] = []
     lumen: list[float | None] = []
     number: int | None = leaf
@@ -166,7 +168,8 @@ def _from_tree(leaf: int, origin: str, gone: set[int], by_id: dict[int, Branch])
         number, end = branch.parent, branch.parent_index
     target = None if number is None else by_id[number]
     index = None if target is None or end is None else min(end, len(target.points_mm) - 1)
-    return _graft(points, lumen, origin, target, index)
+    graft = _graft(points, lumen, origin, target, index)
+    return msgspec.structs.replace(graft, patency=None, patency_reason="runs_together") if shared else graft
 
 
 def _from_aorta(branch: Branch, natives: Sequence[Branch]) -> Graft:

@@ -84,6 +84,19 @@ def test_a_narrow_place_in_a_graft_is_told() -> None:
     assert graft.patency == "narrowed"
 
 
+def test_of_grafts_that_run_together_no_patency_is_claimed() -> None:
+    """Where two grafts cross, their lines share a stretch, and a change of calibre there is that from one to the other."""
+    away = np.asarray(tree()[1].points_mm[30]) + 25.0 * FRONT
+    first = on_lad([away, HIGH])
+    start = np.asarray(first.points_mm[40])
+    up = np.array([*(start + 30.0 * FRONT)[:2], TOP - 4.0])
+    second = branch(5, "other", "other", [start, start + 30.0 * FRONT, up], parent=4, at=40)
+    grafts = parted(first, second).grafts
+    assert [(graft.kind, graft.patency, graft.patency_reason) for graft in grafts] == [
+        ("venous", None, "runs_together"), ("arterial", None, "runs_together"),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("height", [-6.0, 0.0, 12.0])
 def test_a_branch_to_the_sinus_node_is_no_graft(height: float) -> None:
     """It runs to the aorta too, but below the sinotubular junction."""
