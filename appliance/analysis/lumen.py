@@ -144,8 +144,9 @@ def _profile(result: Fitted, sections: Sections, blood: Float, blur: Blur, numbe
 
 def _past_mouth(profile: Profile, along: Float) -> Profile:
     """A branch without its first sections: they lie in the ostium's cone, where no wall closes them, and take what follows."""
-    inside = along < _MOUTH_MM
-    behind = (along >= _MOUTH_MM) & (along < 2.0 * _MOUTH_MM)
+    place = np.round(along, 6)  # the last digits depend on where the volume lies
+    inside = place < _MOUTH_MM
+    behind = ~inside & (place < 2.0 * _MOUTH_MM)
     if not inside.any() or behind.sum() < 3:
         return profile
 
