@@ -7,8 +7,11 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
+import numba
+
 from appliance.archive.archive import open_archive
 from appliance.errors import Reason
+from appliance.inference.processor import this_processor
 from appliance.settings import load_settings_or_new
 from appliance.workflow.analyst import run_analyst
 from appliance.workflow.draft import StudyDrafts
@@ -27,6 +30,8 @@ def run(options: argparse.Namespace) -> int:
     """Work until told to stop."""
     settings = load_settings_or_new(options.settings)
     configure_logging()
+    # the numeric kernels get as many threads as the networks, so that receiver and kiosk keep a core where there are many
+    numba.set_num_threads(min(numba.get_num_threads(), settings.analysis.threads or this_processor().threads))
     with closing(open_archive(settings.data)) as archive:
 
         def on_engine(ready: bool, detail: str, reason: Reason | None) -> None:

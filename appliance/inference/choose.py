@@ -66,8 +66,12 @@ class GpuPlan:
 
 
 def default_plan() -> GpuPlan:
-    """For the command line: engines are kept in the user's own cache folder."""
-    return GpuPlan(cache=Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "coronet" / "engines")
+    """For the command line: engines are kept in the user's own cache folder, and nowhere for a user who has none."""
+    try:
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:  # no home: engines from a folder that others may write to would be worse than none
+        caches = Path("/nonexistent")
+    return GpuPlan(cache=caches / "coronet" / "engines")
 
 
 def best_engine(*, wanted: Wanted = "auto", threads: int = 0, int8: bool = True, gpu: GpuPlan | None = None) -> Engine:
