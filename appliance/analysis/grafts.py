@@ -28,8 +28,8 @@ ABOVE_ORIGINS_MM = 8.0
 """Nor so far above the highest coronary origin of the same heart, where one of them lies high."""
 NARROWEST_MM = 1.8
 """Typical lumen: grafts are wider than the branches to the sinus node and the conus that run up to the aorta."""
-AT_AORTA_MM = 8.0
-"""A line that ends so near to the aorta's wall comes from it: the mask is thin where a graft is sewn on."""
+AT_AORTA_MM = 16.0
+"""A line that ends so high and so near to the aorta's wall comes from it: the last part before the wall is often not traced."""
 AT_TOP_MM = 10.0
 """A line that ends so near to the highest slice goes on above it."""
 ABOVE_OSTIA_MM = 15.0
@@ -41,6 +41,7 @@ SEWN_MM = 6.0
 ENDS_MM = 6.0
 """Near its ends the diameter of a graft says nothing of its patency: it changes into the aorta and the target."""
 NARROWED = 0.5
+LEAST_POINTS = 10
 SMOOTH_MM = 1.5
 CONFIDENCE = {"aorta": 0.8, "subclavian": 0.7}
 CHAMBERS = (Structure.LV, Structure.LV_MYOCARDIUM, Structure.RV, Structure.LEFT_ATRIUM, Structure.RIGHT_ATRIUM)
@@ -215,11 +216,13 @@ def _calibre(points: Float, lumen: Sequence[float | None]) -> tuple[float | None
     step = float(np.linalg.norm(np.diff(points, axis=0), axis=1).mean()) if len(points) > 1 else 0.5
     off = round(ENDS_MM / max(step, 1e-3))
     middle = [value for value in lumen[off : len(lumen) - off] if value is not None]
-    if len(middle) < 10:
+    if len(middle) < LEAST_POINTS:
         return None, None
     smooth = ndimage.median_filter(np.asarray(middle), size=max(2 * round(SMOOTH_MM / step) + 1, 3), mode="nearest")
-    typical = float(np.median(smooth))
-    return round(typical, 2), bool(smooth.min() <= NARROWED * typical)
+    at = int(smooth.argmin())
+    sides = [float(np.median(side)) for side in (smooth[:at], smooth[at + 1 :]) if len(side) >= LEAST_POINTS]
+    # against the narrower side: a line that goes over from a thin graft to a wide one has no narrow place
+    return round(float(np.median(smooth)), 2), bool(smooth[at] <= NARROWED * min(sides, default=0.0))
 
 
 def _without(branches: Sequence[Branch], gone: set[int]) -> list[Branch]:
