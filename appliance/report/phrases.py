@@ -211,9 +211,7 @@ GRAFT_KINDS: dict[GraftKind, Phrase] = {
 }
 GRAFT_STATES: dict[str | None, Phrase] = {
     "patent": Phrase("追踪范围内对比剂充盈,管腔通畅", "filled with contrast as far as it was traced, patent"),
-    "narrowed": Phrase(
-        "局部管腔较其余部分变细一半以上,提示狭窄", "at one place less than half as wide as elsewhere, suggesting stenosis"
-    ),
+    "narrowed": Phrase("局部管腔较其余部分变细一半以上,提示狭窄", "at one place less than half as wide as elsewhere, suggesting stenosis"),
     "occluded": Phrase("未见对比剂充盈,提示闭塞", "no contrast inside, suggesting occlusion"),
     None: Phrase("管腔未能评价", "its lumen could not be assessed"),
 }
