@@ -54,7 +54,7 @@ def _build(options: argparse.Namespace) -> int:
                 faults += 1
                 sys.stderr.write(f"{name} {capability_text(capability)}: {error.code}\n{error.zh}\n{error.en}\n")
                 continue
-            faults += bool(entry.kept.layers.float_convolutions())
+            faults += bool(entry.kept.layers.float_convolutions()) or not entry.kept.layers.convolutions
             sys.stdout.write(_line(entry))
     return 1 if faults else 0
 
