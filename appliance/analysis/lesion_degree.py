@@ -46,8 +46,8 @@ class LesionRules:
             step between two heart beats, a bend, a neighbour), for the network sees 3.7 mm to either side: its degree is taken.
         blooming_mm2: calcium from which on the network's degree is no witness, for blooming deceives it.
         usual_percent, least_trust, hidden_mm, clear_mm: beside so much calcium the blur leaves little of a small lumen to be seen, and
-            what is measured scatters from none to closed. From ``clear_mm`` of healthy diameter on it is trusted; towards ``hidden_mm``
-            only ``least_trust`` of its difference to the usual degree of plaque is (regression to the mean).
+            what is measured beyond the usual degree of plaque scatters up to closed. From ``clear_mm`` of healthy diameter on it is
+            trusted; towards ``hidden_mm`` only ``least_trust`` of what lies beyond is (regression to the mean).
         smear_hu: a wall as bright as this along a whole lesion without calcium is blood smeared by motion (soft plaque reads 20 to 90 HU):
             half and more is then not claimed.
     """
@@ -73,8 +73,8 @@ class LesionRules:
     seen_offset: float = 8.0
     disagreement: float = 40.0
     blooming_mm2: float = 0.5
-    usual_percent: float = 30.0
-    least_trust: float = 0.35
+    usual_percent: float = 40.0
+    least_trust: float = 0.25
     hidden_mm: float = 2.0
     clear_mm: float = 2.6
     smear_hu: float = 100.0

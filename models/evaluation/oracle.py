@@ -33,7 +33,7 @@ from scipy.spatial import cKDTree
 from appliance.analysis.cadrads import with_category
 from appliance.analysis.centrelines import trace
 from appliance.analysis.describe import describe, total_of
-from appliance.analysis.lesion_degree import LesionRules, Stretch, measure_stretch
+from appliance.analysis.lesion_degree import LesionRules, Stretch, believed, measure_stretch
 from appliance.analysis.lesion_network import read_tree
 from appliance.analysis.lesions import Survey, find_lesions
 from appliance.analysis.lumen import LumenResult, measure_lumen, radius_guess
@@ -79,7 +79,7 @@ class Measuring:
     lumen: LumenResult
 
 
-class Patients:
+class OnePatient:
     """One kept patient under all looks; trees and lumens are worked out once.
 
     Args:
@@ -131,7 +131,7 @@ class Patients:
         if "references" in true:
             survey = find_lesions(one.named, lumen, readings=readings, known=self._true_references(one.named, survey))
         if "lesions" in true:
-            survey = replace(survey, stretches=tuple(self._true_stretches(one.named, survey)))
+            survey = replace(survey, stretches=tuple(self._true_stretches(one.named, lumen, survey)))
         findings = self._findings(one.named, lumen, survey)
         return figures_of(self.kept.truth.branches, self.kept.truth.lesions, self._stented(), findings, findings_plaques(findings))
 
@@ -153,7 +153,7 @@ class Patients:
             found.append(replace(own, lumen_mm=np.where(on, self._healthy[nearest], own.lumen_mm)))
         return found
 
-    def _true_stretches(self, named: NamedTree, survey: Survey) -> Iterable[Stretch]:
+    def _true_stretches(self, named: NamedTree, lumen: LumenResult, survey: Survey) -> Iterable[Stretch]:
         """Each true lesion on the branch that follows it best, if one follows half of it."""
         for lesion in self.kept.truth.lesions:
             best: tuple[float, int, int, int] | None = None
@@ -166,7 +166,10 @@ class Patients:
                 _, number, start, end = best
                 along = arc_length(named.branches[number].points_mm)
                 profile, reference = survey.profiles[number], survey.references[number]
-                yield measure_stretch(number, start, end, profile, reference, survey.evidence[number], along, named, LesionRules())
+                rules = LesionRules()
+                one = measure_stretch(number, start, end, profile, reference, survey.evidence[number], along, named, rules)
+                reading = survey.readings[number] if survey.readings else None
+                yield believed(one, profile, reading, lumen.fitted.wall_hu[lumen.rows(number)], along, rules)
 
     def _stented(self) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], ...]:
         masks = tuple(np.zeros(len(branch.points_mm), np.bool_) for branch in self.kept.branches)
@@ -196,7 +199,7 @@ class Patients:
         )
 
 
-LOOKS: dict[str, Callable[[Patients], Figures]] = {
+LOOKS: dict[str, Callable[[OnePatient], Figures]] = {
     "product": lambda p: p.figures("nothing"),
     "mask": lambda p: p.figures("mask"),
     "lines": lambda p: p.figures("lines"),
@@ -248,7 +251,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     models = Models.load(catalog=options.catalog or installed_catalog(), threads=1)
     found: dict[str, list[Figures]] = {look: [] for look in options.looks}
     for seed in load_families()["development"].seeds(options.cases):
-        patient = Patients(load_or_scan(seed, models, options.kept), virtual_patient(seed), models)
+        patient = OnePatient(load_or_scan(seed, models, options.kept), virtual_patient(seed), models)
         for look in options.looks:
             found[look].append(LOOKS[look](patient))
         sys.stderr.write(f"{seed} measured\n")
