@@ -27,12 +27,14 @@ class OnTorch:
         graph: the loaded ONNX model.
         device: where the weights go.
         dtype: their type.
+        rounded: done to every weight and to what every layer leaves, where its effect is to be seen.
     """
 
-    def __init__(self, torch: Any, graph: Any, *, device: str, dtype: Any) -> None:
+    def __init__(self, torch: Any, graph: Any, *, device: str, dtype: Any, rounded: Callable[[Any], Any] | None = None) -> None:
         from onnx import helper, numpy_helper
 
         self._torch = torch
+        self._rounded = rounded or (lambda value: value)
         self._input = graph.graph.input[0].name
         self._scores = next(node.input[0] for node in graph.graph.node if node.op_type == "Softmax")
         self._values: dict[str, Any] = {}
@@ -50,11 +52,14 @@ class OnTorch:
 
     def _hold(self, name: str, array: np.ndarray, device: str, dtype: Any) -> None:
         if array.dtype.kind == "f":
-            self._values[name] = self._torch.from_numpy(np.array(array)).to(device, dtype)
-            if array.ndim == 0:
-                self._values[name] = float(array)
+            tensor = self._torch.from_numpy(np.array(array)).to(device, dtype)
+            self._values[name] = self._rounded(tensor) if array.ndim else float(array)
         else:
             self._values[name] = [int(value) for value in np.atleast_1d(array)]
+
+    @staticmethod
+    def _rounds(kind: str) -> bool:
+        return kind not in ("Slice", "Concat", "Relu")
 
     def __call__(self, channels: Any) -> Any:
         """Raw channels (n, c, z, y, x) -> scores."""
@@ -76,6 +81,8 @@ class OnTorch:
                 values[out] = functional.batch_norm(source, mean, variance, weight, bias, eps=attributes["epsilon"])
             else:
                 values[out] = _simple(torch, kind, given, attributes)
+            if self._rounds(kind):
+                values[out] = self._rounded(values[out])
         return values[self._scores]
 
 
