@@ -20,7 +20,7 @@ from pydicom.uid import generate_uid
 from appliance.analysis.golden import check_models
 from appliance.analysis.pipeline import Models, Options, Progress, analyze
 from appliance.analysis.reading import StudyInput, read_study
-from appliance.errors import Reason
+from appliance.errors import CoronetError, Reason
 from appliance.film.pages import make_film_pages
 from appliance.findings import Findings
 from appliance.imaging.keyviews import make_key_views
@@ -280,8 +280,18 @@ class StudyDrafts:
         Raises:
             InferenceError: a model is missing or altered, or gives other answers than it should.
         """
+        try:
+            models = self._sound_models()
+        except CoronetError:
+            self._on_engine(True, "", None)  # why there is no engine at all stands in the analyst's own row
+            raise
+        self._models = models
+        self._tell(models)
+        return f"{models.engine.name} {models.engine.precision}"
+
+    def _sound_models(self) -> Models:
         wanted, inference = self._settings.analysis, self._settings.inference
-        self._no_card = None
+        self._models = self._no_card = None
         models = Models.load(
             catalog=wanted.catalog,
             engine=wanted.engine,
@@ -293,9 +303,7 @@ class StudyDrafts:
         warm_up()
         if isinstance(models.engine, TensorRtEngine):
             models.engine.keep_compiled()
-        self._models = models
-        self._tell(models)
-        return f"{models.engine.name} {models.engine.precision}"
+        return models
 
     def draft(self, images: Sequence[Path], folder: Path, *, main_series: str | None = None, progress: Progress) -> Findings:
         """Analyse a study and write its draft; a folder that is there already was finished before a restart and is read.

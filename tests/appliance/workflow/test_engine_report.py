@@ -15,7 +15,7 @@ from appliance.__main__ import main
 from appliance.analysis.golden import record
 from appliance.analysis.pipeline import Models
 from appliance.archive.archive import open_archive
-from appliance.errors import Reason
+from appliance.errors import InferenceError, Reason
 from appliance.hardware.gpu import GpuState
 from appliance.inference.catalog import ModelCatalog
 from appliance.inference.choose import GpuPlan
@@ -99,6 +99,10 @@ def test_the_table_says_how_far_building_is_what_runs_and_what_went_wrong(settin
         card.trt.breaks = "driver"
         work.self_test()
         assert [reason.code for reason in archive.components.troubles()] == ["INF-072"]
+        (settings.data.parent / "golden.json").unlink()
+        with pytest.raises(InferenceError, match="INF-050"):
+            work.self_test()
+        assert archive.components.troubles() == [], "the analyst's own row says why there is no engine"
 
 
 class Health:
