@@ -94,7 +94,8 @@ def settings_text(wanted: SetUpRequest) -> str:
     if wanted.printer.host:
         lines += _peer("printer", "film", wanted.printer, calling=wanted.ae_title)
     if wanted.archive.host:
-        lines += [*_peer("destination", "PACS", wanted.archive, calling=wanted.ae_title), "[archive]", 'destination = "PACS"', ""]
+        # not yet the long-term archive ([archive]): that asks for storage commitment, which nobody has said that it offers
+        lines += _peer("destination", "PACS", wanted.archive, calling=wanted.ae_title)
     lines += ["[network]", f"time_zone = {_text(wanted.time_zone)}"]
     for name in ("address", "gateway"):
         value = getattr(wanted, name)

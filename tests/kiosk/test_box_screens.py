@@ -22,7 +22,7 @@ BACK = Reason(
 REFUSED = Reason(code="MNT-003", zh="更新包的签名无效或不受信任", en="the update is not signed by one of our keys")
 
 
-@pytest.mark.parametrize("language", ["zh", "en"])
+@pytest.mark.parametrize("language", ["en", pytest.param("zh", marks=pytest.mark.image)])
 def test_an_update_from_stick_to_proof_and_what_may_go_wrong(language: str, tmp_path: Path) -> None:
     wall = ManualClock()
     workflow, box = MemoryWorkflow(pictures=tmp_path, clock=wall), MemoryBox()
@@ -98,7 +98,7 @@ def hide_keyboard(window: KioskWindow) -> None:
     window.wait(lambda seen: "keyboard-done" not in seen["widgets"])
 
 
-@pytest.mark.parametrize("language", ["zh", "en"])
+@pytest.mark.parametrize("language", ["zh", pytest.param("en", marks=pytest.mark.image)])
 def test_a_new_box_is_set_up_by_touch(language: str, tmp_path: Path) -> None:
     wall = ManualClock()
     workflow, box = MemoryWorkflow(pictures=tmp_path, clock=wall), MemoryBox(new=True)
