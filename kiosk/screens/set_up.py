@@ -104,7 +104,8 @@ class SetUpScreen(Screen):
             for field in fields:
                 row.add_widget(self._field(field))
             self._area.add_widget(row)
-        self._area.add_widget(Gap(scale=self.scale))
+        if not view.summary:
+            self._area.add_widget(Gap(scale=self.scale))
 
     def _field(self, field: FieldView) -> BoxLayout:
         scale = self.scale
@@ -141,7 +142,7 @@ class SetUpScreen(Screen):
         scale = self.scale
         panel = Panel(scale=scale, orientation="vertical", padding=(26, 18, 26, 18), gap=0)
         for label, value in rows:
-            line = BoxLayout(size_hint_y=None, height=scale(44))
+            line = BoxLayout(size_hint_y=None, height=scale(48))
             line.add_widget(Text(scale=scale, text=label, type_size=theme.BODY, colour=theme.MUTED, size_hint_x=0.4))
             line.add_widget(Text(scale=scale, text=value, type_size=theme.BODY))
             panel.add_widget(line)
