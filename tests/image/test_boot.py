@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from pydicom.uid import CTImageStorage
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification
 
@@ -52,14 +53,22 @@ def wait_for_echo(machine: Machine, *, seconds: float = BOOT_SECONDS) -> float:
     raise AssertionError(f"no C-ECHO within {seconds:.0f} s")
 
 
+def image_to_send(series: str, index: int) -> Dataset:
+    """A small CT image with the transfer syntax that pynetdicom asks for."""
+    dataset = ct_slice(index=index, series_uid=series)
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return dataset
+
+
 def store(port: int, *, series: str, images: int) -> list[int]:
     """Statuses of C-STOREs of a small series."""
     ae = AE(ae_title="CT1")
-    ae.add_requested_context(CTImageStorage)
+    ae.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 120
     association = ae.associate("127.0.0.1", port, ae_title="CORONET")
     assert association.is_established
-    statuses = [int(association.send_c_store(ct_slice(index=index, series_uid=series)).Status) for index in range(images)]
+    statuses = [int(association.send_c_store(image_to_send(series, index)).Status) for index in range(images)]
     association.release()
     return statuses
 

@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom.uid import CTImageStorage
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE
 
 from tests.image.machine import Machine
-from tests.image.test_boot import wait_for_echo
-from tests.peers.datasets import ct_slice
+from tests.image.test_boot import image_to_send, wait_for_echo
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(7200)]
 
@@ -47,13 +46,13 @@ class Sender(threading.Thread):
     def run(self) -> None:
         """Send; any error is the plug."""
         ae = AE(ae_title="CT1")
-        ae.add_requested_context(CTImageStorage)
+        ae.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
         ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 120
         association = ae.associate("127.0.0.1", self.port, ae_title="CORONET")
         number = self.first
         while association.is_established:
             try:
-                status = association.send_c_store(ct_slice(index=number, series_uid="1.2.826.0.1.3680043.10.1999.70"))
+                status = association.send_c_store(image_to_send("1.2.826.0.1.3680043.10.1999.70", number))
             except (RuntimeError, ValueError):
                 return
             if status and status.Status == 0:
