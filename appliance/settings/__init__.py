@@ -88,6 +88,8 @@ __all__ = [
 
 SETTINGS = Path("/etc/coronet/coronet.toml")
 """Where a box has its settings."""
+NEW_BOX = Path("/usr/share/coronet/coronet.toml")
+"""What a box starts with until somebody has set it up: part of the image, so that it receives from its first start on."""
 
 
 class IntakeSettings(Section, frozen=True, kw_only=True):
@@ -208,7 +210,9 @@ def load_settings(path: Path) -> Settings:
 
 def load_settings_or_new(path: Path) -> Settings:
     """As `load_settings`; those of a new box where the box's own file is not there yet (the kiosk then asks for them)."""
-    return Settings() if path == SETTINGS and not path.exists() else load_settings(path)
+    if path != SETTINGS or path.exists():
+        return load_settings(path)
+    return load_settings(NEW_BOX) if NEW_BOX.is_file() else Settings()
 
 
 def check_profile(name: str, *, folder: Path) -> Profile:

@@ -14,7 +14,9 @@ log = logging.getLogger(__name__)
 
 INTERVAL_S = 60.0
 MAXIMUM_FAILURES = 3
-"""One failure may be a receiver that is starting, or one that is busy to its limit; three minutes of them are neither."""
+"""One failure may be a receiver that is busy to its limit; three minutes of them are not."""
+STARTING_S = 600.0
+"""So long a receiver that has not answered yet counts as starting: a first start on a slow or busy machine takes minutes."""
 
 
 class ReceiverProbe:
@@ -40,11 +42,14 @@ class ReceiverProbe:
         self._restart = restart
         self._failures = 0
         self._clock = clock
-        self._answered = clock.monotonic()
+        self._starting_until = self._silent_since = clock.monotonic() + STARTING_S
 
     def silent_s(self) -> float:
-        """Seconds since the receiver last answered (since the probe was made, before the first echo)."""
-        return self._clock.monotonic() - self._answered
+        """Seconds since the receiver last answered, before its first answer since its time to start was over.
+
+        A restart by the probe gives no new time here: a receiver that never comes back is the watchdog's affair in the end.
+        """
+        return max(0.0, self._clock.monotonic() - self._silent_since)
 
     def run(self, stop: threading.Event) -> None:
         """Look now and then until told to stop."""
@@ -56,14 +61,18 @@ class ReceiverProbe:
         try:
             self._echo(self._destination)
         except DicomError as error:
+            if self._clock.monotonic() < self._starting_until:
+                log.info("the receiver does not answer yet: %s", error)
+                return
             self._failures += 1
             log.warning("the receiver did not answer (%d): %s", self._failures, error)
         else:
             self._failures = 0
-            self._answered = self._clock.monotonic()
+            self._starting_until = self._silent_since = self._clock.monotonic()
         if self._failures >= MAXIMUM_FAILURES:
             log.error("the receiver has not answered %d times and is started again", self._failures)
             self._failures = 0
+            self._starting_until = self._clock.monotonic() + STARTING_S
             self._restart()
 
 

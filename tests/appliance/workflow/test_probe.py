@@ -6,17 +6,18 @@ import socket
 
 import pytest
 
-from appliance.archive.clock import SystemClock
 from appliance.dicom.sender import echo
 from appliance.errors import DicomError
 from appliance.settings import DestinationSettings, ReceiverSettings
-from appliance.workflow.probe import MAXIMUM_FAILURES, ReceiverProbe, own_door
+from appliance.workflow.probe import MAXIMUM_FAILURES, STARTING_S, ReceiverProbe, own_door
+from tests.appliance.archive.fakes import TurnedClock
 from tests.peers.waiting import free_port
 
 
 def test_only_failures_in_a_row_count() -> None:
-    answers = [False] * (MAXIMUM_FAILURES - 1) + [True] + [False] * (2 * MAXIMUM_FAILURES)
+    answers = [True] + [False] * (MAXIMUM_FAILURES - 1) + [True] + [False] * (2 * MAXIMUM_FAILURES)
     restarts: list[int] = []
+    clock = TurnedClock()
     asked = 0
 
     def scripted(_destination: DestinationSettings) -> None:
@@ -25,12 +26,35 @@ def test_only_failures_in_a_row_count() -> None:
         if not answers[asked - 1]:
             raise DicomError("DCM-001", zh="无应答", en="no answer")
 
-    probe = ReceiverProbe(
-        destination=own_door(ReceiverSettings()), echo=scripted, restart=lambda: restarts.append(asked), clock=SystemClock()
-    )
-    for _ in answers:
+    probe = ReceiverProbe(destination=own_door(ReceiverSettings()), echo=scripted, restart=lambda: restarts.append(asked), clock=clock)
+    for _ in range(len(answers) - MAXIMUM_FAILURES):
         probe.step()
-    assert restarts == [2 * MAXIMUM_FAILURES, 3 * MAXIMUM_FAILURES]
+    clock.pass_s(STARTING_S)  # the receiver that was started again has had its time, too
+    for _ in range(MAXIMUM_FAILURES):
+        probe.step()
+    assert restarts == [1 + 2 * MAXIMUM_FAILURES, 1 + 3 * MAXIMUM_FAILURES]
+
+
+def test_a_receiver_that_is_still_starting_is_left_alone_and_one_that_never_answers_is_not() -> None:
+    """A start may take minutes (first start, busy machine); killing it then would begin the same minutes anew, for ever."""
+    clock = TurnedClock()
+    restarts: list[bool] = []
+
+    def nobody(_destination: DestinationSettings) -> None:
+        raise DicomError("DCM-001", zh="无应答", en="no answer")
+
+    probe = ReceiverProbe(destination=own_door(ReceiverSettings()), echo=nobody, restart=lambda: restarts.append(True), clock=clock)
+    while clock.monotonic() < 1000.0 + STARTING_S:
+        probe.step()
+        assert (restarts, probe.silent_s()) == ([], 0.0)
+        clock.pass_s(60.0)
+    for _ in range(MAXIMUM_FAILURES):
+        probe.step()
+    assert restarts == [True]
+    clock.pass_s(500.0)
+    probe.step()
+    assert restarts == [True], "it is starting again"
+    assert probe.silent_s() == 500.0, "which the watchdog does not wait for"
 
 
 def test_a_door_that_takes_connections_but_never_speaks_is_a_failure() -> None:
@@ -41,7 +65,9 @@ def test_a_door_that_takes_connections_but_never_speaks_is_a_failure() -> None:
         mute.listen()
         restarts: list[bool] = []
         destination = DestinationSettings(name="receiver", host="127.0.0.1", port=port, ae_title="CORONET", timeout_s=0.3)
-        probe = ReceiverProbe(destination=destination, echo=echo, restart=lambda: restarts.append(True), clock=SystemClock())
+        clock = TurnedClock()
+        probe = ReceiverProbe(destination=destination, echo=echo, restart=lambda: restarts.append(True), clock=clock)
+        clock.pass_s(STARTING_S)
         for _ in range(MAXIMUM_FAILURES):
             probe.step()
         assert restarts == [True]
