@@ -1,8 +1,8 @@
 """A series of the same study that comes after its analysis began: a later phase, the calcium scan, a repeated acquisition.
 
-A draft that nobody has touched is made again with all that is there. What a person has corrected, approved or sent is left as it is and
-marked, until a person asks for the analysis again. Only original CT images count: reformations and captures that a console sends
-afterwards change nothing.
+A draft that nobody has touched is made again with all that is there, and an analysis that failed is tried again. What a person has
+corrected, approved or sent is left as it is and marked, until a person asks for the analysis again. Only original CT images count:
+reformations and captures that a console sends afterwards change nothing.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ CAME_LATER = Reason(
 )
 CT_IMAGES = frozenset({"1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1"})
 """CT Image Storage and Enhanced CT Image Storage (PS3.4 B.5)."""
-WAITING = frozenset({"receiving", "declined", "failed"})
-"""Whatever comes in these states is looked at anyway, or was never part of a result."""
+WAITING = frozenset({"receiving", "declined"})
+"""Whatever comes in these states is looked at anyway."""
 
 
 def arrival(archive: Archive, study: StudyRecord, series: Set[str], images: Iterable[Path]) -> StudyEvent:
@@ -44,7 +44,7 @@ def arrival(archive: Archive, study: StudyRecord, series: Set[str], images: Iter
         return "late_images"
     if not any(is_original(path) for path in images):
         return "images_arrived"
-    untouched = study.state in ("queued", "analysing") or (study.state == "draft" and not was_corrected(archive, study))
+    untouched = study.state in ("queued", "analysing", "failed") or (study.state == "draft" and not was_corrected(archive, study))
     return "late_images" if untouched else "series_came"
 
 

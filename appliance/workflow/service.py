@@ -305,6 +305,7 @@ class WorkflowService:
                 marked = before.state in ("draft", "delivered") and before.reason is not None and before.reason.code == CAME_LATER.code
                 resent = 0 if marked else self._archive.outbox.resend(study)
                 if marked:
+                    self._require(session.role in {"radiographer", "physician"})  # corrections and the approval go
                     self._machine.apply(study, "reanalysed", actor=session.user_id)
                 elif resent:
                     self._archive.audit.record(actor=session.user_id, action="send again", study=study, details={"rows": resent})

@@ -54,6 +54,7 @@ Effect = Literal[
     "set_main_series",  # and the header of its images, from the facts
     "set_reason",  # from the facts
     "clear_reason",
+    "keep_lack",  # the reason goes, unless it says what the result lacks
     "count_attempt",  # attempts + 1
     "reset_attempts",
     "set_draft",  # draft folder and CAD-RADS from the facts; revision + 1
@@ -91,7 +92,7 @@ STATE_TABLE: Mapping[tuple[StudyState, StudyEvent], Cell] = MappingProxyType(
         ("draft", "series_came"): ("draft", ("count_images", "set_reason")),
         ("draft", "reanalysed"): _AGAIN,
         ("draft", "corrected"): ("draft", ("set_draft",)),
-        ("draft", "approved"): ("approving", ("set_approval", "clear_reason", "reset_attempts")),
+        ("draft", "approved"): ("approving", ("set_approval", "keep_lack", "reset_attempts")),
         #
         ("approving", "images_arrived"): ("approving", ("count_images",)),
         ("approving", "late_images"): _REOPEN,
@@ -140,6 +141,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 Change = Callable[[StudyRecord, Facts], Mapping[str, Any]]
 
+LACKS_SERIES = "WF-015"
+"""Code of the reason of a result that lacks a series which came later: an approval takes nothing away from that."""
 _NEW_GENERATION = {"attempts": 0, "stage": None, "progress": None, "cad_rads": None, "reason": None, "approval": None, "draft": None}
 CHANGES: Mapping[Effect, Change] = MappingProxyType(
     {
@@ -148,6 +151,7 @@ CHANGES: Mapping[Effect, Change] = MappingProxyType(
         "set_main_series": lambda study, facts: {"main_series": facts.main_series, "header": facts.header or study.header},
         "set_reason": lambda _, facts: {"reason": facts.reason},
         "clear_reason": lambda _study, _facts: {"reason": None},
+        "keep_lack": lambda study, _: {"reason": study.reason if study.reason is not None and study.reason.code == LACKS_SERIES else None},
         "count_attempt": lambda study, _: {"attempts": study.attempts + 1},
         "reset_attempts": lambda _study, _facts: {"attempts": 0},
         "set_draft": lambda study, facts: {"draft": facts.draft, "cad_rads": facts.cad_rads, "revision": study.revision + 1},

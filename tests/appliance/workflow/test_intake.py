@@ -357,6 +357,28 @@ def test_a_series_that_comes_before_the_draft_is_waited_for(world: World, state:
     assert world.study().state == "receiving"
 
 
+@pytest.mark.parametrize("series", ["1.2.3.1", "1.2.3.2"])
+def test_an_analysis_that_failed_is_tried_again_with_images_that_come_later(world: World, series: str) -> None:
+    study = world.queued()
+    world.machine.apply(study.key, "claimed")
+    world.machine.apply(study.key, "analysis_failed", facts=Facts(reason=TOO_FEW))
+    world.push(9, series=series, **ORIGINAL)
+    world.intake().step()
+    after = world.study()
+    assert (after.state, after.generation, after.reason) == ("receiving", study.generation + 1, None)
+
+
+def test_an_approval_does_not_hide_that_a_series_is_lacking(world: World) -> None:
+    corrected = world.machine.apply(drafted(world).key, "corrected", facts=Facts(draft="x/g0-r2"), actor="u-1")
+    world.push(1, series="1.2.3.2", **ORIGINAL)
+    world.intake().step()
+    approval = Approval(user_id="u", user_name="U", role="physician", at=datetime(2026, 11, 23, tzinfo=UTC))
+    for event in ("approved", "undone", "approved", "window_closed", "released", "delivery_done"):
+        after = world.machine.apply(corrected.key, event, facts=Facts(approval=approval))  # type: ignore[arg-type]
+        assert after.reason is not None
+        assert after.reason.code == "WF-015"
+
+
 def test_a_corrected_draft_is_kept_and_marked(world: World) -> None:
     before = world.machine.apply(drafted(world).key, "corrected", facts=Facts(draft="x/g0-r2", cad_rads="CAD-RADS 3"), actor="u-1")
     world.push(1, series="1.2.3.2", **ORIGINAL)

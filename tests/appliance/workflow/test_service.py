@@ -16,6 +16,7 @@ from appliance.settings import PolicySettings, Settings
 from appliance.study import DRAFT_NOTICE
 from appliance.workflow.analyst import Analyst
 from appliance.workflow.drafts import DraftFolders
+from appliance.workflow.late_series import CAME_LATER
 from appliance.workflow.service import WorkflowService
 from appliance.workflow.sessions import LONGEST_S
 from appliance.workflow.undo import UndoTimer, UndoWindows
@@ -427,3 +428,14 @@ def test_a_person_lets_a_held_print_go_again(office: Office) -> None:
     office.service.retry(session=session, study=key, command="c1")
     assert [row.id for row in outbox.waiting_for("film")] == [number]
     assert office.world.archive.audit.entries(study=key)[-1].action == "send again"
+
+
+def test_an_engineer_does_not_undo_what_readers_did_by_a_new_analysis(office: Office) -> None:
+    key, session = office.make_draft(), office.sign_in()
+    study = office.world.study()
+    office.world.archive.studies.save(msgspec.structs.replace(study, reason=CAME_LATER))
+    with pytest.raises(WorkflowError, match="WF-054"):
+        office.service.retry(session=office.sign_in(ENGINEER_PIN), study=key, command="c1")
+    assert office.world.study().draft == study.draft
+    again = office.service.retry(session=session, study=key, command="c2").row
+    assert (again.state, again.reason) == ("queued", None)
