@@ -1,11 +1,12 @@
 """The first set-up: settings made of what a person entered on the kiosk, checked as any settings are, and the first person.
 
 A box without a settings file and without people is new. Until it is set up anybody in front of it may do that, and nobody anything else;
-afterwards this door is shut for good (a factory reset opens it again).
+afterwards this door is shut for good (a factory reset opens it again), also when the database and its people are lost.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import tomllib
@@ -19,6 +20,8 @@ from appliance.settings import parse_settings
 from appliance.worklist import SetUpPeer, SetUpRequest
 
 HEAD = "# Written by the first set-up on the kiosk; the manual of every option is coronet.toml beside the software."
+DONE = "set-up-done"
+"""Stands in the data folder once somebody could sign in; it outlives the database."""
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - the scanner must reach us; units and site settings say who else may
 
 
@@ -45,10 +48,15 @@ class SetUpDesk:
         self._adopt = adopt
         self._restart = restart
         self._lock = threading.Lock()
+        self._done = archive.data / DONE
 
     def wanted(self) -> bool:
         """Whether the box is new: nobody can sign in, and no settings are there but what a set-up that was cut off has left."""
+        if self._done.exists():
+            return False
         if self._archive.users.all():
+            with contextlib.suppress(OSError):
+                write_durably(self._done, b"")
             return False
         try:
             return self._settings_path.read_text("utf-8").startswith(HEAD)

@@ -176,6 +176,18 @@ def test_a_box_with_settings_of_its_own_or_with_people_is_not_new(helper: Helper
     assert not desk.wanted()
 
 
+def test_a_box_that_lost_its_people_with_its_database_is_not_open_to_whoever_stands_before_it(helper: Helper, archive: Archive) -> None:
+    desk = SetUpDesk(archive=archive, settings_path=helper.settings)
+    desk.set_up(NEW)
+    assert not desk.wanted()
+    with archive.database.transaction() as connection:
+        connection.execute("DELETE FROM users")
+    again = SetUpDesk(archive=archive, settings_path=helper.settings)
+    assert not again.wanted()
+    with pytest.raises(WorkflowError, match="WF-110"):
+        again.set_up(NEW)
+
+
 def test_updates_are_ordered_by_who_may_and_each_order_counts_once(helper: Helper, archive: Archive) -> None:
     roles = update_roles(PolicySettings())
     assert roles == ("engineer",)
