@@ -1,7 +1,7 @@
 """The paths that are about the box and not about studies: its update, and its set-up at the first start.
 
 GET  /v1/update                            UpdateInfo
-POST /v1/update                            {command, wish, version} -> UpdateInfo; wish: look, install, restart, dismiss
+POST /v1/update                            {command, wish} -> UpdateInfo; wish: look, install, restart, dismiss
 POST /v1/set-up                            SetUpRequest -> SetUpReply; without a session, and only while nobody can sign in
 """
 

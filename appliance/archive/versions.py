@@ -35,7 +35,7 @@ def shape_of(path: Path) -> int | None:
 
 
 def keep_former(path: Path, folder: Path, *, now: float, newest: int = len(MIGRATIONS)) -> Snapshot | None:
-    """Take a snapshot if this software is about to change the shape of the database; None if it is not, or has one of this shape and state.
+    """Take a snapshot if this software is about to change the shape of the database; None if it is not.
 
     Args:
         path: the database; nobody else may have it open.

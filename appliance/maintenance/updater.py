@@ -204,6 +204,7 @@ class Updater:
             self._go("failed", reason=error.reason, progress=None)
         else:
             self._go("written", progress=1.0)
+            self._busy_until = self._monotonic()
         finally:
             self._let_go()
 

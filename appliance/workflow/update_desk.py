@@ -30,7 +30,7 @@ SHOWN = ("back", "failed")
 
 
 class UpdateOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person wants. ``digest``: of the update that they saw."""
+    """What a person wants. ``digest``: of the update that the record named when they ordered it."""
 
     command: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     wish: Wish

@@ -68,7 +68,7 @@ class Box:
         self._clock = itertools.count(0.0, QUIET_S + 1)
         self.busy: tuple[Literal["receiving", "analysis", "delivery"], ...] = ()
 
-    def updater(self) -> Updater:
+    def updater(self, *, monotonic: Callable[[], float] | None = None) -> Updater:
         return Updater(
             folder=self.data,
             slots=self.machine,
@@ -78,7 +78,7 @@ class Box:
             busy=lambda: self.busy,
             boot=self.machine.boot_identity,
             wall=lambda: 1.8e9,
-            monotonic=lambda: next(self._clock),
+            monotonic=monotonic or (lambda: next(self._clock)),
         )
 
     @property
@@ -282,6 +282,23 @@ def test_the_restart_waits_until_nothing_is_under_way_or_a_person_insists(tmp_pa
         updater.step()
     assert box.record.waiting == ()
     assert (box.record.state, box.record.by) == ("restarting", "u-eng")
+
+
+def test_after_an_installation_nothing_may_be_under_way_for_a_while_before_the_restart(tmp_path: Path, release: Release) -> None:
+    box = Box(tmp_path, release)
+    now = [1000.0]
+    updater = box.updater(monotonic=lambda: now[0])
+    updater.resume()
+    now[0] += 3600.0
+    for wish in ("look", "install"):
+        box.order(wish)  # type: ignore[arg-type]
+        updater.step()
+    updater.step()
+    updater.step()
+    assert box.record.state == "installed", "an association may begin in the next second"
+    now[0] += QUIET_S
+    with pytest.raises(RestartedError):
+        updater.step()
 
 
 @pytest.mark.parametrize("fault", ["nothing", "older", "machine", "needs", "cut", "no stick"])
