@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import compileall
+import os
 import shutil
 from pathlib import Path
 from py_compile import PycInvalidationMode
@@ -77,6 +78,7 @@ def make_root(places: Places, base: Path, *, keyring: Path | None = None) -> Pat
         _put(keyring, root / "usr/lib/coronet/keyring.pem")
     _system(root)
     _clean(root)
+    kernels(places, root)
     return root
 
 
@@ -111,6 +113,26 @@ def _python(places: Places, root: Path, source: Path) -> None:
     tool = root / "usr/bin/appliance"
     tool.write_text('#!/bin/sh\nexec /opt/coronet/venv/bin/python -m appliance "$@"\n', "ascii")
     tool.chmod(0o755)
+
+
+def kernels(places: Places, root: Path) -> None:
+    """The numeric kernels compiled ahead, for the processor that the units name (NUMBA_CPU_NAME in 20-kernels.conf), not for this one.
+
+    Numba knows its work by path, size and time of the module, so every module gets the time that the packed file system will give it.
+    `open-data` lays it where the services, which can write there, look for it.
+    """
+    for module in (root / SITE / "appliance").rglob("*.py"):
+        os.utime(module, (places.epoch, places.epoch))
+    dropin = (root / "usr/lib/systemd/system/coronet-analyst.service.d/20-kernels.conf").read_text("ascii")
+    target = dropin.split("Environment=")[1].split()
+    program = "from appliance.workflow.warmup import warm_up; warm_up()"
+    cache = root / "usr/share/coronet/numba"
+    shutil.rmtree(cache, ignore_errors=True)
+    words = ["/opt/coronet/venv/bin/python", "-B", "-c", program]
+    run("chroot", root, "/usr/bin/env", "NUMBA_CACHE_DIR=/usr/share/coronet/numba", "NUMBA_NUM_THREADS=2", *target, *words)
+    if not list(cache.rglob("*.nbc")):
+        raise BuildError("no kernel was compiled")
+    shutil.copy(root / SITE / "appliance/COMMIT", cache / "stamp")
 
 
 def _is_a_test_folder(folder: Path, site: Path) -> bool:

@@ -14,6 +14,7 @@ from coronet_image.layout import NAMESPACE
 COPYLEFT = re.compile(r"\b(A?GPL|LGPL|GNU (Affero|Lesser|General))", re.IGNORECASE)
 DECLARED = {
     "systemd-python": "LGPL-2.1-or-later, loaded as a module of its own and replaceable: journal and notify socket",
+    "docutils": "public domain and BSD; what is under the GPL is an Emacs mode, which the wheel does not hold",
 }
 """Python packages under a copyleft licence that the product loads all the same, each with the reason."""
 
