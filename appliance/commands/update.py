@@ -21,7 +21,7 @@ from appliance.archive.archive import open_archive
 from appliance.archive.files import make_folder
 from appliance.archive.instance_files import hold_lock
 from appliance.build import installed_version
-from appliance.errors import UpdateError, WorkflowError
+from appliance.errors import CoronetError, SettingsError, WorkflowError
 from appliance.maintenance.quiet import boot_identity, busy, slot_room
 from appliance.maintenance.signature import KEYRING
 from appliance.maintenance.slots import SlotsClient
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if options.action == "inspect":
         return _inspect(options)
-    settings = load_settings_or_new(options.settings)
+    settings = _own_settings(options.settings) if options.action == "verify" else load_settings_or_new(options.settings)
     if options.action == "status":
         return _status(settings)
     if options.action in {"look", "install"}:
@@ -150,18 +150,27 @@ def _serve(settings: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
+def _own_settings(path: Path) -> Settings:
+    """Settings that cannot be used are no reason to restart a proven version again and again; a new one is refused by what does not run."""
+    try:
+        return load_settings_or_new(path)
+    except SettingsError as error:
+        log.error("the settings cannot be used: %s", error)  # noqa: TRY400 - the typed error says it all
+        return Settings()
+
+
 def _verify(settings: Settings, options: argparse.Namespace) -> int:
     """0 also where the slot is given up: the restart has been ordered. 1, which restarts the machine, only while one may be on trial."""
     slots = SlotsClient(path=options.helper)
-    with closing(_lock(settings)):
-        updater = _updater(settings, options, slots)
-        try:
+    try:
+        with closing(_lock(settings)):
+            updater = _updater(settings, options, slots)
             updater.resume()
             wanted = proofs(settings, version=installed_version())
             prove(updater, slots, proofs=wanted, monotonic=time.monotonic, sleep=time.sleep, limit_s=options.limit)
-        except UpdateError as error:
-            log.error("the running slot cannot be marked: %s", error)  # noqa: TRY400 - the typed error says it all
-            return 1 if updater.record.state in UNDER_WAY else 0
+    except (CoronetError, OSError) as error:
+        log.error("the running slot cannot be marked: %s", error)  # noqa: TRY400 - what it says is all there is to know
+        return 1 if read_record(settings.data / "update").state in UNDER_WAY else 0
     return 0
 
 
