@@ -297,6 +297,11 @@ class Findings(Record, frozen=True, kw_only=True):
         """True only if every model that ran has a recorded validation on patients."""
         return bool(self.models) and all(model.validated_on_patients for model in self.models)
 
+    @property
+    def grafts_that_count(self) -> tuple[Graft, ...]:
+        """The grafts that were recognised; none where a physician says that there is none."""
+        return () if self.entered.grafts is False else self.grafts
+
     def branch(self, branch_id: int) -> Branch:
         """The branch with that id.
 

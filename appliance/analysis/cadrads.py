@@ -310,7 +310,7 @@ def with_category(findings: Findings) -> Findings:
             not_assessable=_not_assessable(findings.quality),
             untraced=untraced_vessels(findings.branches),
             stents=findings.stents,
-            grafts=() if entered.grafts is False else findings.grafts,
+            grafts=findings.grafts_that_count,
             grafted=bool(entered.grafts),
             exceptions=unusual if entered.exceptions is None else entered.exceptions,
             agatston=None if findings.calcium is None else findings.calcium.agatston,

@@ -16,7 +16,7 @@ import msgspec
 from appliance.analysis.cadrads import territory_of, with_category
 from appliance.anatomy import SEGMENTS, SIDE_BRANCHES, Dominance, SegmentName, Vessel, can_be_called
 from appliance.errors import AnalysisError
-from appliance.findings import Branch, Calcium, CalciumDeposit, Findings, Lesion, NotAssessable
+from appliance.findings import Branch, Calcium, CalciumDeposit, Findings, Graft, Lesion, NotAssessable
 
 POSTERIOR: frozenset[SegmentName] = frozenset({"R-PDA", "R-PLB", "L-PDA", "L-PLB"})
 """What dominance is told by."""
@@ -71,6 +71,7 @@ def rename(findings: Findings, names: Mapping[Place, SegmentName]) -> Findings:
             lesions=tuple(_of_branch(lesion, changed) for lesion in findings.lesions),
             quality=quality,
             calcium=None if calcium is None else reassigned(calcium, branches),
+            grafts=tuple(_of_target(graft, changed) for graft in findings.grafts),
             **_dominance(findings, branches),
         )
     )
@@ -217,6 +218,16 @@ def _of_branch(lesion: Lesion, branches: Mapping[int, Branch]) -> Lesion:
     if branch is None or lesion.minimum >= branch.segments[-1][1]:
         return lesion
     return msgspec.structs.replace(lesion, vessel=branch.vessel, segment=branch.segment_at(lesion.minimum))
+
+
+def _of_target(graft: Graft, branches: Mapping[int, Branch]) -> Graft:
+    """A graft with the name that the place it is sewn to has now."""
+    target = None if graft.target_branch is None else branches.get(graft.target_branch)
+    if target is None or graft.target_index is None or graft.target_index >= target.segments[-1][1]:
+        return graft
+    named = target.segment_at(graft.target_index)
+    known = None if named == "other" else named
+    return msgspec.structs.replace(graft, target=known, target_reason=None if known is not None else "not_named")
 
 
 def _moved_names(entries: Sequence[NotAssessable], before: Sequence[Branch], after: Sequence[Branch]) -> tuple[NotAssessable, ...]:

@@ -14,6 +14,7 @@ from appliance.report.phrases import (
     ADVICE,
     ADVICE_UNASSESSED,
     GRADE_BANDS,
+    GRAFTS_REJECTED,
     IN_STENT,
     ISCHAEMIA,
     PLAQUES,
@@ -51,7 +52,8 @@ def impression(findings: Findings, *, corrected: Phrase) -> list[Phrase]:
     """The sentences of the impression of an analysed study."""
     items = _lesion_items(findings, corrected) or [_nothing_found(findings)]
     items += _bridges_and_stents(findings)
-    items += [graft_sentence(graft) for graft in findings.grafts]
+    items += [graft_sentence(graft) for graft in findings.grafts_that_count]
+    items += [GRAFTS_REJECTED] if len(findings.grafts) > len(findings.grafts_that_count) else []
     items += variant_sentences(findings)
     if findings.quality is not None:
         items += not_assessable(findings.quality)

@@ -222,10 +222,11 @@ def _bridged_by_repair(findings: Findings, region: Region) -> list[Phrase]:
 
 def _grafts(findings: Findings) -> list[Section]:
     """The bypass grafts, and what they mean for the category; nothing without any."""
-    if not findings.grafts:
+    grafts = findings.grafts_that_count
+    if not grafts:
         return []
-    sentences = [graft_sentence(graft) for graft in findings.grafts]
-    bypassed = in_order(lesion.segment for lesion in findings.lesions if is_bypassed(lesion, findings.grafts))
+    sentences = [graft_sentence(graft) for graft in grafts]
+    bypassed = in_order(lesion.segment for lesion in findings.lesions if is_bypassed(lesion, grafts))
     if bypassed:
         where = name_segments(bypassed)
         sentences.append(

@@ -229,8 +229,8 @@ def _facts(detail: StudyDetail | None, *, language: Language) -> tuple[str, ...]
         facts.append(f"SSS {findings.segment_stenosis_score}")
     if findings.calcium is not None:
         facts.append(f"CAC {findings.calcium.agatston:.0f}")
-    if findings.grafts:
-        facts.append(words.GRAFTS.say(language, count=len(findings.grafts)))
+    if findings.grafts_that_count:
+        facts.append(words.GRAFTS.say(language, count=len(findings.grafts_that_count)))
     return tuple(facts)
 
 

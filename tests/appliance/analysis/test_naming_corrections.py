@@ -10,7 +10,7 @@ from appliance.analysis.naming_corrections import dominance_of, rename, set_domi
 from appliance.anatomy import Dominance, SegmentName
 from appliance.errors import AnalysisError
 from appliance.findings import Branch, Calcium, CalciumDeposit, Findings, NotAssessable, Quality
-from tests.appliance.analysis.test_cadrads import branch, case, findings, lesion
+from tests.appliance.analysis.test_cadrads import GRAFT, branch, case, findings, lesion
 
 QUALITY = Quality(
     score=4,
@@ -42,6 +42,15 @@ def test_a_new_name_moves_the_lesion_its_artery_and_what_cannot_be_read() -> Non
     assert after.quality is not None
     assert [entry.segment for entry in after.quality.not_assessable] == ["RI"]
     assert after.lesions[0].diameter_stenosis_percent == 80.0
+
+
+def test_a_graft_is_called_after_what_the_place_it_is_sewn_to_is_called_now() -> None:
+    graft = msgspec.structs.replace(GRAFT, target="OM1", target_branch=1, target_index=10)
+    before = msgspec.structs.replace(study(), grafts=(graft, msgspec.structs.replace(graft, target=None, target_branch=None)))
+    after = rename(before, {(1, None): "D1"})
+    assert [each.target for each in after.grafts] == ["D1", None]
+    unnamed = rename(after, {(1, None): "other"}).grafts[0]
+    assert (unnamed.target, unnamed.target_reason) == (None, "not_named")
 
 
 def test_scores_and_category_follow() -> None:

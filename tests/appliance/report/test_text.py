@@ -393,6 +393,11 @@ def test_grafts_are_reported_in_a_section_of_their_own_and_in_the_impression() -
     impression = " ".join(text.en[-1].sentences)
     assert "vein graft" in impression
     assert "ischaemia on functional assessment (I+)" in impression
+    rejected = write_report(HEADER, msgspec.structs.replace(found, entered=Entered(grafts=False)))
+    assert "not counted for CAD-RADS" not in whole(rejected, "en"), "it is counted then"
+    assert "vein graft" not in whole(rejected, "en")
+    assert "it was not assessed as a coronary artery" in whole(rejected, "en")
+    assert "未作为冠状动脉评价" in whole(rejected, "zh")
 
 
 def test_a_corrected_dominance_is_said() -> None:
