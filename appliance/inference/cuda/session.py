@@ -71,11 +71,13 @@ class Card:
         try:
             with ExitStack() as held:
                 if self._lease.exists():
-                    file = held.enter_context(self._lease.open("rb", buffering=0))
                     try:
+                        file = held.enter_context(self._lease.open("rb", buffering=0))
                         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     except BlockingIOError as error:
                         raise _busy() from error
+                    except OSError as error:  # a card that fell off its bus
+                        raise InferenceError("INF-061", zh="显卡无应答。", en=f"The graphics card does not answer: {error}") from error
                 yield
         finally:
             self._one_patient.release()

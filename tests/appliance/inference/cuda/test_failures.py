@@ -160,6 +160,17 @@ def test_another_process_that_holds_the_card_is_waited_for_by_nobody(tmp_path: P
     assert session.whole_volume(asked(GRID, reach="blob")) is not None
 
 
+def test_a_card_that_fell_off_its_bus_costs_no_study(tmp_path: Path) -> None:
+    node = tmp_path / "card"
+    node.mkdir()  # there, and cannot be opened
+    driver = HostDriver()
+    told: list[InferenceError] = []
+    host = ProcessorSession(made_model())
+    session = CudaSession(card=Card(driver, lease=node), network=HostNetwork(driver, made_model()), host=host, on_failure=told.append)
+    assert session.whole_volume(asked(GRID, reach="blob")) is None
+    assert [error.code for error in told] == ["INF-061"]
+
+
 class Sized(HostNetwork):
     """cor-seg's measure: at half resolution (an eighth of the voxels) twelve feature maps of 32 channels in half precision."""
 
