@@ -59,5 +59,9 @@ def figures() -> Iterator[dict[str, Any]]:
     told: dict[str, Any] = {}
     yield told
     known = json.loads(FIGURES.read_text("ascii")) if FIGURES.is_file() else {}
+    known |= told
+    for name in ("power_cuts", "power_cuts_lost"):  # over receiving and over the update
+        places = [name.replace("cuts", f"cuts_{place}") for place in ("receiving", "update")]
+        known[name] = sum(known[place] for place in places if place in known) if any(place in known for place in places) else None
     FIGURES.parent.mkdir(parents=True, exist_ok=True)
-    FIGURES.write_text(json.dumps(known | told, indent=1, sort_keys=True) + "\n", "ascii")
+    FIGURES.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", "ascii")

@@ -17,7 +17,6 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE
-from pynetdicom.sop_class import Verification
 
 from tests.image.machine import Machine, overlay
 from tests.peers.datasets import ct_slice
@@ -25,13 +24,14 @@ from tests.peers.datasets import ct_slice
 pytestmark = [pytest.mark.image, pytest.mark.timeout(3600)]
 
 BOOT_SECONDS = 1200.0
+VERIFICATION = "1.2.840.10008.1.1"
 REPO = Path(__file__).resolve().parents[2]
 
 
 def echo(port: int) -> bool:
     """Whether the receiver answers a C-ECHO."""
     ae = AE(ae_title="CT1")
-    ae.add_requested_context(Verification)
+    ae.add_requested_context(VERIFICATION)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 60
     association = ae.associate("127.0.0.1", port, ae_title="CORONET")
     if not association.is_established:

@@ -82,5 +82,5 @@ def test_every_acknowledged_image_is_there_after_each_power_cut(disk: Path, tmp_
                 machine.pull_the_plug()
                 sender.join(180)
                 acknowledged |= {str(number) for number in sender.acknowledged}
-    figures["power_cuts"], figures["power_cuts_lost"], figures["power_cuts_images"] = CUTS, len(missing), len(acknowledged)
+    figures |= {"power_cuts_receiving": CUTS, "power_cuts_receiving_lost": len(missing), "power_cuts_images": len(acknowledged)}
     assert not missing

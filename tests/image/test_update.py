@@ -138,9 +138,9 @@ def test_wherever_the_plug_is_pulled_a_whole_slot_is_started(
         verdicts.append((slot, _holds(raw, slot, old if slot == "A" else new)))
         after += slot == "B"
     assert box.shell("cat /run/installed", seconds=SHELL_S) == "0", box.shell("cat /run/install.log", seconds=SHELL_S)
-    figures["power_cuts"] = len(verdicts)
-    figures["power_cuts_lost"] = sum(not whole for _slot, whole in verdicts)
-    assert figures["power_cuts_lost"] == 0, verdicts
+    figures["power_cuts_update"] = len(verdicts)
+    figures["power_cuts_update_lost"] = sum(not whole for _slot, whole in verdicts)
+    assert figures["power_cuts_update_lost"] == 0, verdicts
     assert len(verdicts) >= CUTS, f"only {len(verdicts)} cuts fitted in: make SLICE_S shorter"
     assert {slot for slot, _whole in verdicts} == {"A", "B"}
 
