@@ -138,7 +138,8 @@ class EngineCache:
 
     def discard(self, key: EngineKey) -> None:
         """Remove an engine that did not do what it should."""
-        (self._folder / key.file_name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a disk that takes nothing: found wanting again at the next start
+            (self._folder / key.file_name).unlink(missing_ok=True)
 
     def entries(self) -> Iterator[tuple[Path, Kept | str]]:
         """Every file, with its first line if the whole file is sound, else with what is wrong."""

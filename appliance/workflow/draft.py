@@ -5,6 +5,7 @@ Used alike by the analyst process and by the command line.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
@@ -20,7 +21,7 @@ from pydicom.uid import generate_uid
 from appliance.analysis.golden import check_models
 from appliance.analysis.pipeline import Models, Options, Progress, analyze
 from appliance.analysis.reading import StudyInput, read_study
-from appliance.errors import CoronetError, Reason
+from appliance.errors import CoronetError, InferenceError, Reason
 from appliance.film.pages import make_film_pages
 from appliance.findings import Findings
 from appliance.imaging.keyviews import make_key_views
@@ -43,6 +44,8 @@ from appliance.workflow.draft_folder import (
 from appliance.workflow.engine_plan import BUILD_STEP_PERCENT, OnEngine, building, gpu_plan
 from appliance.workflow.release import Released
 from appliance.workflow.warmup import warm_up
+
+log = logging.getLogger(__name__)
 
 ANALYSIS_SHARE = 0.8
 """Part of a draft's time that the analysis takes; pictures and report take the rest."""
@@ -290,19 +293,25 @@ class StudyDrafts:
         return f"{models.engine.name} {models.engine.precision}"
 
     def _sound_models(self) -> Models:
-        wanted, inference = self._settings.analysis, self._settings.inference
         self._models = self._no_card = None
-        models = Models.load(
-            catalog=wanted.catalog,
-            engine=wanted.engine,
-            threads=wanted.threads,
-            int8=inference.quantised,
-            gpu=gpu_plan(self._settings, on_build=self._building, on_trouble=self._without_card),
-        )
-        check_models(models)
+        quantised = self._settings.inference.quantised
+        try:
+            models = self._checked_models(int8=quantised)
+        except InferenceError as error:
+            if error.code != "INF-051" or not quantised:
+                raise
+            log.warning("tried again without INT8: %s", error)  # a processor may do INT8 otherwise than those that it was judged on
+            models = self._checked_models(int8=False)
         warm_up()
         if isinstance(models.engine, TensorRtEngine):
             models.engine.keep_compiled()
+        return models
+
+    def _checked_models(self, *, int8: bool) -> Models:
+        wanted = self._settings.analysis
+        plan = gpu_plan(self._settings, on_build=self._building, on_trouble=self._without_card)
+        models = Models.load(catalog=wanted.catalog, engine=wanted.engine, threads=wanted.threads, int8=int8, gpu=plan)
+        check_models(models)
         return models
 
     def draft(self, images: Sequence[Path], folder: Path, *, main_series: str | None = None, progress: Progress) -> Findings:
