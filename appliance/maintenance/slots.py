@@ -6,6 +6,7 @@ or ``{"code", "zh", "en"}``. `SlotsClient` is this side, `answer` that of `coron
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
@@ -147,9 +148,7 @@ def answer(reading: TextIO, writing: TextIO, *, run: Run, stick: Path = STICK, s
         if verb == "settings" and name.isdecimal() and int(name) <= LARGEST_SETTINGS:
             say({"done": _adopt(reading.read(int(name)), settings)})
         elif verb == "clock" and _CLOCK.match(name):
-            for words in (["set-ntp", "false"], ["set-time", name.replace("T", " ")], ["set-ntp", "true"]):
-                _quietly(run, ["timedatectl", *words], _refused("timedatectl"))
-            say({"done": {}})
+            say({"done": _set_clock(run, name.replace("T", " "))})
         elif verb == "install" and _NAME.match(name):
             _install(run, stick / name, say)
             say({"done": {}})
@@ -209,6 +208,17 @@ def _adopt(text: str, path: Path) -> dict[str, str]:
     except OSError as error:
         raise UpdateError("UPD-031", zh="设置无法保存", en="the settings cannot be kept") from error
     return {}
+
+
+def _set_clock(run: Run, text: str) -> dict[str, str]:
+    """Set the time; the time servers, which do not allow that while they are asked, are asked again whatever happens."""
+    with contextlib.suppress(UpdateError):
+        _quietly(run, ["timedatectl", "set-ntp", "false"], _refused("timedatectl"))
+    try:
+        return _quietly(run, ["timedatectl", "set-time", text], _refused("timedatectl"))
+    finally:
+        with contextlib.suppress(UpdateError):
+            _quietly(run, ["timedatectl", "set-ntp", "true"], _refused("timedatectl"))
 
 
 def _quietly(run: Run, command: Sequence[str], error: UpdateError) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import threading
 import tomllib
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from appliance.settings import parse_settings
 from appliance.worklist import SetUpPeer, SetUpRequest
 
 HEAD = "# Written by the first set-up on the kiosk; the manual of every option is coronet.toml beside the software."
+log = logging.getLogger(__name__)
+
 DONE = "set-up-done"
 """Stands in the data folder once somebody could sign in; it outlives the database."""
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - the scanner must reach us; units and site settings say who else may
@@ -86,8 +89,12 @@ class SetUpDesk:
             except CoronetError as error:
                 raise WorkflowError("WF-111", zh=error.zh, en=error.en) from error
             self._archive.audit.record(actor=user.id, action="set-up", details={"role": user.role})
-        if self._restart is not None:
-            self._restart()
+        try:
+            if self._restart is not None:
+                self._restart()
+        except CoronetError as error:
+            log.error("the box does not restart by itself: %s", error)  # noqa: TRY400 - the typed error says it all
+            return False
         return self._restart is not None
 
 

@@ -176,6 +176,19 @@ def test_a_box_with_settings_of_its_own_or_with_people_is_not_new(helper: Helper
     assert not desk.wanted()
 
 
+def test_a_clock_that_cannot_be_set_leaves_the_time_servers_asked(helper: Helper) -> None:
+    helper.fail = "no such clock"
+    with pytest.raises(UpdateError, match="UPD-003"):
+        ask_slots("clock 2026-11-23T08:30", path=helper.path)
+    assert [words[1:] for words in helper.ran] == [["set-ntp", "false"], ["set-time", "2026-11-23 08:30"], ["set-ntp", "true"]]
+
+
+def test_a_set_up_is_done_also_where_the_box_does_not_restart_by_itself(helper: Helper, archive: Archive) -> None:
+    desk = SetUpDesk(archive=archive, settings_path=helper.settings, restart=lambda: ask_slots("restart", path=helper.path.parent / "none"))
+    assert not desk.set_up(NEW)
+    assert archive.users.check("8642") is not None
+
+
 def test_a_box_that_lost_its_people_with_its_database_is_not_open_to_whoever_stands_before_it(helper: Helper, archive: Archive) -> None:
     desk = SetUpDesk(archive=archive, settings_path=helper.settings)
     desk.set_up(NEW)
