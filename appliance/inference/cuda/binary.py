@@ -7,7 +7,9 @@ A file is only used if it was made from the sources that are installed: their di
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 from pathlib import Path
 
 from appliance.errors import InferenceError
@@ -63,11 +65,20 @@ def image_for(capability: tuple[int, int], *, folders: tuple[Path, ...], cache: 
     except (OSError, RuntimeError) as error:
         raise missing(capability, error) from error
     if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_suffix(".part")
-        partial.write_bytes(made)
-        partial.replace(kept)
+        with contextlib.suppress(OSError):  # a disk that takes nothing costs the time of compiling at the next start
+            _keep(made, kept)
     return made
+
+
+def _keep(code: bytes, path: Path) -> None:
+    """Whole or not at all, also after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".part")
+    with partial.open("wb") as file:
+        file.write(code)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
 
 
 def missing(capability: tuple[int, int], error: BaseException) -> InferenceError:

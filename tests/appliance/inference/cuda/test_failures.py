@@ -234,3 +234,11 @@ def test_a_card_newer_than_the_fatbin_asks_for_its_own(tmp_path: Path) -> None:
     fatbin_path(tmp_path).write_bytes(b"not for this card")
     (tmp_path / f"coronet-kernels-{digest()}-sm103.cubin").write_bytes(b"made before")
     assert image_for((10, 3), folders=(tmp_path,), cache=tmp_path) == b"made before"
+
+
+def test_kernels_that_cannot_be_kept_are_used_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.inference.cuda.binary.compile_for", lambda *_arguments, **_more: b"made now")
+    (tmp_path / "full").write_text("no folder can be made here")
+    assert image_for((10, 3), folders=(), cache=tmp_path / "full" / "engines") == b"made now"
+    assert image_for((10, 3), folders=(), cache=tmp_path) == b"made now"
+    assert (tmp_path / f"coronet-kernels-{digest()}-sm103.cubin").read_bytes() == b"made now"
