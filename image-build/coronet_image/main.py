@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from coronet_image.base import make_base
 from coronet_image.disk import loader, make_disk, written_mib
-from coronet_image.product import make_root
+from coronet_image.product import epoch_of, make_root
 from coronet_image.run import BuildError, Places, places, run
 from coronet_image.slot import make_slot
 from coronet_image.variant import make_variant
@@ -51,6 +52,8 @@ def main(arguments: list[str]) -> int:
 def _build(where: Places, options: argparse.Namespace) -> int:
     stages = ["root", "slot", "disk"]
     todo = stages[stages.index(options.start) : stages.index(options.until) + 1]
+    if options.base or "root" not in todo:  # the kernels in a finished root know their modules by the time of its commit
+        where = dataclasses.replace(where, epoch=epoch_of((options.base.resolve() if options.base else where.out) / "root"))
     if options.base:
         todo.remove("root")
         _told("variant", lambda: make_variant(where, options.base.resolve(), version=options.version, broken=options.broken))

@@ -135,6 +135,11 @@ def kernels(places: Places, root: Path) -> None:
     shutil.copy(root / SITE / "appliance/COMMIT", cache / "stamp")
 
 
+def epoch_of(root: Path) -> int:
+    """The time that a finished root was made for."""
+    return int((root / SITE / "appliance/__init__.py").stat().st_mtime)
+
+
 def _is_a_test_folder(folder: Path, site: Path) -> bool:
     """Tests of the libraries; numpy.testing and the like are modules, not these."""
     return folder.name in ("tests", "test") and folder.relative_to(site).parts[0] in ("numpy", "scipy", "numba", "kivy", "pydicom")

@@ -64,9 +64,9 @@ def with_the_stick(image: Path, folder: Path, stick: Path) -> Machine:
     return Machine(disk=overlay(image, folder / "disk.qcow2"), folder=folder, more=usb)
 
 
-def order_the_update(machine: Machine, keyring: Path) -> None:
+def order_the_update(machine: Machine, keyring: Path, figures: dict[str, Any]) -> None:
     """Up to the moment at which the box restarts by itself. The box trusts the tests' own authority from here on, until that restart."""
-    wait_for_echo(machine)
+    figures["first_boot_to_echo_s"] = round(wait_for_echo(machine), 1)
     machine.wait_for_shell(seconds=600)
     text = base64.b64encode(keyring.read_bytes()).decode()
     machine.shell("cp -r /usr/lib/coronet /run/trusting", seconds=600)
@@ -105,7 +105,7 @@ def test_a_good_version_is_written_started_proved_and_stays(
 ) -> None:
     stick, keyring = make_stick("0.2.0", "")
     with with_the_stick(image, tmp_path, stick) as machine:
-        order_the_update(machine, keyring)
+        order_the_update(machine, keyring, figures)
         machine.wait_for_shell(seconds=PATIENCE_S)
         assert "rauc.slot=B" in machine.shell("cat /proc/cmdline", seconds=600)
         assert wait_for_state(machine, r"\bgood\b").startswith("0.2.0: good 0.2.0")
@@ -120,7 +120,7 @@ def test_a_version_whose_daemon_does_not_start_goes_back_by_itself(
 ) -> None:
     stick, keyring = make_stick("0.3.0", "daemon")
     with with_the_stick(image, tmp_path, stick) as machine:
-        order_the_update(machine, keyring)
+        order_the_update(machine, keyring, figures)
         machine.read_until("GRUB", seconds=PATIENCE_S)  # the trial has half an hour; then the machine restarts by itself
         machine.wait_for_shell(seconds=PATIENCE_S)
         assert "rauc.slot=A" in machine.shell("cat /proc/cmdline", seconds=600)
