@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -11,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +49,8 @@ class Machine:
     started: float = 0.0
     _shell: socket.socket | None = None
     _said: bytes = b""
+    _gone: bool = False
+    _heard: threading.Condition = field(default_factory=threading.Condition)
 
     def __enter__(self) -> Self:
         self.start()
@@ -68,7 +70,26 @@ class Machine:
         with (self.folder / "qemu.log").open("ab") as log:
             self.process = subprocess.Popen(self._command(variables), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.started = time.monotonic()
-        self._shell, self._said = self._connect("serial"), b""
+        self._shell, self._said, self._gone = self._connect("serial"), b"", False
+        threading.Thread(target=self._listen, args=(self._shell,), daemon=True).start()
+
+    def _listen(self, shell: socket.socket) -> None:
+        """Read all the time: a serial line that nobody reads stops firmware and kernel in the middle of a word."""
+        while True:
+            try:
+                piece = shell.recv(65536)
+            except TimeoutError:
+                continue
+            except OSError:
+                piece = b""
+            with self._heard:
+                if shell is not self._shell:
+                    return
+                self._said += piece
+                self._gone = not piece
+                self._heard.notify_all()
+            if not piece:
+                return
 
     def _command(self, variables: Path) -> list[str]:
         words = [
@@ -146,18 +167,16 @@ class Machine:
 
     def read_until(self, pattern: str, *, seconds: float) -> str:
         """What the serial line says up to a pattern (a regular expression over the text since the last match)."""
-        assert self._shell is not None
         deadline = time.monotonic() + seconds
         wanted = re.compile(pattern.encode(), re.DOTALL)
-        while not (found := wanted.search(self._said)):
-            if time.monotonic() > deadline:
-                raise NoAnswerError(f"no {pattern!r} within {seconds:.0f} s; last: {self._said[-600:].decode(errors='replace')}")
-            with contextlib.suppress(TimeoutError):
-                piece = self._shell.recv(65536)
-                if not piece:
+        with self._heard:
+            while not (found := wanted.search(self._said)):
+                if self._gone:
                     raise NoAnswerError("the machine has gone")
-                self._said += piece
-        text, self._said = self._said[: found.end()], self._said[found.end() :]
+                if time.monotonic() > deadline:
+                    raise NoAnswerError(f"no {pattern!r} within {seconds:.0f} s; last: {self._said[-600:].decode(errors='replace')}")
+                self._heard.wait(5)
+            text, self._said = self._said[: found.end()], self._said[found.end() :]
         return text.decode(errors="replace")
 
     def shell(self, command: str, *, seconds: float = 120) -> str:
