@@ -15,7 +15,13 @@ import appliance.workflow
 
 @pytest.mark.parametrize(
     ("package", "prefix"),
-    [(appliance.archive, "ARC"), (appliance.workflow, "WF"), (appliance.hardware, "HW"), (appliance.maintenance, "MNT"), (appliance.maintenance, "UPD")],
+    [
+        (appliance.archive, "ARC"),
+        (appliance.workflow, "WF"),
+        (appliance.hardware, "HW"),
+        (appliance.maintenance, "MNT"),
+        (appliance.maintenance, "UPD"),
+    ],
 )
 def test_every_code_is_listed_and_every_listed_code_exists(package: object, prefix: str) -> None:
     folder = Path(str(package.__file__)).parent  # type: ignore[attr-defined]
