@@ -5,6 +5,7 @@ Software emulation on two cores takes minutes for what a box does in seconds, so
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import time
@@ -23,7 +24,7 @@ from tests.peers.datasets import ct_slice
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(3600)]
 
-BOOT_SECONDS = 1200.0
+BOOT_SECONDS = float(os.environ.get("CORONET_BOOT_SECONDS", "1200"))
 VERIFICATION = "1.2.840.10008.1.1"
 REPO = Path(__file__).resolve().parents[2]
 
@@ -88,17 +89,10 @@ def test_it_answers_an_echo_and_keeps_what_it_receives(box: Machine) -> None:
     assert int(box.shell("find /var/lib/coronet/spool/[0-9a-f][0-9a-f] -type f | wc -l", seconds=300)) == 3
 
 
-def test_every_unit_is_up(box: Machine) -> None:
-    deadline = time.monotonic() + BOOT_SECONDS
-    while "starting" in (state := box.shell("systemctl is-system-running", seconds=300)) and time.monotonic() < deadline:
-        time.sleep(5)
-    failed = box.shell("systemctl --failed --no-legend --plain", seconds=300)
-    assert (state, failed) == ("running", "")
-    for unit in ("coronet.service", "coronet-analyst.service", "coronet-kiosk.service"):
-        assert box.shell(f"systemctl is-active {unit}", seconds=300) == "active", unit
-
-
 def test_the_kiosk_stands_on_the_screen(box: Machine, figures: dict[str, Any]) -> None:
+    deadline = time.monotonic() + BOOT_SECONDS
+    while box.shell("systemctl is-active coronet-kiosk.service", seconds=300) != "active" and time.monotonic() < deadline:
+        time.sleep(5)
     target = box.screenshot(REPO / "build/image/kiosk.png")
     with Image.open(target) as picture:
         colours = picture.convert("RGB").getcolors(1 << 24)
@@ -121,6 +115,17 @@ def test_exposure_of_every_unit_inside_the_image(box: Machine, figures: dict[str
         level = re.search(r": ([0-9.]+) ", told)
         assert level, told
         figures[f"exposure_{unit}"] = float(level[1])
+
+
+def test_every_unit_is_up(box: Machine) -> None:
+    deadline = time.monotonic() + BOOT_SECONDS
+    while "starting" in (state := box.shell("systemctl is-system-running", seconds=300)) and time.monotonic() < deadline:
+        time.sleep(5)
+    failed = box.shell("systemctl --failed --no-legend --plain", seconds=300)
+    told = box.shell("systemctl list-jobs --no-pager; journalctl -b -u coronet-analyst -u coronet-trial --no-pager -n 40", seconds=300)
+    assert (state, failed) == ("running", ""), told
+    for unit in ("coronet.service", "coronet-analyst.service", "coronet-kiosk.service"):
+        assert box.shell(f"systemctl is-active {unit}", seconds=300) == "active", told
 
 
 def test_the_watchdog_ends_a_frozen_daemon_and_it_comes_back(box: Machine) -> None:
