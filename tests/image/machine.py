@@ -22,6 +22,9 @@ VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 SHELL = "systemd.debug_shell=ttyS0"
 """What the kernel file of the tests is given besides: the product has no way to log in. Root and hash tree are the product's own."""
 
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+"""What a shell says to a terminal, such as that pasting begins: never part of an answer."""
+
 
 class NoAnswerError(AssertionError):
     """The machine did not say in time what was waited for."""
@@ -186,7 +189,7 @@ class Machine:
         # The mark is put together inside, so that the echo of the line typed does not look like the end.
         self._shell.sendall(f" stty -echo; {{ {command}\n}} 2>&1; echo {mark[:6]}''{mark[6:]}:$?\n".encode())
         text = self.read_until(f"{mark}:[0-9]+\r?\n", seconds=seconds)
-        body = text.rsplit(mark, 1)[0].replace("\r", "")
+        body = ESCAPES.sub("", text.rsplit(mark, 1)[0].replace("\r", ""))
         return "\n".join(line for line in body.split("\n") if f"{mark[:6]}''" not in line).strip()
 
     def wait_for_shell(self, *, seconds: float) -> None:
