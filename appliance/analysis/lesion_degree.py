@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from scipy.special import expit
 
-from appliance.analysis.lesion_network import Reading
 from appliance.analysis.runs import ranges_of
 from appliance.analysis.stages import Float, NamedTree, Profile, Range, Reference
 
@@ -41,13 +40,11 @@ class LesionRules:
         unexplained: no degree is given where the section model leaves more than this part of the blood's attenuation unexplained at the
             narrowest place, as in a vessel that moved: what looks narrow there may be a blurred wide lumen.
         beyond_parent_mm: a branch's own disease begins so far outside its parent's healthy lumen (about the blur's width).
-        seen_scale, seen_offset: the network's narrowing (in per cent) as a degree; it is trained to the mean and shies from extremes.
-        disagreement: points by which the measured degree may lie above the network's. Beyond that the line has missed the lumen there (a
-            step between two heart beats, a bend, a neighbour), for the network sees 3.7 mm to either side: its degree is taken.
-        blooming_mm2: calcium from which on the network's degree is no witness, for blooming deceives it.
-        usual_percent, least_trust, hidden_mm, clear_mm: beside so much calcium the blur leaves little of a small lumen to be seen, and
-            what is measured beyond the usual degree of plaque scatters up to closed. From ``clear_mm`` of healthy diameter on it is
-            trusted; towards ``hidden_mm`` only ``least_trust`` of what lies beyond is (regression to the mean).
+        blooming_mm2, usual_percent, least_trust, hidden_mm, clear_mm: beside so much calcium the blur leaves little of a small lumen to
+            be seen, and what is measured beyond the usual degree of plaque scatters up to closed. From ``clear_mm`` of healthy diameter on
+            it is trusted; towards ``hidden_mm`` only ``least_trust`` of what lies beyond is (regression to the mean).
+        severe_percent, at_least_percent: what was measured as severe stays at least moderate (grades of CAD-RADS 2.0): a doubt may lower a
+            severe stenosis, but only a person may call it mild.
         smear_hu: a wall as bright as this along a whole lesion without calcium is blood smeared by motion (soft plaque reads 20 to 90 HU):
             half and more is then not claimed.
     """
@@ -69,14 +66,13 @@ class LesionRules:
     shortest_seen_mm: float = 2.0
     unexplained: float = 0.14
     beyond_parent_mm: float = 0.5
-    seen_scale: float = 1.25
-    seen_offset: float = 8.0
-    disagreement: float = 40.0
     blooming_mm2: float = 0.5
     usual_percent: float = 40.0
     least_trust: float = 0.25
     hidden_mm: float = 2.0
     clear_mm: float = 2.6
+    severe_percent: float = 70.0
+    at_least_percent: float = 50.0
     smear_hu: float = 100.0
 
 
@@ -100,7 +96,7 @@ class Stretch:
     unreadable: bool = False
 
 
-def believed(lesion: Stretch, profile: Profile, reading: Reading | None, wall_hu: Float, along: Float, rules: LesionRules) -> Stretch:
+def believed(lesion: Stretch, profile: Profile, wall_hu: Float, along: Float, rules: LesionRules) -> Stretch:
     """The lesion with what is believed of its measured degree.
 
     Args:
@@ -108,11 +104,8 @@ def believed(lesion: Stretch, profile: Profile, reading: Reading | None, wall_hu
         profile: what was measured on its branch.
         wall_hu: attenuation of the fitted wall there, (n,).
         along: distance from the branch's first point, (n,).
-        reading: what the network ``lesions`` says of the branch, None where none looked.
         rules: when what is measured is believed.
     """
-    if reading is not None:
-        lesion = witnessed(lesion, profile, reading, along, rules)
     return smeared(regressed(lesion, profile, along, rules), profile, wall_hu, rules)
 
 
@@ -132,20 +125,6 @@ def outside_parent(named: NamedTree, number: int, references: Sequence[Reference
     return free
 
 
-def witnessed(lesion: Stretch, profile: Profile, reading: Reading, along: Float, rules: LesionRules) -> Stretch:
-    """The lesion with the network's degree where the measured one lies too far above it, and no calcium explains that."""
-    if lesion.stenosis_percent is None or lesion.reference_mm is None:
-        return lesion
-    span = slice(lesion.start, lesion.end)
-    seen = min(100.0 * rules.seen_scale * float(reading.narrowing[span].max()) + rules.seen_offset, 99.0)
-    near = np.abs(along - along[lesion.minimum]) <= _NEAR_MM
-    if lesion.stenosis_percent - seen <= rules.disagreement or float(profile.calcium_mm2[near].max()) >= rules.blooming_mm2:
-        return lesion
-    at = lesion.start + int(np.argmax(reading.narrowing[span]))
-    lumen = lesion.reference_mm * (1.0 - seen / 100.0)
-    return replace(lesion, minimum=at, lumen_mm=lumen, stenosis_percent=seen, confidence=0.8 * lesion.confidence)
-
-
 def regressed(lesion: Stretch, profile: Profile, along: Float, rules: LesionRules) -> Stretch:
     """The lesion with a degree nearer to the usual one, the less of its lumen can be seen beside calcium in a small vessel."""
     if lesion.stenosis_percent is None or lesion.reference_mm is None or lesion.stenosis_percent <= rules.usual_percent:
@@ -155,6 +134,8 @@ def regressed(lesion: Stretch, profile: Profile, along: Float, rules: LesionRule
         return lesion
     trust = float(np.interp(lesion.reference_mm, [rules.hidden_mm, rules.clear_mm], [rules.least_trust, 1.0]))
     percent = rules.usual_percent + trust * (lesion.stenosis_percent - rules.usual_percent)
+    if lesion.stenosis_percent >= rules.severe_percent:
+        percent = max(percent, rules.at_least_percent)
     return replace(lesion, stenosis_percent=percent, lumen_mm=lesion.reference_mm * (1.0 - percent / 100.0))
 
 

@@ -83,11 +83,10 @@ def find_lesions(
         rules = replace(rules, peak=rules.peak_seen, shortest_mm=rules.shortest_seen_mm)
     stretches: list[Stretch] = []
     for number in range(len(profiles)):
-        reading = readings[number] if readings is not None else None
         free = outside_parent(named, number, references, rules.beyond_parent_mm)
         wall = lumen.fitted.wall_hu[lumen.rows(number)]
         found = _stretches(number, profiles[number], references[number], evidence[number], along[number], named, rules, free)
-        stretches += [believed(one, profiles[number], reading, wall, along[number], rules) for one in found]
+        stretches += [believed(one, profiles[number], wall, along[number], rules) for one in found]
     return Survey(
         profiles=profiles,
         references=tuple(references),

@@ -14,7 +14,7 @@ def test_committed_families_are_disjoint_and_as_fixed() -> None:
     assert {name: (family.first, family.last) for name, family in families.items()} == {
         "train": (0, 99999),
         "development": (100000, 100099),
-        "test": (200000, 200199),
+        "test": (300000, 300199),
     }
     assert families["development"].seeds(2) == [100000, 100001]
     with pytest.raises(ValueError, match="100 patients"):
