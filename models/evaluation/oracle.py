@@ -168,8 +168,7 @@ class OnePatient:
                 profile, reference = survey.profiles[number], survey.references[number]
                 rules = LesionRules()
                 one = measure_stretch(number, start, end, profile, reference, survey.evidence[number], along, named, rules)
-                reading = survey.readings[number] if survey.readings else None
-                yield believed(one, profile, reading, lumen.fitted.wall_hu[lumen.rows(number)], along, rules)
+                yield believed(one, profile, lumen.fitted.wall_hu[lumen.rows(number)], along, rules)
 
     def _stented(self) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], ...]:
         masks = tuple(np.zeros(len(branch.points_mm), np.bool_) for branch in self.kept.branches)
