@@ -33,7 +33,9 @@ def test_batches_hold_vessels_centrelines_and_masks() -> None:
     assert float(channels[:, 1:3].min()) >= 0.0
     assert float(channels[:, 1:3].max()) <= 1.0 + 1e-5
     assert float(channels[:, 3].abs().max()) <= 1.0
-    assert abs(float(channels[:, 3][target == 1].mean())) < 0.25  # the lumen is as bright as the blood that it is compared with
+    # in units of the aorta's blood the middle of a lumen is near 0, what is blurred below it, fat and muscle far below
+    assert -0.5 < float(channels[:, 3][target == 1].median()) < 0.15
+    assert float(channels[:, 3][target == 0].median()) < -0.6
     assert set(np.unique(target.numpy())) <= {0, 1, 2, 3, 4}
     assert bool(torch.isin(target[skeleton > 0], torch.tensor([1, 2, 3])).all())
     assert int((skeleton > 0).sum()) > 20
