@@ -14,14 +14,15 @@ from appliance.report.regions import SEGMENT_ORDER
 from appliance.report.sentences import about_percent
 
 COLUMNS: tuple[tuple[str, str, float], ...] = (
-    ("节段", "Segment", 36),
-    ("斑块", "Plaque", 27),
-    ("直径狭窄", "Stenosis", 19),
-    ("程度", "Grade", 24),
+    ("节段", "Segment", 31),
+    ("斑块", "Plaque", 25),
+    ("直径狭窄", "Diameter %", 17),
+    ("面积狭窄", "Area %", 17),
+    ("程度", "Grade", 23),
     ("长度", "Length mm", 16),
-    ("最小管腔", "MLD mm", 17),
-    ("重构指数", "RI", 15),
-    ("高危特征", "High-risk", 24),
+    ("最小管腔", "MLD mm", 16),
+    ("重构指数", "RI", 14),
+    ("高危特征", "High-risk", 19),
 )
 FEATURE_LETTERS = {
     "low_attenuation": "低密度 LAP",
@@ -60,17 +61,21 @@ def _lesion_row(lesion: Lesion) -> tuple[str, ...]:
     segment, grade, plaque = SEGMENTS[lesion.segment], GRADE_NAMES[lesion.grade], PLAQUES[lesion.plaque_type]
     grade = UNREADABLE if degree_unknown(lesion) else grade
     corrected = "\n(修正 corrected)" if lesion.grade_source == "corrected" else ""
-    percent = "—" if lesion.diameter_stenosis_percent is None else about_percent(lesion.diameter_stenosis_percent).en
     return (
         f"{segment.zh} {segment.name}",
         f"{plaque.zh} {plaque.en.removesuffix(' plaque')}",
-        percent.removeprefix("about ").replace("less than ", "<"),
+        _percent(lesion.diameter_stenosis_percent),
+        _percent(lesion.area_stenosis_percent),
         f"{grade.zh} {grade.en}{corrected}",
         f"{lesion.length_mm:.0f}",
         _number(lesion.minimum_lumen_diameter_mm),
         _number(lesion.remodeling_index, 2),
         "\n".join(FEATURE_LETTERS[feature] for feature in lesion.high_risk) or "—",
     )
+
+
+def _percent(value: float | None) -> str:
+    return "—" if value is None else about_percent(value).en.removeprefix("about ").replace("less than ", "<")
 
 
 def _number(value: float | None, digits: int = 1) -> str:

@@ -215,7 +215,7 @@ def _small_vessel(lesion: Lesion) -> Phrase:
 
 
 def _degree(lesion: Lesion, corrected: Phrase) -> Phrase:
-    """What follows the band: per cent and minimum lumen diameter, or the correction with what was measured."""
+    """What follows the band: per cent by diameter and by area and minimum lumen diameter, or the correction with what was measured."""
     percent = lesion.diameter_stenosis_percent
     if lesion.grade_source == "corrected":
         if percent is None:
@@ -226,10 +226,15 @@ def _degree(lesion: Lesion, corrected: Phrase) -> Phrase:
         return Phrase("", "")
     if percent is None:
         return Phrase("(狭窄率未能测量)", " (per cent not measurable)")
-    diameter = lesion.minimum_lumen_diameter_mm
-    narrow = Phrase("", "")
+    area, diameter = lesion.area_stenosis_percent, lesion.minimum_lumen_diameter_mm
+    zh, en = [], []
+    if area is not None:
+        zh.append(f"面积狭窄{about_percent(area).zh}")
+        en.append(f"{about_percent(area).en} by area")
     if diameter is not None:
-        narrow = Phrase(f"(最小管腔直径 {diameter:.1f} mm)", f" (minimum lumen diameter {diameter:.1f} mm)")
+        zh.append(f"最小管腔直径 {diameter:.1f} mm")
+        en.append(f"minimum lumen diameter {diameter:.1f} mm")
+    narrow = Phrase(f"({','.join(zh)})", f" ({', '.join(en)})") if zh else Phrase("", "")
     amount = about_percent(percent)
     return Phrase(f"{amount.zh}{narrow.zh}", f" of {amount.en}{narrow.en}")
 

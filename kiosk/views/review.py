@@ -178,12 +178,14 @@ def _card(lesion: Lesion, *, review: Review, language: Language) -> LesionCard:
     free = review.detail is not None and review.detail.row.state == "draft"
     percent = percent_text(lesion.diameter_stenosis_percent)
     corrected = lesion.grade_source == "corrected"
-    length = words.LENGTH.say(language, mm=f"{lesion.length_mm:.0f}")
+    sizes = [words.PLAQUE[lesion.plaque_type].say(language), words.LENGTH.say(language, mm=f"{lesion.length_mm:.0f}")]
+    if lesion.area_stenosis_percent:  # none without narrowing
+        sizes.append(words.AREA.say(language, percent=percent_text(lesion.area_stenosis_percent)))
     return LesionCard(
         lesion=lesion.id,
         segment=lesion.segment,
         place=place_of(lesion, language=language),
-        plaque=f"{words.PLAQUE[lesion.plaque_type].say(language)} · {length}",
+        plaque=" · ".join(sizes),
         high_risk=" · ".join(words.HIGH_RISK[feature].say(language) for feature in lesion.high_risk),
         chip=(words.GRADE[lesion.grade].say(language), words.MEASURED_SHORT.say(language, percent=percent))
         if corrected

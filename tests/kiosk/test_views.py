@@ -156,6 +156,11 @@ def test_lesions_the_worst_first_and_a_correction_is_told_from_a_measurement() -
     assert view.lesions[0].corrected == "已修改"
 
 
+def test_a_lesion_shows_its_length_and_what_is_left_of_the_area() -> None:
+    view = review(draft(lesion(0, "D1", "LAD", 0.0, "none"), lesion(1, "pLAD", "LAD", 50.0, "moderate")))
+    assert [card.plaque for card in view.lesions] == ["混合斑块 · 长 12 mm · 面积狭窄 75%", "混合斑块 · 长 12 mm"]
+
+
 def test_unmeasured_lesion_has_no_number() -> None:
     view = review(draft(lesion(0, "pLAD", "LAD", None, "moderate")), grading=0)
     assert view.lesions[0].chip == ("–", "中度")

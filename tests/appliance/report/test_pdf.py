@@ -94,7 +94,7 @@ def test_both_languages_table_pictures_and_category(pages: Pages) -> None:
     assert "Mixed plaque in the proximal LAD, moderate stenosis, with high-risk plaque features." in text
     assert "左前降支中段心肌桥。" in text
     rows = [line.split() for line in text.splitlines() if line.strip().startswith("左回旋支中远段 LCx")]
-    assert rows == [["左回旋支中远段", "LCx", "49%", "轻度", "mild", "10", "1.5", "1.15", "点状钙化", "SC"]]
+    assert rows == [["左回旋支中远段", "LCx", "49%", "74%", "轻度", "mild", "10", "1.5", "1.15", "点状钙化", "SC"]]
     assert {"vr-heart-0", "vr-tree-0", "cpr-lad-000", "scpr-lesion-3", "section-lesion-3"} <= set(text.split())
     assert "openvino CPU fp32 · heart-locator 1 [abababab] · coronary 1 [cdcdcdcd]" in text
 

@@ -69,7 +69,7 @@ def test_findings_name_the_percentage_and_high_risk_features() -> None:
     report = write_report(HEADER, SEVERAL)
     assert sentences(report, "左前降支及对角支") == (
         (
-            "左前降支近段可见混合斑块，长约 12 mm，管腔中度狭窄约 62%（最小管腔直径 1.1 mm）。"
+            "左前降支近段可见混合斑块，长约 12 mm，管腔中度狭窄约 62%（面积狭窄约 86%，最小管腔直径 1.1 mm）。"
             "见斑块内低密度成分（<30 HU）、正性重构，提示高危斑块。"
         ),
         "左前降支中段可见钙化斑块，长约 10 mm，未致管腔狭窄。",
@@ -79,7 +79,8 @@ def test_findings_name_the_percentage_and_high_risk_features() -> None:
     )
     assert sentences(report, "Left anterior descending artery and diagonals") == (
         (
-            "Mixed plaque in the proximal LAD, about 12 mm long, with moderate stenosis of about 62% (minimum lumen diameter 1.1 mm). "
+            "Mixed plaque in the proximal LAD, about 12 mm long, with moderate stenosis of about 62% "
+            "(about 86% by area, minimum lumen diameter 1.1 mm). "
             "Low attenuation (<30 HU) and positive remodelling suggest a high-risk plaque."
         ),
         "Calcified plaque in the mid LAD, about 10 mm long, with no stenosis.",
@@ -92,7 +93,7 @@ def test_findings_name_the_percentage_and_high_risk_features() -> None:
 def test_a_percentage_never_leaves_its_band() -> None:
     """49.9 % is mild: it must not be written as 50 %."""
     assert sentences(write_report(HEADER, SEVERAL), "左回旋支及钝缘支")[0] == (
-        "左回旋支中远段可见非钙化斑块，长约 10 mm，管腔轻度狭窄约 49%（最小管腔直径 1.5 mm）。见点状钙化。"
+        "左回旋支中远段可见非钙化斑块，长约 10 mm，管腔轻度狭窄约 49%（面积狭窄约 74%，最小管腔直径 1.5 mm）。见点状钙化。"
     )
 
 
@@ -323,7 +324,7 @@ def test_unmeasured_percentage_and_tiny_percentage() -> None:
     report = write_report(HEADER, msgspec.structs.replace(NORMAL, lesions=lesions))
     assert sentences(report, "左前降支及对角支")[:2] == (
         "左前降支近段可见混合斑块，长约 12 mm，管腔轻度狭窄（狭窄率未能测量）。",
-        "左前降支中段可见钙化斑块，长约 10 mm，管腔轻微狭窄不足 1%（最小管腔直径 3.0 mm）。",
+        "左前降支中段可见钙化斑块，长约 10 mm，管腔轻微狭窄不足 1%（面积狭窄不足 1%，最小管腔直径 3.0 mm）。",
     )
 
 
