@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from models.evaluation.scans import designed_scan
 from models.networks import cor_seg
 from models.networks.cor_seg import CorSeg
 from models.networks.deployed import DeployedCorSeg
 from models.phantom import render
 from models.training.context import coarse_map, noisy_context
 from models.training.coronary_patches import coronary_patches, skeleton_mask
+from models.training.designs import designed_scan
 from models.training.device_patches import DevicePatches
 from models.training.families import load_families
 from models.training.losses import LossWeights
