@@ -101,7 +101,11 @@ class VesselQuality(Record, frozen=True, kw_only=True):
 
 
 class OtherSeries(Record, frozen=True, kw_only=True):
-    """A further series of the study and the part it plays; ``vessels`` is how well a further phase shows them."""
+    """A further series of the study and the part it plays.
+
+    ``vessels`` is how well a further phase shows them; ``read`` is true of a phase that was analysed too, because the main one shows an
+    artery moving: the branches that were taken from it name its series.
+    """
 
     series_uid: str
     role: Literal["phase", "calcium"]
@@ -109,6 +113,7 @@ class OtherSeries(Record, frozen=True, kw_only=True):
     phase_percent_reason: str | None = None
     vessels: tuple[VesselQuality, ...] = ()
     vessels_reason: str | None = None
+    read: bool = False
 
 
 class NotAssessable(Record, frozen=True, kw_only=True):

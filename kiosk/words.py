@@ -172,6 +172,9 @@ DOMINANCE_MEANS = {
 }
 GRAFTS = Words("桥血管 {count}", "Grafts {count}")
 NOT_ASSESSABLE = Words("{segment}:无法评价({reason})", "{segment}: not assessable ({reason})")
+OTHER_PHASE = Words(
+    "{vessels}:在另一期相{percent}测量(主期相有运动伪影)", "{vessels}: measured in another phase {percent} (motion in the main one)"
+)
 IMPRESSION = Words("报告印象", "Impression")
 FULL_REPORT = Words("报告全文", "Full report")
 CLOSE = Words("关闭", "Close")
@@ -262,6 +265,7 @@ STAGE = {
     "cadrads": Words("CAD-RADS 分级", "CAD-RADS grading"),
     "cad_rads": Words("CAD-RADS 分级", "CAD-RADS grading"),
     "describe": Words("支架、肌桥与可评价性", "Stents, bridges, what can be read"),
+    "second_phase": Words("查看另一期相", "Looking at another phase"),
     "calcium": Words("计算钙化积分", "Scoring calcium"),
     "imaging": Words("生成关键图像", "Making key views"),
     "key_views": Words("生成关键图像", "Making key views"),

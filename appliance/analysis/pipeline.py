@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,21 +12,21 @@ import msgspec
 
 from appliance.analysis.cadrads import Bands, with_category
 from appliance.analysis.calcium import not_scored, score_calcium
-from appliance.analysis.describe import Described, describe, total_of
-from appliance.analysis.grafts import part_grafts
+from appliance.analysis.describe import total_of
 from appliance.analysis.locate import Located, locate
-from appliance.analysis.measure import measure
 from appliance.analysis.phase_choice import Chosen, choose_phase, look_at
+from appliance.analysis.phase_reading import read_phase
 from appliance.analysis.phases import Phase
 from appliance.analysis.reading import SeriesImages, StudyInput
-from appliance.analysis.segment import segment
-from appliance.analysis.stages import Heart, Measured, Segmentation
+from appliance.analysis.second_look import SecondLook, look_again, with_deposits
+from appliance.analysis.stages import Heart, Segmentation
 from appliance.build import software
 from appliance.errors import DeclinedError, Reason, VolumeError
 from appliance.findings import SCHEMA, Branch, Calcium, EngineInfo, Findings, ModelInfo, OtherSeries, SeriesInfo, Status, Stent
 from appliance.inference.catalog import ModelCatalog, installed_catalog
 from appliance.inference.choose import GpuPlan, Wanted, best_engine
 from appliance.inference.engine import Engine, Session
+from appliance.volume import Volume
 
 Progress = Callable[[str, float], None]
 """Called with a stage's name, as in ``timing_s``, and the part of the whole analysis that is done, 0..1."""
@@ -41,8 +40,9 @@ SHARES: dict[str, tuple[float, float]] = {
     "phases": (0.07, 0.08),
     "segment": (0.08, 0.70),
     "measure": (0.70, 0.95),
-    "describe": (0.95, 0.97),
-    "calcium": (0.97, 1.00),
+    "describe": (0.95, 0.96),
+    "second_phase": (0.96, 0.98),
+    "calcium": (0.98, 1.00),
 }
 """Where each stage begins and ends on the progress bar, by the time that it takes on two cores."""
 
@@ -103,13 +103,14 @@ class Options:
 class Analysis:
     """The findings, and what the pictures need beside them; ``heart`` is None where the study was declined before it was found.
 
-    ``study`` has the phase that was analysed as its main volume.
+    ``study`` has the phase that was analysed as its main volume; ``others`` has the volume of each further series that a branch names.
     """
 
     findings: Findings
     study: StudyInput
     heart: Heart | None = None
     segmentation: Segmentation | None = None
+    others: Mapping[str, Volume] = field(default_factory=dict)
 
 
 def analyze(
@@ -150,29 +151,19 @@ def analyze(
     with clock.stage("phases") as report:
         chosen = choose_phase(study, look, heart=models.heart, quality=session, progress=report)
     study, located = chosen.study, chosen.located
-    with clock.stage("segment") as report:
-        segmentation = segment(study.main.volume, located, session=models.coronary, progress=report)
-    with clock.stage("measure") as report:
-        measured = measure(
-            study.main.volume,
-            located.heart,
-            segmentation,
-            progress=lambda _, part: report(part),
-            bands=options.bands,
-            kvp=study.main.header.kvp,
-            sessions=models.sessions,
-        )
+    reading = read_phase(study.main, located, chosen.quality, sessions=models.sessions, bands=options.bands, stage=clock.stage)
     clock.seconds.pop("measure")
-    clock.seconds.update(measured.timing_s)
-    with clock.stage("describe"):
-        grafted = part_grafts(located.heart, measured.branches, measured.lesions, study.main.volume.geometry)
-        measured = dataclasses.replace(measured, branches=grafted.branches, lesions=grafted.lesions)
-        seen = describe(study.main.volume, located.heart, measured.branches, measured.lesions, chosen.quality)
+    clock.seconds.update(reading.measured.timing_s)
+    with clock.stage("second_phase") as report:
+        second = look_again(chosen, reading, sessions=models.sessions, bands=options.bands, progress=report)
     with clock.stage("calcium"):
-        scored = calcium_of(study, located.heart, measured.branches, stents=seen.stents, factor=options.calcium_mass_factor)
-    found = _findings(chosen, measured, seen, scored, models, clock.total())
-    findings = with_category(msgspec.structs.replace(found, grafts=grafted.grafts))
-    return Analysis(findings=findings, study=study, heart=located.heart, segmentation=segmentation)
+        before = reading.measured.branches
+        scored = calcium_of(study, located.heart, before, stents=reading.seen.stents, factor=options.calcium_mass_factor)
+        if not isinstance(scored, str):
+            scored = with_deposits(scored, before, second.reading.measured.branches)
+    found = with_category(_findings(chosen, second, scored, models, clock.total()))
+    others = {second.other.header.series_uid: second.other.volume} if second.other is not None and second.taken else {}
+    return Analysis(findings=found, study=study, heart=located.heart, segmentation=reading.segmentation, others=others)
 
 
 def not_analysed(
@@ -235,10 +226,9 @@ def calcium_of(
     return score_calcium(scan.volume, study.main.volume, heart, branches, series_uid=uid, stents=stents, mass_factor=factor)
 
 
-def _findings(
-    chosen: Chosen, measured: Measured, seen: Described, scored: Calcium | str, models: Models, timing: dict[str, float]
-) -> Findings:
-    study = chosen.study
+def _findings(chosen: Chosen, second: SecondLook, scored: Calcium | str, models: Models, timing: dict[str, float]) -> Findings:
+    study, measured, seen = chosen.study, second.reading.measured, second.reading.seen
+    read_too = None if second.other is None else second.other.header.series_uid
     return Findings(
         schema=SCHEMA,
         status="analysed",
@@ -247,7 +237,7 @@ def _findings(
         engine=models.engine_info,
         models=models.model_infos,
         series=_series_info(study.main),
-        other_series=tuple(_other_series(study, chosen.others)),
+        other_series=tuple(_other_series(study, chosen.others, read_too)),
         quality=msgspec.structs.replace(chosen.quality, not_assessable=seen.not_assessable),
         dominance=measured.dominance,
         dominance_reason="not_determined" if measured.dominance is None else None,
@@ -262,6 +252,7 @@ def _findings(
         segment_involvement_score=measured.segment_involvement_score,
         segment_stenosis_score=measured.segment_stenosis_score,
         cad_rads=measured.cad_rads,
+        grafts=second.reading.grafts,
         timing_s=timing,
     )
 
@@ -280,7 +271,7 @@ def _series_info(images: SeriesImages) -> SeriesInfo:
     )
 
 
-def _other_series(study: StudyInput, phases: Sequence[Phase]) -> Iterator[OtherSeries]:
+def _other_series(study: StudyInput, phases: Sequence[Phase], read_too: str | None) -> Iterator[OtherSeries]:
     for phase in phases:
         yield OtherSeries(
             series_uid=phase.series_uid,
@@ -289,6 +280,7 @@ def _other_series(study: StudyInput, phases: Sequence[Phase]) -> Iterator[OtherS
             phase_percent_reason="not_in_header" if phase.percent is None else None,
             vessels=phase.rated.vessels if phase.rated else (),
             vessels_reason=None if phase.rated else "not_rated",
+            read=phase.series_uid == read_too,
         )
     if study.calcium is not None:
         yield OtherSeries(

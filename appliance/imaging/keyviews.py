@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from appliance.findings import Findings
-from appliance.imaging.paths import diseased_side_paths, main_paths
+from appliance.imaging.paths import VesselPath, diseased_side_paths, main_paths
 from appliance.imaging.scenes import heart_box
 from appliance.imaging.unread_views import unread_views
 from appliance.imaging.vessel_views import (
@@ -26,7 +27,12 @@ ANGLES = (0.0, 90.0)
 
 
 def make_key_views(
-    volume: Volume, findings: Findings, *, structures: LabelMap, progress: Callable[[str, float], None] | None = None
+    volume: Volume,
+    findings: Findings,
+    *,
+    structures: LabelMap,
+    others: Mapping[str, Volume] | None = None,
+    progress: Callable[[str, float], None] | None = None,
 ) -> list[KeyView]:
     """Make the pictures of an analysed study.
 
@@ -37,41 +43,60 @@ def make_key_views(
         volume: the series that was measured.
         findings: its findings, positions in the volume's patient coordinates.
         structures: heart labels (1 to 8, analysis/locate) on a coarse grid of the same frame of reference.
+        others: the volume of each further series that a branch was measured in, by its UID; its pictures are made of it.
         progress: told ("pictures", fraction done).
 
     Raises:
         ImagingError: IMG-001, no heart in ``structures``; IMG-010, the typeface is not installed.
     """
     tell = progress or (lambda _stage, _fraction: None)
+    further = others or {}
+
+    def shown_in(path: VesselPath) -> Volume:
+        return further.get(path.series_uid or "", volume)
+
+    def named(made: Iterable[KeyView], path: VesselPath) -> list[KeyView]:
+        zh, en = _phase_words(findings, path)
+        return [replace(view, title_zh=view.title_zh + zh, title_en=view.title_en + en) for view in made]
+
     main = main_paths(findings)
     side = diseased_side_paths(findings, main)
     views: list[KeyView] = []
 
-    box = heart_box(volume, structures, findings)
+    box = heart_box(volume, structures, findings, others=further)
     tell("pictures", 0.1)
     views += heart_views(box, findings)
     tell("pictures", 0.4)
     views += tree_views(box, findings)
     tell("pictures", 0.55)
     for path in (*main, *side):
-        views += curved_views(volume, path, angles=ANGLES)
+        views += named(curved_views(shown_in(path), path, angles=ANGLES), path)
     tell("pictures", 0.7)
     for path in (*main, *side):
-        views += straight_views(volume, path, angles=ANGLES)
+        views += named(straight_views(shown_in(path), path, angles=ANGLES), path)
     tell("pictures", 0.8)
     shown: set[int] = set()
     for path in (*main, *side):
         for span in path.lesions:
             if span.lesion.id not in shown:  # a lesion of the left main lies on two paths
-                views += lesion_sections(volume, path, span)
+                views += named(lesion_sections(shown_in(path), path, span), path)
                 shown.add(span.lesion.id)
         if not path.lesions:
-            views += plain_sections(volume, path)
-    views += unread_views(volume, findings)
+            views += named(plain_sections(shown_in(path), path), path)
+    views += unread_views(volume, findings, others=further)
     tell("pictures", 0.85)
     for path in main:
-        views.append(axial_mip_view(volume, path, worst_position(path)))
-        views.append(plane_mip_view(volume, path))
-        views.append(curved_mip_view(volume, path))
+        own = shown_in(path)
+        slabs = (axial_mip_view(own, path, worst_position(path)), plane_mip_view(own, path), curved_mip_view(own, path))
+        views += named(slabs, path)
     tell("pictures", 1.0)
     return views
+
+
+def _phase_words(findings: Findings, path: VesselPath) -> tuple[str, str]:
+    """What a picture's title says of a phase other than the main one; empty for that."""
+    series = next((each for each in findings.other_series if path.series_uid == each.series_uid), None)
+    if series is None:
+        return "", ""
+    percent = "" if series.phase_percent is None else f" {series.phase_percent:g}%"
+    return f"(另一期相{percent})", f" (another phase{percent})"

@@ -58,6 +58,7 @@ class VesselPath:
         lesions: the lesions whose minimum lies on the path, in order of position.
         outer_diameter_mm: outer wall per point, NaN where not measured.
         lumen_diameter_mm: lumen per point, NaN where not measured.
+        series_uid: the series that it was measured in, where that is not the main one.
     """
 
     name: str
@@ -68,6 +69,7 @@ class VesselPath:
     lesions: tuple[LesionSpan, ...]
     outer_diameter_mm: Float
     lumen_diameter_mm: Float
+    series_uid: str | None = None
 
     @property
     def length_mm(self) -> float:
@@ -127,6 +129,7 @@ def branch_path(branch: Branch) -> VesselPath:
         lesions=(),
         outer_diameter_mm=_profile([branch.vessel_diameter_mm], position, at),
         lumen_diameter_mm=_profile([branch.lumen_diameter_mm], position, at),
+        series_uid=branch.series_uid,
     )
 
 
@@ -192,6 +195,7 @@ def _join(name: str, vessel: Vessel, parts: Sequence[tuple[Branch, int]], findin
         lesions=_lesions(findings, owner, position),
         outer_diameter_mm=_profile([branch.vessel_diameter_mm[:count] for branch, count in parts], position, at),
         lumen_diameter_mm=_profile([branch.lumen_diameter_mm[:count] for branch, count in parts], position, at),
+        series_uid=parts[-1][0].series_uid,
     )
 
 

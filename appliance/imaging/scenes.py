@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +28,8 @@ GRID_MM = 0.5
 MARGIN_MM = 6.0
 AIR = -256
 DEFAULT_BLOOD_HU = 400.0
+OWN_SERIES_MM = 3.5
+"""So far about a vessel that was measured in another series the picture is made of that series: as far as the heart's tubes reach."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,12 @@ class HeartBox:
     card: CardArrays | None = None
 
 
-def heart_box(volume: Volume, structures: LabelMap, findings: Findings) -> HeartBox:
+def heart_box(volume: Volume, structures: LabelMap, findings: Findings, *, others: Mapping[str, Volume] | None = None) -> HeartBox:
     """Cut the heart out of the volume.
 
     Kept are the chambers, the aorta that leaves the left ventricle, the pulmonary trunk and the fat next to them; the descending aorta,
-    lung vessels and whatever the label map holds farther away are no part of the picture.
+    lung vessels and whatever the label map holds farther away are no part of the picture. About a branch that was measured in one of
+    ``others`` (by series UID) the voxels are that series'.
 
     Raises:
         ImagingError: IMG-001, the label map holds no heart.
@@ -72,7 +75,12 @@ def heart_box(volume: Volume, structures: LabelMap, findings: Findings) -> Heart
     soft = gaussian_filter(heart.astype(np.float32), 0.8)
     aorta = heart & (structures.labels == AORTA)
     soft_aorta = gaussian_filter(aorta.astype(np.float32), 0.8)
-    hu = _smooth(_resample(volume.voxels, volume.geometry, geometry, float(AIR)))
+    values = _resample(volume.voxels, volume.geometry, geometry, float(AIR))
+    for uid, other in sorted((others or {}).items()):
+        own = [branch for branch in findings.branches if branch.series_uid == uid]
+        near = tube_mask(geometry, own, extra_mm=OWN_SERIES_MM, soft_mm=0.1) > 0
+        values[near] = _resample(other.voxels, other.geometry, geometry, float(AIR))[near]
+    hu = _smooth(values)
     return HeartBox(
         hu=hu,
         kept=structures.geometry.to_points(np.argwhere(heart)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -29,18 +29,18 @@ REASONS: dict[NotAssessableReason, tuple[str, str]] = {
 }
 
 
-def unread_views(volume: Volume, findings: Findings) -> Iterator[KeyView]:
+def unread_views(volume: Volume, findings: Findings, *, others: Mapping[str, Volume] | None = None) -> Iterator[KeyView]:
     """One picture of each segment that cannot be read and whose place is known, in the order of the findings."""
     for entry in findings.quality.not_assessable if findings.quality is not None else ():
         path = _path_of(entry, findings)
         if path is not None:
-            yield _view(volume, path, entry)
+            yield _view((others or {}).get(path.series_uid or "", volume), path, entry)
 
 
 def _path_of(entry: NotAssessable, findings: Findings) -> VesselPath | None:
     """The vessel along the segment and a little beyond; None where the place is not known or too short to be drawn."""
     branch = next((each for each in findings.branches if each.id == entry.branch), None)
-    if branch is None or entry.start is None or entry.end is None or branch.series_uid is not None:
+    if branch is None or entry.start is None or entry.end is None:
         return None
     path = branch_path(branch)
     count = max(len(branch.points_mm) - 1, 1)

@@ -131,6 +131,34 @@ def vessel_quality(quality: Quality) -> list[Phrase]:
     return sentences
 
 
+def other_phase(findings: Findings) -> list[Phrase]:
+    """Which arteries were measured in another phase than the one that the report names; or that it was read in vain."""
+    sentences = []
+    for series in findings.other_series:
+        if not series.read:
+            continue
+        percent = "" if series.phase_percent is None else f" ({series.phase_percent:.0f}%)"
+        taken = {branch.vessel for branch in findings.branches if branch.series_uid == series.series_uid}
+        names = [name for vessel, name in VESSEL_NAMES.items() if vessel in taken]
+        if names:
+            zh, en = "、".join(name.zh for name in names), " and ".join(name.en for name in names)
+            verb = "was" if len(names) == 1 else "were"
+            sentences.append(
+                Phrase(
+                    f"{zh}因主期相运动伪影,在另一期相{percent.strip()}测量。",
+                    f"The {en} {verb} measured in another phase{percent}, as the main phase shows motion there.",
+                )
+            )
+        else:
+            sentences.append(
+                Phrase(
+                    f"为运动伪影另行分析了期相{percent.strip()},未见更好显示。",
+                    f"Another phase{percent} was read for the motion; it shows no more.",
+                )
+            )
+    return sentences
+
+
 def quality_warnings(quality: Quality) -> list[Phrase]:
     """One sentence with all warnings; none without any."""
     if not quality.warnings:

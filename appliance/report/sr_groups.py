@@ -21,7 +21,7 @@ from appliance.report import codes
 from appliance.report.instance import MANUFACTURER, Origin
 from appliance.report.phrases import IN_STENT, degree_unknown
 from appliance.report.regions import length_mm, span_segments
-from appliance.report.sentences import capital, variant_sentences
+from appliance.report.sentences import capital, other_phase, variant_sentences
 
 
 def study_group(origin: Origin) -> MeasurementsAndQualitativeEvaluations:
@@ -41,7 +41,7 @@ def study_group(origin: Origin) -> MeasurementsAndQualitativeEvaluations:
         comments=[
             *([] if reason is None else [f"{reason.code}: {reason.zh} / {reason.en}"]),
             *([] if result is None else [result.text]),
-            *(sentence.en for sentence in variant_sentences(findings)),
+            *(sentence.en for sentence in (*variant_sentences(findings), *other_phase(findings))),
         ],
         algorithm=_algorithm(findings, parameters=_engine_and_models(findings)),
     )

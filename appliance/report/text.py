@@ -48,6 +48,7 @@ from appliance.report.sentences import (
     image_quality,
     lesion_sentence,
     not_assessable,
+    other_phase,
     quality_warnings,
     stent_sentence,
     stents_of,
@@ -123,7 +124,8 @@ def _technique_and_quality(header: StudyHeader, findings: Findings) -> list[Phra
     if findings.quality is None:
         return [*sentences, Phrase("图像质量未能评定。", "Image quality could not be rated.")]
     quality = findings.quality
-    return [*sentences, *image_quality(quality), *vessel_quality(quality), *quality_warnings(quality), *not_assessable(quality)]
+    shown = [*image_quality(quality), *vessel_quality(quality), *other_phase(findings)]
+    return [*sentences, *shown, *quality_warnings(quality), *not_assessable(quality)]
 
 
 def _origin(findings: Findings) -> list[Phrase]:

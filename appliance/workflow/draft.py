@@ -33,6 +33,7 @@ from appliance.report.pdf import make_pdf
 from appliance.report.text import write_report
 from appliance.settings import PrinterSettings, Settings
 from appliance.study import Approval, KeyView, ReportText, StudyHeader
+from appliance.volume import Volume
 from appliance.workflow.draft_folder import (
     Draft,
     read_draft,
@@ -85,7 +86,7 @@ def make_draft(
         if findings.status == "analysed" and analysis.heart is not None:
             start = time.perf_counter()
             structures = analysis.heart.structures
-            draw = partial(make_key_views, findings=findings, structures=structures, progress=drawing)
+            draw = partial(make_key_views, findings=findings, structures=structures, others=analysis.others, progress=drawing)
             views = drawn_by(models.engine, study.main.volume, draw)
             write_structures(structures, part)
             seconds["key_views"] = round(time.perf_counter() - start, 3)
@@ -200,9 +201,17 @@ def _current_views(draft: Draft, study: Callable[[], StudyInput], progress: Prog
     if graded and all(branch.name_source == "measured" for branch in draft.findings.branches):
         return list(draft.key_views)
     structures = read_structures(draft.folder)
-    volume = study().holding(draft.source).volume
+    images = study()
+    volume, others = images.holding(draft.source).volume, _further(images, draft.findings)
     drawing = None if progress is None else lambda _, part: progress("key_views", part)
-    return make_key_views(volume, draft.findings, structures=structures, progress=drawing)
+    return make_key_views(volume, draft.findings, structures=structures, others=others, progress=drawing)
+
+
+def _further(study: StudyInput, findings: Findings) -> dict[str, Volume]:
+    """The volume of each further series that a branch was measured in."""
+    wanted = {branch.series_uid for branch in findings.branches if branch.series_uid is not None}
+    every = (*study.phases, *([] if study.main_source is None else [study.main_source]))
+    return {source.header.series_uid: source.read().volume for source in every if source.header.series_uid in wanted}
 
 
 def _write_report(

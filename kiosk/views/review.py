@@ -241,10 +241,27 @@ def _warnings(detail: StudyDetail | None, *, language: Language) -> tuple[str, .
     quality = detail.findings.quality if detail and detail.findings else None
     reason = detail.row.reason if detail and detail.row.state not in ("declined", "failed") else None
     marks = () if reason is None else (words.words_of(reason).say(language),)
-    return marks + tuple(
-        words.NOT_ASSESSABLE.say(language, segment=each.segment, reason=words.NOT_ASSESSABLE_REASON[each.reason].say(language))
-        for each in (quality.not_assessable if quality else ())
+    return (
+        marks
+        + _other_phases(detail, language=language)
+        + tuple(
+            words.NOT_ASSESSABLE.say(language, segment=each.segment, reason=words.NOT_ASSESSABLE_REASON[each.reason].say(language))
+            for each in (quality.not_assessable if quality else ())
+        )
     )
+
+
+def _other_phases(detail: StudyDetail | None, *, language: Language) -> tuple[str, ...]:
+    """The arteries that were measured in another phase than the one that the screen names."""
+    findings = detail.findings if detail else None
+    lines = []
+    for series in findings.other_series if findings else ():
+        taken = {branch.vessel for branch in (findings.branches if findings else ()) if branch.series_uid == series.series_uid}
+        names = words.LIST_COMMA.say(language).join(vessel for vessel in VESSELS if vessel in taken)
+        if names:
+            percent = "" if series.phase_percent is None else f"({series.phase_percent:g}%)"
+            lines.append(words.OTHER_PHASE.say(language, vessels=names, percent=percent))
+    return tuple(lines)
 
 
 def _picture(info: PictureInfo, *, state: KioskState, review: Review) -> PictureView:

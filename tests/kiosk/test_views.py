@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from appliance.api.messages import GRADES, Health, Reason, Session, StudyDetail, StudyHeader
-from appliance.findings import Graft, NotAssessable, Quality
+from appliance.findings import Graft, NotAssessable, OtherSeries, Quality
 from kiosk import words
 from kiosk.state import KioskState, Picture, PictureCache, Pixels, Review
 from kiosk.views import WorklistView, make_view
@@ -109,6 +109,15 @@ def test_grafts_are_counted_among_the_facts() -> None:
     found = msgspec.structs.replace(make_findings(()), grafts=(graft, graft))
     detail = StudyDetail(row=row("s", "draft", header(1, name="A"), received_at=NOW), findings=found)
     assert "桥血管 2" in review(detail).facts
+
+
+def test_an_artery_that_another_phase_showed_better_is_told() -> None:
+    found = make_findings((lesion(0, "pRCA", "RCA", 44.0, "mild"),))
+    branches = tuple(msgspec.structs.replace(each, series_uid="1.9") if each.vessel == "RCA" else each for each in found.branches)
+    series = OtherSeries(series_uid="1.9", role="phase", phase_percent=40.0, read=True)
+    found = msgspec.structs.replace(found, branches=branches, other_series=(series,))
+    detail = StudyDetail(row=row("s", "draft", header(1, name="A"), received_at=NOW), findings=found)
+    assert "RCA:在另一期相(40%)测量(主期相有运动伪影)" in review(detail).warnings
 
 
 def test_every_state_and_stage_has_words_in_both_languages() -> None:

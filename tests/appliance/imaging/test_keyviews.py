@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import msgspec
 import numpy as np
 import pytest
 
+from appliance.findings import OtherSeries
 from appliance.imaging.keyviews import make_key_views
 from appliance.study import KeyView
 from tests.appliance.imaging.made_study import MadeStudy, findings_of
@@ -88,3 +90,26 @@ def test_missing_vessel_unmeasured_values_and_no_lesions(made_study: MadeStudy) 
 def test_without_any_branch_the_heart_is_still_shown(made_study: MadeStudy) -> None:
     views = make_key_views(made_study.volume, findings_of((), ()), structures=made_study.structures)
     assert {view.kind for view in views} == {"vr_heart"}
+
+
+def test_an_artery_of_another_phase_is_drawn_from_that_phase(made_study: MadeStudy, views: list[KeyView]) -> None:
+    """The other phase is the same heart 10 mm higher: an artery measured there looks as it did, where the main volume shows fat."""
+    volume, findings = made_study.volume, made_study.findings
+    x, y, z = volume.geometry.origin
+    other = replace(volume, geometry=replace(volume.geometry, origin=(x, y, z + 10.0)))
+    right = [branch for branch in findings.branches if branch.vessel == "RCA"]
+    moved = [
+        msgspec.structs.replace(branch, points_mm=tuple((a, b, c + 10.0) for a, b, c in branch.points_mm), series_uid="1.2.3")
+        for branch in right
+    ]
+    series = OtherSeries(series_uid="1.2.3", role="phase", phase_percent=40.0, read=True)
+    rest = tuple(branch for branch in findings.branches if branch.vessel != "RCA")
+    findings = msgspec.structs.replace(findings, branches=(*rest, *moved), other_series=(series,))
+    made = make_key_views(volume, findings, structures=made_study.structures, others={"1.2.3": other})
+    assert [view.id for view in made] == [view.id for view in views]
+    before, after = ({view.id: view for view in some} for some in (views, made))
+    for name in ("scpr-rca-000", "cpr-rca-090", "scpr-lad-000"):
+        np.testing.assert_allclose(after[name].image.astype(int), before[name].image.astype(int), atol=2)
+    assert after["scpr-rca-000"].title_zh == before["scpr-rca-000"].title_zh + "(另一期相 40%)"
+    assert after["scpr-rca-000"].title_en.endswith("(another phase 40%)")
+    assert after["scpr-lad-000"].title_zh == before["scpr-lad-000"].title_zh

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from appliance.anatomy import Dominance
-from appliance.findings import Entered, Findings, Graft, InStent, Stent, Variant, VariantName
+from appliance.findings import Entered, Findings, Graft, InStent, OtherSeries, Stent, Variant, VariantName
 from appliance.report.text import write_report
 from appliance.study import DRAFT_NOTICE, NOT_VALIDATED_NOTICE, ReportText
 from tests.appliance.report.studies import (
@@ -406,3 +406,18 @@ def test_a_corrected_dominance_is_said() -> None:
     origin = " ".join(write_report(HEADER, found).en[1].sentences)
     assert "Left-dominant circulation." in origin
     assert "corrected by a reader" in origin
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_another_phase_that_was_read_is_told_and_which_artery_it_showed_better(taken: bool) -> None:
+    series = OtherSeries(series_uid="1.9", role="phase", phase_percent=40.0, read=True)
+    branches = tuple(msgspec.structs.replace(each, series_uid="1.9") if taken and each.vessel == "RCA" else each for each in TREE)
+    report = write_report(HEADER, msgspec.structs.replace(NORMAL, branches=branches, other_series=(series,)))
+    zh = "右冠状动脉因主期相运动伪影，在另一期相（40%）测量。" if taken else "为运动伪影另行分析了期相（40%），未见更好显示。"
+    en = (
+        "The RCA was measured in another phase (40%), as the main phase shows motion there."
+        if taken
+        else "Another phase (40%) was read for the motion; it shows no more."
+    )
+    assert zh in sentences(report, "检查技术与图像质量")
+    assert en in sentences(report, "Technique and image quality")

@@ -1,0 +1,134 @@
+"""Which further phase is looked at for an artery that moves, and what is taken from it: whole trees, with all that lies on them."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from appliance.analysis.describe import Described
+from appliance.analysis.locate import Located
+from appliance.analysis.phase_reading import PhaseReading
+from appliance.analysis.phases import Phase
+from appliance.analysis.quality_network import Rated
+from appliance.analysis.reading import SeriesImages
+from appliance.analysis.second_look import take_over, trees, with_deposits, worth_a_look
+from appliance.analysis.stages import Heart, Measured, Segmentation
+from appliance.findings import Bridge, Calcium, CalciumDeposit, NotAssessable, Stent, VesselQuality
+from appliance.study import StudyHeader
+from appliance.volume import Geometry, LabelMap, Volume
+from tests.appliance.report.studies import NORMAL, TREE, lesion
+
+GRID = Geometry((2, 2, 2), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+NOWHERE = np.zeros(GRID.shape, np.uint8)
+HEART = Heart(LabelMap(NOWHERE, GRID), GRID)
+LEFT, RIGHT = frozenset({"LAD", "LCX"}), frozenset({"RCA"})
+MOVED = {
+    "mRCA": NotAssessable(segment="mRCA", reason="motion", branch=3, start=80, end=160),
+    "dRCA": NotAssessable(segment="dRCA", reason="motion", branch=3, start=160, end=220),
+    "LCx": NotAssessable(segment="LCx", reason="motion", branch=2, start=40, end=120),
+    "pLAD": NotAssessable(segment="pLAD", reason="noise", branch=1, start=0, end=50),
+}
+
+
+def rated(**grades: int) -> Rated:
+    vessels = tuple(
+        VesselQuality(vessel=vessel, grade=grade, motion_mm=1.0, contrast_hu=400.0, noise_hu=20.0)  # type: ignore[arg-type]
+        for vessel, grade in grades.items()
+    )
+    return Rated(vessels=vessels, value=1.0, psf_sigma_mm=0.3, steps=0.0, streaks=0.0)
+
+
+def reading(uid: str, *unread: str, branches: tuple[int, ...] = tuple(range(8)), **seen: object) -> PhaseReading:
+    """A phase that shows the branches of the written tree with these numbers, some segments of which cannot be read."""
+    tree = tuple(branch for branch in TREE if branch.id in branches)
+    images = SeriesImages(Volume(NOWHERE.astype(np.int16), GRID), StudyHeader(study_uid="1.2", series_uid=uid), ())
+    assert NORMAL.plaque_total_mm3 is not None
+    assert NORMAL.cad_rads is not None
+    described = Described(
+        **{"stents": (), "bridges": (), "variants": (), "lesions": (), **seen},  # type: ignore[arg-type]
+        not_assessable=tuple(MOVED[name] for name in unread),
+    )
+    return PhaseReading(
+        images=images,
+        located=Located(HEART, NOWHERE, NOWHERE),
+        segmentation=Segmentation(GRID, NOWHERE.astype(np.int16), NOWHERE, NOWHERE),
+        measured=Measured(tree, described.lesions, "right", NORMAL.plaque_total_mm3, 0, 0, NORMAL.cad_rads),
+        seen=described,
+    )
+
+
+def test_what_hangs_on_one_ostium_is_one_tree() -> None:
+    assert trees(TREE) == {LEFT: frozenset({0, 1, 2, 4, 5}), RIGHT: frozenset({3, 6, 7})}
+
+
+def test_the_moving_tree_is_taken_whole_from_the_phase_that_shows_it() -> None:
+    main = reading(
+        "75", "mRCA", "dRCA", "pLAD",
+        lesions=(lesion(0, 1, "mLAD", (60, 70, 80), 30.0, "mild", "mixed"), lesion(1, 3, "mRCA", (90, 100, 110), 80.0, "severe", "mixed")),
+        stents=(Stent(branch=3, start=170, end=200, assessable=False),),
+        bridges=(Bridge(branch=1, start=60, end=90, depth_mm=1.0),),
+    )  # fmt: skip
+    other = reading(
+        "40", "pLAD",
+        lesions=(lesion(0, 1, "pLAD", (10, 20, 30), 60.0, "moderate", "mixed"), lesion(1, 3, "mRCA", (90, 101, 112), 40, "mild", "mixed")),
+        stents=(Stent(branch=3, start=171, end=201, assessable=True),),
+    )  # fmt: skip
+    second = take_over(main, other)
+    got = second.reading
+    assert (second.taken, second.other) == (RIGHT, other.images)
+    assert [(b.id, b.name, b.series_uid, b.parent) for b in got.measured.branches] == [
+        (0, "LM", None, None), (1, "pLAD", None, 0), (2, "pLCx", None, 0), (3, "D1", None, 1), (4, "OM1", None, 2),
+        (5, "pRCA", "40", None), (6, "R-PDA", "40", 5), (7, "R-PLB", "40", 5),
+    ]  # fmt: skip
+    assert [(each.id, each.branch, each.segment, each.diameter_stenosis_percent) for each in got.seen.lesions] == [
+        (0, 1, "mLAD", 30.0),
+        (1, 5, "mRCA", 40.0),
+    ]
+    assert got.measured.lesions == got.seen.lesions
+    assert got.seen.stents == (Stent(branch=5, start=171, end=201, assessable=True),)
+    assert got.seen.bridges == main.seen.bridges
+    assert [entry.segment for entry in got.seen.not_assessable] == ["pLAD"], "noise of the left tree stays as it was"
+
+
+def test_a_phase_that_shows_no_more_changes_nothing() -> None:
+    main = reading("75", "mRCA")
+    for other in (reading("40", "dRCA", "mRCA"), reading("40", branches=(0, 1, 2, 4, 5)), reading("40", branches=(0, 1, 2, 3))):
+        second = take_over(main, other)
+        assert second.reading is main
+        assert second.taken == frozenset()
+        assert second.other is other.images, "that it was read is told all the same"
+
+
+def test_a_tree_that_does_not_move_stays_even_where_the_other_phase_shows_more() -> None:
+    main = reading("75", "mRCA", "pLAD")
+    assert take_over(main, reading("40")).taken == RIGHT
+
+
+def test_by_the_header_the_other_rest_is_looked_at() -> None:
+    others = [Phase("a", 70.0, None), Phase("b", 45.0, None), Phase("c", None, None)]
+    assert worth_a_look(75.0, (), others, RIGHT) == 1
+    assert worth_a_look(40.0, (), others, RIGHT) == 0
+    assert worth_a_look(None, (), others, RIGHT) == 0
+    assert worth_a_look(75.0, (), [], RIGHT) is None
+
+
+def test_rated_phases_are_looked_at_only_if_they_show_the_moving_artery_better() -> None:
+    own = rated(LAD=4, RCA=1).vessels
+    others = [Phase("a", 40.0, rated(LAD=1, RCA=2)), Phase("b", 70.0, rated(LAD=1, RCA=3)), Phase("c", 60.0, None)]
+    assert worth_a_look(75.0, own, others, RIGHT) == 1
+    assert worth_a_look(75.0, own, [Phase("a", 40.0, rated(LAD=4, RCA=1))], RIGHT) is None
+
+
+def test_deposits_follow_their_branch_into_the_other_phase() -> None:
+    moved = tuple(msgspec.structs.replace(branch, id=branch.id + 2, points_mm=branch.points_mm[:-9]) for branch in TREE if branch.id == 3)
+    shorter = msgspec.structs.replace(moved[0], segments=((0, 40, "pRCA"), (40, 80, "mRCA"), (80, 211, "dRCA")), series_uid="40")
+    after = (*TREE[:3], shorter)
+    deposits = (
+        CalciumDeposit(branch=1, point=30, agatston=10.0),
+        CalciumDeposit(branch=3, point=159, agatston=20.0),
+        CalciumDeposit(branch=6, point=5, agatston=30.0),
+    )
+    score = Calcium(series_uid="9", agatston=60.0, volume_mm3=1.0, mass_mg=None, vessels={"LAD": 10.0, "RCA": 50.0}, deposits=deposits)
+    told = with_deposits(score, TREE, after)
+    assert told.deposits == (deposits[0], CalciumDeposit(branch=5, point=79, agatston=20.0))
+    assert told.vessels == score.vessels
