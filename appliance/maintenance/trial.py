@@ -2,7 +2,8 @@
 
 A slot that has proved itself before is good as soon as this runs: it was started, and its kernel, its files and the data partition work.
 One that was just installed must show within a time that the whole box works: the service is up, the receiver answers an echo, the kiosk
-draws, the golden case was analysed. What it does not show makes the slot bad and the machine restart into the old one. The boot loader
+draws, the golden case was analysed. What it does not show makes the slot bad and the machine restart into the old one, at once where the
+service has failed for good (systemd tries no longer): the sooner the old version receives, the better. The boot loader
 counts starts all the while: a version that does not even come this far is given up by it (three starts), or by the unit, whose failure
 restarts the machine.
 """
@@ -31,6 +32,10 @@ LIMIT_S = 1800.0
 POLL_S = 2.0
 STEADY_S = 10.0
 """So long everything has to stay good."""
+
+
+class HopelessError(UpdateError):
+    """What is wrong with a version on trial and will not get better by waiting."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +85,14 @@ def prove(
 def _first_fault(
     proofs: Sequence[Proof], *, monotonic: Callable[[], float], sleep: Callable[[float], None], limit_s: float, steady_s: float
 ) -> CoronetError | None:
-    """None as soon as every proof has held for a while; the fault that was left when the time was over."""
+    """None as soon as every proof has held for a while; the fault that was left when the time was over, or that makes waiting useless."""
     end, good_since = monotonic() + limit_s, None
     while True:
         fault = next((found for found in map(_fault_of, proofs) if found is not None), None)
         now = monotonic()
         if fault is not None:
             good_since = None
-            if now >= end:
+            if now >= end or isinstance(fault, HopelessError):
                 return fault
         elif good_since is None:
             good_since = now
@@ -104,7 +109,9 @@ def _fault_of(proof: Proof) -> CoronetError | None:
     return None
 
 
-def proofs(settings: Settings, *, version: str, active: Callable[[str], bool] | None = None) -> list[Proof]:
+def proofs(
+    settings: Settings, *, version: str, active: Callable[[str], bool] | None = None, failed: Callable[[str], bool] | None = None
+) -> list[Proof]:
     """What a new version must show on this box.
 
     Args:
@@ -112,11 +119,14 @@ def proofs(settings: Settings, *, version: str, active: Callable[[str], bool] | 
         version: the running one; the service must be of it.
         active: whether a unit of systemd is up. Those of the kiosk and the analyst are of Type=notify: the kiosk says READY with its
             first frame and is restarted when frames stop, the analyst says READY after the golden case.
+        failed: whether systemd has given a unit up (its start limit).
     """
-    active = active or unit_is_active
+    active, failed = active or unit_is_active, failed or unit_has_failed
     door = own_door(settings.receiver)
 
     def service() -> None:
+        if failed("coronet.service"):
+            raise HopelessError("UPD-010", zh="新版本的服务多次启动失败", en="the service of the new version failed again and again")
         if not active("coronet.service"):
             raise UpdateError("UPD-010", zh="新版本的服务未运行", en="the service of the new version is not up")
         said = _info_version(settings.api.socket)
@@ -136,8 +146,17 @@ def proofs(settings: Settings, *, version: str, active: Callable[[str], bool] | 
 
 def unit_is_active(unit: str) -> bool:
     """Whether systemd says that a unit is up."""
+    return _systemd_says("is-active", unit)
+
+
+def unit_has_failed(unit: str) -> bool:
+    """Whether systemd has given a unit up."""
+    return _systemd_says("is-failed", unit)
+
+
+def _systemd_says(question: str, unit: str) -> bool:
     try:
-        return subprocess.run(["systemctl", "--quiet", "is-active", unit], timeout=30, check=False).returncode == 0
+        return subprocess.run(["systemctl", "--quiet", question, unit], timeout=30, check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
 
