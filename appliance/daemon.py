@@ -25,6 +25,7 @@ from appliance.api.server import make_app, serve
 from appliance.archive.archive import Archive
 from appliance.archive.clock import Clock, SystemClock
 from appliance.archive.instance_files import hold_lock
+from appliance.archive.last_room import LastRoom
 from appliance.archive.repair import open_repaired
 from appliance.build import installed_version
 from appliance.dicom.sender import echo
@@ -116,7 +117,7 @@ def run_daemon(
 def _appliance(settings: Settings, *, settings_path: Path, workers: Workers, clock: Clock, apart: Collection[str]) -> Iterator[Liveness]:
     """Everything built and started; stopped in reverse when the block ends, however it ends."""
     with ExitStack() as stack:
-        archive = open_repaired(settings, clock=clock)
+        archive, last_room = _open(settings, clock)
         stack.callback(archive.close)
         stack.callback(hold_lock(settings.data / "daemon.lock", what="daemon").close)
         stack.callback(workers.finish)
@@ -128,6 +129,7 @@ def _appliance(settings: Settings, *, settings_path: Path, workers: Workers, clo
         archive.components.forget_peers()
 
         workers.start("receiver", receiver.run)
+        workers.start("last room", last_room.run)
         for name in ("analyst", "query") if settings.query.enabled or settings.web.enabled else ("analyst",):
             if name not in apart:
                 workers.start(name, _child(name, settings_path, archive).run)
@@ -169,7 +171,7 @@ def _appliance(settings: Settings, *, settings_path: Path, workers: Workers, clo
 def _safe_appliance(settings: Settings, *, settings_path: Path, workers: Workers, clock: Clock) -> Iterator[Liveness]:
     """Receiver, its probe, and the API, so that the kiosk can say that this is safe mode; if the API fails too, receiving goes on."""
     with ExitStack() as stack:
-        archive = open_repaired(settings, clock=clock)
+        archive, last_room = _open(settings, clock)
         stack.callback(archive.close)
         stack.callback(hold_lock(settings.data / "daemon.lock", what="daemon").close)
         stack.callback(workers.finish)
@@ -179,6 +181,7 @@ def _safe_appliance(settings: Settings, *, settings_path: Path, workers: Workers
         archive.components.report("safe-mode", ready=False, reason=SAFE_MODE)
         workers.start("receiver", receiver.run)
         workers.start("probe", probe.run)
+        workers.start("last room", last_room.run)
         workers.start("safe mode", SafeMode(archive=archive).run)
         try:
             machine = StudyMachine(database=archive.database, studies=archive.studies, audit=archive.audit)
@@ -195,6 +198,14 @@ def _safe_appliance(settings: Settings, *, settings_path: Path, workers: Workers
             log.error("no API in safe mode: %s", type(error).__name__)  # noqa: TRY400 - the name says enough
         _await_receiver(archive, workers)
         yield Liveness(archive=archive, receiver_silent_s=probe.silent_s, worker_silent_s=workers.silent_s)
+
+
+def _open(settings: Settings, clock: Clock) -> tuple[Archive, LastRoom]:
+    """The archive, whole; on a disk that is full to the last byte in the room that was set aside for that."""
+    last_room = LastRoom(settings.data)
+    if settings.data.is_dir():
+        last_room.give_back()
+    return open_repaired(settings, clock=clock), last_room
 
 
 def _child(name: str, settings_path: Path, archive: Archive) -> Child:

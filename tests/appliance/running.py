@@ -20,7 +20,7 @@ SETTINGS = """
 data = "{data}"
 [receiver]
 port = {port}
-minimum_free_bytes = 0
+minimum_free_bytes = {minimum_free_bytes}
 [query]
 port = {query_port}
 [intake]
@@ -74,12 +74,22 @@ class Running:
 
 
 @contextmanager
-def daemon(folder: Path, *, watchdog_s: float | None = None, more_settings: str = "", options: Sequence[str] = ()) -> Iterator[Running]:
+def daemon(
+    folder: Path,
+    *,
+    watchdog_s: float | None = None,
+    more_settings: str = "",
+    options: Sequence[str] = (),
+    minimum_free_bytes: int = 0,
+    program: Sequence[str] = ("-m", "appliance"),
+) -> Iterator[Running]:
     """Start a daemon and wait until it says that it is ready."""
     folder.mkdir(exist_ok=True)
     port, query_port = free_port(), free_port()
     settings = folder / "coronet.toml"
-    settings.write_text(SETTINGS.format(data=folder / "data", port=port, query_port=query_port) + more_settings)
+    settings.write_text(
+        SETTINGS.format(data=folder / "data", port=port, query_port=query_port, minimum_free_bytes=minimum_free_bytes) + more_settings
+    )
     (folder / "notify").unlink(missing_ok=True)
     notify = NotifySocket(folder / "notify")
     environment = {**os.environ, "NOTIFY_SOCKET": str(notify.path), "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -88,7 +98,7 @@ def daemon(folder: Path, *, watchdog_s: float | None = None, more_settings: str 
     log = folder / "log"
     with log.open("a") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "appliance", "daemon", "--settings", str(settings), *options], env=environment, stderr=errors, text=True
+            [sys.executable, *program, "daemon", "--settings", str(settings), *options], env=environment, stderr=errors, text=True
         )
     try:
         wait_until(lambda: "READY=1" in notify.heard or process.poll() is not None, timeout_s=90, what="READY=1")

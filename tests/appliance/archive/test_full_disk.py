@@ -58,9 +58,9 @@ def test_a_full_disk_refuses_with_a700_keeps_what_was_acknowledged_and_goes_on_w
     assert result == {"statuses": [0xA700], "rows": True, "files": True, "after": 1, "missing": [], "swept": 0}
 
 
-def in_memory(folder: Path, program: str) -> Any:
-    """Run a program on a file system of 6 MiB that only it sees; what it printed as JSON."""
-    script = 'mount -t tmpfs -o size=6m none "$0" && exec "$@"'
+def in_memory(folder: Path, program: str, *, size: str = "6m") -> Any:
+    """Run a program on a file system of that size that only it sees; what it printed as JSON."""
+    script = f'mount -t tmpfs -o size={size} none "$0" && exec "$@"'
     mount = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, str(folder)]
     if subprocess.run([*mount, "true"], capture_output=True, timeout=30, check=False).returncode != 0:
         pytest.skip("this machine allows no mount namespaces")
