@@ -12,4 +12,5 @@ code, tried again with back-off (`keeper`), and the box runs on without it.
     HW-040  no GPU health (driver or library missing)          HW-035  the UPS wants its battery replaced
     HW-041  the GPU is too hot or slowed down                  HW-043  the GPU reports a critical error (Xid)
     HW-042  the GPU's memory has uncorrectable errors          HW-044  the GPU has fallen off the bus
+    HW-036  on battery, and the UPS is no longer heard of
 """

@@ -50,10 +50,12 @@ class BadgeDecoder:
             if self._kind == "em4100" and byte == STX:
                 self._begin()
             elif not self._ends(byte):
-                self._overflow = self._overflow or len(self._text) >= MAXIMUM_LINE
-                if not self._overflow:
-                    self._text.append(byte)
-            elif self._text or self._overflow:
+                if len(self._text) >= MAXIMUM_LINE:  # counted as it comes: noise may never end a line
+                    self.dropped += 1
+                    self._text.clear()
+                    self._overflow = True
+                self._text.append(byte)
+            elif self._text:
                 badge = None if self._overflow else self._parse(bytes(self._text))
                 self._text.clear()
                 self._overflow = False

@@ -6,6 +6,7 @@ A GPU that is not well is reported; the analysis then runs on the processor.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import threading
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from typing import Any, Protocol
 from appliance.errors import HardwareError
 
 POLL_S = 5.0
+MOST_EVENTS = 64
+"""Read in one look; what is left is read in the next."""
 XID_IGNORED = frozenset({13, 31, 43, 45})
 """Faults of a program, not of the card (NVIDIA, "XID errors"): the analyst that had them has ended, the next one tests itself."""
 _SLOWDOWNS = (
@@ -85,12 +88,17 @@ class NvmlProbe:
 
     def close(self) -> None:
         """See `GpuProbe`."""
-        if self._events is not None:
-            self._nvml.nvmlEventSetFree(self._events)
-        self._nvml.nvmlShutdown()
+        with contextlib.suppress(self._nvml.NVMLError):  # a card that has gone answers nothing any more
+            if self._events is not None:
+                self._nvml.nvmlEventSetFree(self._events)
+        with contextlib.suppress(self._nvml.NVMLError):
+            self._nvml.nvmlShutdown()
 
     def _slowed(self) -> bool:
-        reasons = int(self._nvml.nvmlDeviceGetCurrentClocksThrottleReasons(self._card))
+        try:
+            reasons = int(self._nvml.nvmlDeviceGetCurrentClocksThrottleReasons(self._card))
+        except self._nvml.NVMLError:
+            return False  # a card that does not tell; one that has gone does not tell its temperature either
         return any(reasons & int(getattr(self._nvml, name)) for name in _SLOWDOWNS)
 
     def _uncorrected(self) -> int:
@@ -112,13 +120,17 @@ class NvmlProbe:
         return events
 
     def _xid(self) -> int | None:
-        if self._events is None:
-            return None
-        try:
-            event = self._nvml.nvmlEventSetWait(self._events, 0)
-        except self._nvml.NVMLError:
-            return None  # the wait is over: nothing has happened
-        return int(event.eventData)
+        """The worst since the look before: a fault of a program must not hide one of the card behind it."""
+        found: int | None = None
+        for _ in range(MOST_EVENTS if self._events is not None else 0):
+            try:
+                event = self._nvml.nvmlEventSetWait(self._events, 0)
+            except self._nvml.NVMLError:
+                break  # the wait is over: nothing more has happened
+            found = int(event.eventData)
+            if found not in XID_IGNORED:
+                break
+        return found
 
 
 def gpu_fault(state: GpuState, *, maximum_celsius: float) -> HardwareError | None:

@@ -91,6 +91,7 @@ class Panel:
         self._clock = clock
         self._sequence = 0
         self._muted = False
+        self._sounds: bool | None = None
 
     def serve(self, stop: threading.Event, *, ready: Callable[[str], None]) -> None:
         """See `appliance.hardware.keeper.Device`. Raises HW-001, HW-002, HW-010, HW-011, HW-012."""
@@ -99,11 +100,12 @@ class Panel:
             line = _Line(port, pressed=self._press, clock=self._clock)
             ready(self._greet(line))
             shown: Lights | None = None
+            self._sounds = None
             sent = -REFRESH_S
             while not stop.is_set():
                 lights = self._lights()
                 if lights != shown or self._clock() - sent >= REFRESH_S:
-                    self._show(line, lights, before=shown)
+                    self._show(line, lights)
                     shown, sent = lights, self._clock()
                 line.read()
         finally:
@@ -118,14 +120,16 @@ class Panel:
             )
         return f"firmware {answer.data[1]}.{answer.data[2]}, {answer.data[3]} buttons"
 
-    def _show(self, line: _Line, lights: Lights, *, before: Lights | None) -> None:
+    def _show(self, line: _Line, lights: Lights) -> None:
         if not lights.alarm:
             self._muted = False
         data = bytes((lights.ready, lights.busy, lights.attention, lights.fault))
         self._order(line, LIGHTS, data)
         sounds = lights.alarm and not self._muted
-        if sounds or (before is not None and before.alarm and not lights.alarm):
+        # also to a panel that was unplugged with its buzzer sounding, and to one whose "mute" was pressed
+        if sounds or sounds != self._sounds:
             self._order(line, BUZZER, bytes((int(sounds),)))
+            self._sounds = sounds
 
     def _order(self, line: _Line, kind: int, data: bytes) -> None:
         answer = self._ask(line, kind, data, expected=ACKNOWLEDGE)

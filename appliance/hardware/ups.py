@@ -11,6 +11,7 @@ import re
 import shlex
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -66,6 +67,9 @@ def power_reason(power: Power, state: UpsState) -> Reason | None:
         case "low":
             zh, en = f"电池电量低{charge},不再开始新的分析", f"battery low{charge}, no new analysis is begun"
             return Reason(code="HW-033", zh=zh, en=en)
+        case "end" if not state.flags:
+            zh, en = "电池供电时与 UPS 失去联系,正在关机", "on battery, and the UPS is no longer heard of: switching off"
+            return Reason(code="HW-036", zh=zh, en=en)
         case "end":
             return Reason(code="HW-034", zh="电池即将耗尽,正在关机", en="the battery is at its end, switching off")
         case "line":
@@ -158,21 +162,42 @@ class Ups:
     Args:
         connect: opens a client.
         changed: told each state of the UPS, about every `poll_s`.
+        silent: told for how many seconds nothing has been heard of the UPS, each time that it cannot be asked.
         poll_s: how often it is asked.
+        clock: seconds that only grow.
     """
 
-    def __init__(self, *, connect: Callable[[], UpsClient], changed: Callable[[UpsState], None], poll_s: float = POLL_S) -> None:
+    def __init__(
+        self,
+        *,
+        connect: Callable[[], UpsClient],
+        changed: Callable[[UpsState], None],
+        silent: Callable[[float], None] = lambda _seconds: None,
+        poll_s: float = POLL_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._connect = connect
         self._changed = changed
+        self._silent = silent
         self._poll_s = poll_s
+        self._clock = clock
+        self._heard = clock()
 
     def serve(self, stop: threading.Event, *, ready: Callable[[str], None]) -> None:
         """See `appliance.hardware.keeper.Device`. Raises HW-030, HW-031."""
+        try:
+            self._listen(stop, ready)
+        except HardwareError:
+            self._silent(self._clock() - self._heard)
+            raise
+
+    def _listen(self, stop: threading.Event, ready: Callable[[str], None]) -> None:
         client = self._connect()
         try:
             state, model = client.state(), client.model()
             ready(model)
             while True:
+                self._heard = self._clock()
                 self._changed(state)
                 if stop.wait(self._poll_s):
                     return

@@ -30,6 +30,8 @@ ATTENTION = (*DEVICES, POWER, CLOCK, "analyst", "query", "disk", "update")
 OLDEST_CLOCK = 1_785_542_400.0
 """2026-08-01: no box with this software has lived before. A clock without a battery starts in 1970 or 2000."""
 CLOCK_S = 60.0
+DEAD_S = 60.0
+"""So long a UPS that was on battery may be silent; a driver that is started anew is back sooner."""
 CLOCK_FAULT = Reason(
     code="WF-083", zh="系统时钟错误,请校时;影像照常接收", en="the clock is wrong, set it; images are received all the same"
 )
@@ -55,7 +57,14 @@ class PowerGuard:
 
     def changed(self, state: UpsState) -> None:
         """The UPS says this now; told about every two seconds."""
-        power = judge(state, self._limits)
+        self._take(judge(state, self._limits), state)
+
+    def silent(self, seconds: float) -> None:
+        """Nothing has been heard of the UPS for so long. Who was on battery then must take it for empty: there will be no other warning."""
+        if seconds >= DEAD_S and self._told is not None and self._told[0] != "line":
+            self._take("end", UpsState(flags=frozenset()))
+
+    def _take(self, power: Power, state: UpsState) -> None:
         reason = power_reason(power, state)
         told = (power, reason.code if reason else "")
         if told != self._told:
@@ -113,7 +122,7 @@ def box_workers(settings: Settings, *, archive: Archive, present_badge: Callable
         devices["badge"] = BadgeReader(device=settings.badge.device, baud=badge.baud, kind=badge.format, read=present_badge)
     if settings.ups.name is not None:
         guard = PowerGuard(archive=archive, limits=_limits(settings.ups), switch_off=switch_off)
-        devices["ups"] = Ups(connect=partial(_connect, settings.ups), changed=guard.changed)
+        devices["ups"] = Ups(connect=partial(_connect, settings.ups), changed=guard.changed, silent=guard.silent)
     if settings.gpu.watch:
         devices["gpu"] = Gpu(probe=NvmlProbe, maximum_celsius=settings.gpu.maximum_celsius)
     for name in (*DEVICES, POWER):

@@ -6,7 +6,7 @@ A process that runs is not one that works. The watchdog (sd_watchdog_enabled(3))
 - the database commits (a full disk is a state of the disk, which a restart does not mend: it counts as an answer),
 - the loops of the workflow turn: each asks once a turn whether to stop (`appliance.workflow.workers`).
 
-Otherwise it is not fed, and systemd ends and starts the daemon; after five times in five minutes safe mode takes over.
+Otherwise it is not fed, and systemd ends and starts the daemon; after three times safe mode takes over (systemd/system/coronet.service).
 """
 
 from __future__ import annotations

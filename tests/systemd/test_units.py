@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from appliance.__main__ import COMMANDS, main
+from appliance.workflow.liveness import WORKER_SILENT_S
+from appliance.workflow.safe_mode import SAFE_MODE_S
 from kiosk.__main__ import _parser as kiosk_parser
 
 REPOSITORY = Path(__file__).parents[2]
@@ -115,7 +117,13 @@ def test_receiving_and_screen_come_before_the_analysis() -> None:
 def test_too_many_failures_end_in_safe_mode_and_safe_mode_ends_in_another_try() -> None:
     normal, safe = read("coronet.service"), read("coronet-safe.service")
     assert normal["Unit"]["OnFailure"] == "coronet-safe.service"
-    assert int(normal["Unit"]["StartLimitBurst"]) * int(normal["Service"]["RestartSec"]) < int(normal["Unit"]["StartLimitIntervalSec"])
+    # the last feeding is at most so long after a freeze; the watchdog's time counts from there
+    turn_s = WORKER_SILENT_S + int(normal["Service"]["WatchdogSec"]) + int(normal["Service"]["RestartSec"])
+    interval_s = int(normal["Unit"]["StartLimitIntervalSec"])
+    # a worker that freezes again and again, not only a start that fails at once, uses the starts up within the interval
+    assert int(normal["Unit"]["StartLimitBurst"]) * turn_s < interval_s
+    # and the interval is over when safe mode ends, or systemd would refuse to start the normal service, and nothing would run at all
+    assert interval_s < SAFE_MODE_S
     assert "coronet.service" in safe["Unit"]["Conflicts"]
     assert "coronet.service" in safe["Unit"]["OnSuccess"]
     assert safe["Service"]["ExecStart"].endswith("--safe-mode")

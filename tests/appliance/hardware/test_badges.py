@@ -50,6 +50,13 @@ def test_no_input_breaks_the_decoder_or_grows_it(kind: BadgeFormat, noise: bytes
     assert decoder.feed(b"\r" + {"em4100": GOOD, "wiegand": b"1" + b"0" * 7 + b"1" + b"0" * 15 + b"10\r", "line": b"GOOD1\r"}[kind])
 
 
+@pytest.mark.parametrize("kind", ["em4100", "wiegand", "line"])
+def test_noise_that_never_ends_a_line_is_named_as_well(kind: BadgeFormat) -> None:
+    decoder = BadgeDecoder(kind)
+    assert decoder.feed(b"\xf0" * (MAXIMUM_LINE * (GARBAGE + 1))) == []
+    assert decoder.dropped >= GARBAGE
+
+
 def test_a_badge_that_lies_on_the_reader_counts_once(tmp_path: Path) -> None:
     master, slave = os.openpty()
     tty.setraw(slave)

@@ -28,6 +28,8 @@ class Nvml:
     ecc: int | None = 0
     xids: list[int] = field(default_factory=list)
     gone: bool = False
+    telling: bool = True
+    """Whether the card tells why it is slow."""
     opened: int = 0
 
     NVMLError = NVMLError
@@ -57,6 +59,8 @@ class Nvml:
         return self.celsius
 
     def nvmlDeviceGetCurrentClocksThrottleReasons(self, _card: str) -> int:
+        if not self.telling:
+            raise NVMLError("Not Supported")
         return self.reasons
 
     def nvmlDeviceGetTotalEccErrors(self, _card: str, _kind: int, _counter: int) -> int:
@@ -68,7 +72,8 @@ class Nvml:
         return "events"
 
     def nvmlEventSetFree(self, _events: str) -> None:
-        pass
+        if self.gone:
+            raise NVMLError("GPU is lost")
 
     def nvmlDeviceRegisterEvents(self, _card: str, _types: int, _events: str) -> None:
         pass
@@ -90,6 +95,8 @@ class Nvml:
         (Nvml(ecc=2), "HW-042"),
         (Nvml(xids=[79]), "HW-043"),
         (Nvml(xids=[31]), None),
+        (Nvml(xids=[31, 13, 79]), "HW-043"),
+        (Nvml(telling=False), None),
     ],
 )
 def test_what_the_card_says_and_what_it_means(library: Nvml, code: str | None) -> None:
@@ -103,6 +110,20 @@ def test_what_the_card_says_and_what_it_means(library: Nvml, code: str | None) -
 def test_a_card_that_falls_off_the_bus_is_named() -> None:
     with pytest.raises(HardwareError, match="HW-044"):
         NvmlProbe(library=Nvml(gone=True)).look()
+
+
+def test_a_card_that_has_gone_ends_no_thread_of_the_daemon() -> None:
+    """Even giving the library back fails then; what the keeper does not know would end the daemon."""
+    said: list[str] = []
+    device = Gpu(probe=lambda: NvmlProbe(library=Nvml(gone=True)), maximum_celsius=88)
+    stop = threading.Event()
+
+    def report(_name: str, *, ready: bool, detail: str = "", reason: Reason | None = None) -> None:
+        said.append(reason.code if reason else detail)
+        stop.set()
+
+    Keeper(name="gpu", device=device, report=report, first_wait_s=0.01).run(stop)
+    assert said == ["HW-044"]
 
 
 def test_heat_passes_a_critical_error_stays() -> None:

@@ -76,6 +76,26 @@ def test_lights_and_buzzer_follow_and_a_press_comes_once(panel: PanelSimulator) 
         assert running.presses == [(2, 2), (1, 1)]
 
 
+def test_mute_silences_at_once_and_a_new_alarm_sounds_again(panel: PanelSimulator) -> None:
+    with box(panel.device) as running:
+        running.lights = Lights(alarm=True)
+        wait_until(lambda: panel.buzzer)
+        panel.press(BUTTON_MUTE)
+        wait_until(lambda: not panel.buzzer, what="silence while the alarm lasts")
+        assert running.lights.alarm
+        running.lights = Lights(ready=Light.ON)
+        wait_until(lambda: panel.lights == (1, 0, 0, 0))
+        running.lights = Lights(alarm=True)
+        wait_until(lambda: panel.buzzer, what="the next alarm")
+
+
+def test_a_panel_that_sounds_when_the_box_comes_back_is_silenced(panel: PanelSimulator) -> None:
+    """The service was started anew, or the cable plugged in again, and the alarm is over: the panel kept its state meanwhile."""
+    panel.buzzer = True
+    with box(panel.device):
+        wait_until(lambda: not panel.buzzer)
+
+
 def test_noise_before_every_answer_and_half_frames_do_no_harm(panel: PanelSimulator) -> None:
     panel.noise = b"\xff\x00\x07garbage" + encode(Frame(kind=0x81, data=b"\x01"))[:-3] + b"\x00"
     with box(panel.device) as running:

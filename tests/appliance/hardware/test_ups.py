@@ -87,6 +87,29 @@ def test_with_nut_and_a_megatec_ups_mains_go_battery_sinks_mains_come_back(tmp_p
         thread.join(20)
 
 
+def test_a_ups_that_falls_silent_is_told_with_the_time_since_it_was_heard() -> None:
+    now = [100.0]
+    silent: list[float] = []
+    ports = [free_port()]
+    device = Ups(
+        connect=lambda: UpsClient(host="127.0.0.1", port=ports[-1], name="ups"),
+        changed=lambda _state: None,
+        silent=silent.append,
+        poll_s=0.01,
+        clock=lambda: now[0],
+    )
+    now[0] += 61
+    with pytest.raises(HardwareError, match="HW-030"):
+        device.serve(threading.Event(), ready=lambda _text: None)
+    assert silent == [61.0]
+    absent = [b"ERR VAR-NOT-SUPPORTED\n"] * 4
+    with server(b'VAR ups ups.status "OB"\n', *absent, b"ERR DATA-STALE\n") as port:
+        ports.append(port)
+        with pytest.raises(HardwareError, match="HW-031"):
+            device.serve(threading.Event(), ready=lambda _text: None)
+    assert silent == [61.0, 0.0], "it was heard in between"
+
+
 # -- servers that misbehave
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
 from appliance.__main__ import main
@@ -23,10 +24,10 @@ from appliance.errors import ArchiveError, Reason, WorkflowError
 from appliance.hardware.panel import Light
 from appliance.hardware.panel_simulator import PanelSimulator
 from appliance.hardware.ups import UpsLimits, UpsState
-from appliance.settings import Settings
+from appliance.settings import GpuSettings, Settings
 from appliance.workflow.analyst import Analyst
 from appliance.workflow.badge_desk import BadgeDesk
-from appliance.workflow.box import CLOCK_FAULT, OLDEST_CLOCK, PowerGuard, lights, may_begin, watch_clock
+from appliance.workflow.box import CLOCK_FAULT, OLDEST_CLOCK, PowerGuard, box_workers, lights, may_begin, watch_clock
 from tests.appliance.running import daemon, open_archive_of
 from tests.appliance.workflow.world import World
 from tests.peers.megatec import AVAILABLE, MegatecUps, nut
@@ -66,6 +67,38 @@ def test_the_guard_tells_each_change_once_and_switches_off_once(world: World) ->
     assert len(orders) == 1
     actions = [entry.action for entry in world.archive.audit.entries()]
     assert actions == ["power battery", "power low", "power end", "power line", "power battery"]
+
+
+@pytest.mark.parametrize(("flags", "seconds", "detail"), [("OB", 61, "end"), ("OB", 59, "battery"), ("OL", 3600, "line"), ("", 3600, "")])
+def test_a_ups_that_dies_while_on_battery_is_taken_for_empty(world: World, flags: str, seconds: float, detail: str) -> None:
+    """There will be no other warning; and work must not be held back for ever by the last word of a UPS that has gone."""
+    orders: list[bool] = []
+    limits = UpsLimits(low_charge=50, end_charge=20, end_runtime_s=180)
+    guard = PowerGuard(archive=world.archive, limits=limits, switch_off=lambda: orders.append(True))
+    if flags:
+        guard.changed(ups(flags, 90))
+    guard.silent(seconds)
+    guard.silent(seconds)
+    component = world.archive.components.get("power")
+    assert component.detail == detail
+    assert orders == ([True] if detail == "end" else [])
+    assert (component.reason.code if component.reason else None) == {"end": "HW-036", "battery": "HW-032"}.get(detail)
+
+
+def test_a_missing_gpu_driver_is_named_on_kiosk_and_panel_and_receiving_goes_on(world: World) -> None:
+    if Path("/proc/driver/nvidia").exists():
+        pytest.skip("this machine has a card and its driver")
+    settings = msgspec.structs.replace(Settings(), gpu=GpuSettings(watch=True))
+    stop = threading.Event()
+    thread = threading.Thread(target=box_workers(settings, archive=world.archive, present_badge=lambda _badge: None)["gpu"], args=(stop,))
+    thread.start()
+    wait_until(lambda: world.archive.components.get("gpu").reason is not None)
+    stop.set()
+    thread.join(40)
+    world.archive.components.report("receiver", ready=True)
+    assert "HW-040" in {reason.code for reason in world.archive.components.troubles()}
+    shown = lights(world.archive)
+    assert (shown.ready, shown.attention, shown.fault) == (Light.ON, Light.ON, Light.OFF)
 
 
 def test_at_low_charge_no_new_study_is_taken_and_with_mains_it_is(world: World) -> None:
