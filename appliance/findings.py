@@ -103,8 +103,8 @@ class VesselQuality(Record, frozen=True, kw_only=True):
 class OtherSeries(Record, frozen=True, kw_only=True):
     """A further series of the study and the part it plays.
 
-    ``vessels`` is how well a further phase shows them; ``read`` is true of a phase that was analysed too, because the main one shows an
-    artery moving: the branches that were taken from it name its series.
+    ``vessels`` is how well a further phase shows them; ``read`` is true of a phase that was analysed too, because the main one blurs an
+    artery: the branches that were taken from it name its series.
     """
 
     series_uid: str
@@ -260,6 +260,39 @@ class CadRads(Record, frozen=True, kw_only=True):
     plaque_burden_reason: str | None = None
 
 
+class EarlierSegment(Record, frozen=True, kw_only=True):
+    """A segment with plaque at an earlier examination, and its worst degree by CAD-RADS; None where that could not be read."""
+
+    segment: SegmentName
+    grade: Grade | None
+    grade_reason: str | None = None
+
+
+class Earlier(Record, frozen=True, kw_only=True):
+    """The newest earlier examination of the patient that this box has analysed and released: what the present one is compared with.
+
+    Attributes:
+        study_date: YYYYMMDD.
+        final: whether a physician approved it.
+        validated_on_patients: whether every model that ran had a recorded validation on patients.
+        software: version and commit that analysed it.
+        cad_rads: the whole text.
+        agatston: calcium score.
+        segments: those with plaque.
+        clear: named segments that were traced, could be read, and showed no plaque; of any other nothing is known.
+    """
+
+    study_date: str
+    final: bool
+    validated_on_patients: bool
+    software: str
+    cad_rads: str
+    agatston: float | None
+    segments: tuple[EarlierSegment, ...]
+    clear: tuple[SegmentName, ...]
+    agatston_reason: str | None = None
+
+
 class Findings(Record, frozen=True, kw_only=True):
     """Everything found in one study. For a declined or failed study ``reason`` says why and the result fields are None or empty."""
 
@@ -296,6 +329,7 @@ class Findings(Record, frozen=True, kw_only=True):
     grafts: tuple[Graft, ...] = ()
     dominance_source: Literal["measured", "corrected"] = "measured"
     entered: Entered = Entered()
+    earlier: Earlier | None = None
 
     @property
     def validated_on_patients(self) -> bool:

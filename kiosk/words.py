@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from appliance.api.messages import ErrorReply, Grade, Ischaemia, Reason, SegmentName, StudyState
+from appliance.comparison import Change
 from appliance.findings import HighRiskFeature, NotAssessableReason, PlaqueType
 
 Language = Literal["zh", "en"]
@@ -172,8 +173,20 @@ DOMINANCE_MEANS = {
 }
 GRAFTS = Words("桥血管 {count}", "Grafts {count}")
 NOT_ASSESSABLE = Words("{segment}:无法评价({reason})", "{segment}: not assessable ({reason})")
+COMPARED = Words("与 {date} 比较", "Compared with {date}")
+COMPARED_UNSIGNED = Words("与 {date} 比较(该次未经医师终审)", "Compared with {date} (never approved by a physician)")
+COMPARED_CALCIUM = Words("钙化积分 {before} → {now} ({change})", "calcium score {before} → {now} ({change})")
+CHANGE: dict[Change, Words] = {
+    "new": Words("新发 {segments}", "new {segments}"),
+    "progressed": Words("进展 {segments}", "progressed {segments}"),
+    "regressed": Words("减轻 {segments}", "less {segments}"),
+    "not_seen_now": Words("本次未检出 {segments}", "not found now {segments}"),
+    "unchanged": Words("无变化 {segments}", "unchanged {segments}"),
+    "not_comparable": Words("无法比较 {segments}", "not compared {segments}"),
+}
 OTHER_PHASE = Words(
-    "{vessels}:在另一期相{percent}测量(主期相有运动伪影)", "{vessels}: measured in another phase {percent} (motion in the main one)"
+    "{vessels}:在另一期相{percent}测量(主期相不能完全评价)",
+    "{vessels}: measured in another phase {percent} (not all of it readable in the main one)",
 )
 IMPRESSION = Words("报告印象", "Impression")
 FULL_REPORT = Words("报告全文", "Full report")

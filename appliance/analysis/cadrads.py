@@ -1,10 +1,7 @@
-"""Grades, segment scores and CAD-RADS 2.0.
+"""Segment scores and CAD-RADS 2.0.
 
-Sources: degrees of stenosis and categories, CAD-RADS 2.0 (JCCT 2022;16:536); older Chinese degrees, consensus of 2011; segment
-involvement and segment stenosis score over 16 segments (Min et al., JACC 2007;50:1161). Each rule stands in one table.
-
-CAD-RADS and the segment stenosis score know one table of degrees, that of CAD-RADS, also where the site reports by the older Chinese one:
-a measured lesion is classed by its percentage, one that a person graded by that degree.
+Sources: categories, CAD-RADS 2.0 (JCCT 2022;16:536); segment involvement and segment stenosis score over 16 segments (Min et al., JACC
+2007;50:1161). Each rule stands in one table; the degrees of stenosis in `degrees`.
 """
 
 from __future__ import annotations
@@ -15,6 +12,9 @@ from typing import Literal
 import msgspec
 
 from appliance.anatomy import MAIN_VESSELS, SEGMENTS, SegmentName, Territory, Vessel
+from appliance.degrees import Bands as Bands
+from appliance.degrees import cad_rads_grade
+from appliance.degrees import grade_of as grade_of
 from appliance.errors import AnalysisError
 from appliance.findings import (
     GRADES,
@@ -33,15 +33,9 @@ from appliance.findings import (
     is_bypassed,
 )
 
-Bands = Literal["scct", "cn2011"]
 Category = Literal["0", "1", "2", "3", "4A", "4B", "5", "N"]
 Burden = Literal["P1", "P2", "P3", "P4"]
 
-UPPER_BOUND: dict[Bands, tuple[tuple[float, Grade], ...]] = {
-    # half-open on the unrounded percentage: a grade holds up to, not including, its bound
-    "scct": ((25.0, "minimal"), (50.0, "mild"), (70.0, "moderate"), (100.0, "severe")),
-    "cn2011": ((25.0, "minimal"), (50.0, "mild"), (75.0, "moderate"), (100.0, "severe")),
-}
 CATEGORY: dict[Grade, Category] = {
     "none": "1",  # plaque without narrowing
     "minimal": "1",
@@ -66,33 +60,10 @@ UNREADABLE = "not_assessable"
 """Reason of a lesion without a degree: the image does not let it be read."""
 
 
-def grade_of(stenosis_percent: float, *, bands: Bands = "scct") -> Grade:
-    """The grade of an unrounded diameter stenosis.
-
-    Raises:
-        ValueError: not within 0 and 100.
-    """
-    if not 0.0 <= stenosis_percent <= 100.0:
-        raise ValueError(f"a stenosis lies within 0 and 100 %, not {stenosis_percent}")
-    if stenosis_percent == 0.0:
-        return "none"
-    for bound, grade in UPPER_BOUND[bands]:
-        if stenosis_percent < bound:
-            return grade
-    return "occluded"
-
-
 def territory_of(vessel: Vessel, segment: SegmentName) -> Territory | None:
     """LM, LAD, LCX or RCA: branches count to their parent vessel, a ramus to the LCX (SYNTAX)."""
     folded: dict[Vessel, Territory] = {"LM": "LM", "LAD": "LAD", "LCX": "LCX", "RI": "LCX", "RCA": "RCA"}
     return SEGMENTS[segment].territory or folded.get(vessel)
-
-
-def cad_rads_grade(lesion: Lesion) -> Grade:
-    """The degree of a lesion by the bands of CAD-RADS, whatever the site's own bands are."""
-    if lesion.grade_source == "corrected" or lesion.diameter_stenosis_percent is None:
-        return lesion.grade
-    return grade_of(lesion.diameter_stenosis_percent)
 
 
 def segment_scores(lesions: Sequence[Lesion], branches: Sequence[Branch]) -> tuple[int, int]:

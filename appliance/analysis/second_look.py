@@ -1,10 +1,10 @@
-"""Another phase for the arteries that the chosen phase shows moving.
+"""Another phase for the arteries that the chosen phase blurs.
 
 The phase that is best for the whole heart need not be the best for each artery: the right one moves most, and comes to rest at another
-time (SCCT acquisition guideline, JCCT 2016;10:435). Where a segment cannot be read for motion, one further phase of the study is read
-whole, in the same way. An arterial tree (everything that comes from one ostium) of which more can be read there is taken from there, with
-its lesions, stents and bridges; its branches name their series. A tree is never put together from two phases: between them it has moved.
-At most one further phase is read, so the time is bounded and the answer the same each time.
+time (SCCT acquisition guideline, JCCT 2016;10:435). Where a segment cannot be read for motion, or a plaque in it lets no degree be read,
+one further phase of the study is read whole, in the same way. An arterial tree (everything that comes from one ostium) of which more can
+be read there is taken from there, with its lesions, stents and bridges; its branches name their series. A tree is never put together from
+two phases: between them it has moved. At most one further phase is read, so the time is bounded and the answer the same each time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
-from appliance.analysis.cadrads import Bands
+from appliance.analysis.cadrads import UNREADABLE, Bands
 from appliance.analysis.describe import Described
 from appliance.analysis.locate import locate
 from appliance.analysis.naming_corrections import dominance_of
@@ -71,7 +71,7 @@ def look_again(
     Raises:
         InferenceError: a network's output must not be used.
     """
-    moving = _moving(reading.seen.not_assessable)
+    moving = _moving(reading)
     source = _source(chosen, moving) if moving and not reading.grafts else None
     if source is None:
         return SecondLook(reading)
@@ -89,10 +89,30 @@ def look_again(
     return SecondLook(reading)
 
 
-def _moving(entries: Sequence[NotAssessable]) -> frozenset[Vessel]:
-    """The arteries with a segment that cannot be read for motion."""
-    found = {SEGMENTS[entry.segment].territory for entry in entries if entry.reason == "motion"}
+def _moving(reading: PhaseReading) -> frozenset[Vessel]:
+    """The arteries with a segment that may be blurred by motion."""
+    blurred = _blurred(reading)
+    found = {
+        SEGMENTS[name].territory
+        for branch in reading.measured.branches
+        for start, _, name in branch.segments
+        if (branch.id, start) in blurred
+    }
     return frozenset(vessel for vessel in ARTERIES if vessel in found)
+
+
+def _blurred(reading: PhaseReading) -> frozenset[tuple[int, int]]:
+    """Branch and first point of the segments that cannot be read for motion, or hold a plaque whose degree cannot be read."""
+    moved = {(entry.branch, entry.start) for entry in reading.seen.not_assessable if entry.reason == "motion"}
+    by_id = {branch.id: branch for branch in reading.measured.branches}
+    vague = {
+        (lesion.branch, start)
+        for lesion in reading.seen.lesions
+        if lesion.diameter_stenosis_percent_reason == UNREADABLE
+        for start, end, _ in by_id[lesion.branch].segments
+        if start <= lesion.minimum < end
+    }
+    return frozenset((branch, start) for branch, start in moved | vague if branch is not None and start is not None)
 
 
 def _source(chosen: Chosen, moving: frozenset[Vessel]) -> SeriesSource | None:
@@ -151,7 +171,7 @@ def take_over(main: PhaseReading, other: PhaseReading) -> SecondLook:
         arteries: theirs[arteries]
         for arteries in ours
         if arteries in theirs
-        and any(entry.reason == "motion" and entry.branch in ours[arteries] for entry in main.seen.not_assessable)
+        and any(branch in ours[arteries] for branch, _ in _blurred(main))
         and _readable_mm(other, theirs[arteries]) >= _readable_mm(main, ours[arteries]) + CLEARLY_MM
     }
     if not better:
@@ -177,7 +197,7 @@ def trees(branches: Sequence[Branch]) -> dict[frozenset[Vessel], frozenset[int]]
 
 def _readable_mm(reading: PhaseReading, ids: frozenset[int]) -> float:
     """Length of the named segments of a tree that can be read."""
-    unread = {(entry.branch, entry.start) for entry in reading.seen.not_assessable}
+    unread = {(entry.branch, entry.start) for entry in reading.seen.not_assessable} | _blurred(reading)
     total = 0.0
     for branch in reading.measured.branches:
         if branch.id in ids:

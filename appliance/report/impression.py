@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from appliance.anatomy import SegmentName, Vessel
 from appliance.findings import GRADES, Findings, Grade, Lesion, PlaqueType, whole_score
+from appliance.report.comparison_text import in_impression
 from appliance.report.phrases import (
     ADVICE,
     ADVICE_UNASSESSED,
@@ -63,6 +64,7 @@ def impression(findings: Findings, *, corrected: Phrase) -> list[Phrase]:
     if findings.calcium is not None:
         score, category = whole_score(findings.calcium.agatston), calcium_category(findings.calcium)
         items.append(Phrase(f"冠状动脉钙化积分 {score},{category.zh}。", f"Agatston score {score}, {category.en}."))
+    items += in_impression(findings)
     numbered = [Phrase(f"{number}. {item.zh}", f"{number}. {item.en}") for number, item in enumerate(items, start=1)]
     return [Phrase("CT 所见提示:", "CT shows:"), *numbered, *_category(findings)]
 

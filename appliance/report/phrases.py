@@ -10,7 +10,8 @@ import re
 from dataclasses import dataclass
 
 from appliance.anatomy import Dominance
-from appliance.findings import Grade, GraftKind, HighRiskFeature, InStent, Ischaemia, Lesion, NotAssessableReason, PlaqueType, VariantName
+from appliance.degrees import degree_unknown as degree_unknown
+from appliance.findings import Grade, GraftKind, HighRiskFeature, InStent, Ischaemia, NotAssessableReason, PlaqueType, VariantName
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,6 @@ GRADE_BANDS: dict[Grade, Phrase] = {
 }
 
 UNREADABLE = Phrase("狭窄程度无法评价", "degree of stenosis not assessable")
-
-
-def degree_unknown(lesion: Lesion) -> bool:
-    """No degree was measured and nobody has set one: that is not 'no stenosis'."""
-    return lesion.diameter_stenosis_percent is None and lesion.grade == "none" and lesion.grade_source == "measured"
-
 
 GRADE_NAMES: dict[Grade, Phrase] = {
     "none": Phrase("无狭窄", "none"),
@@ -244,6 +239,7 @@ class Headings:
     RCA = Phrase("右冠状动脉及其分支", "Right coronary artery and branches")
     OTHER = Phrase("其他分支", "Other branches")
     PLAQUE = Phrase("斑块定量", "Plaque quantification")
+    COMPARISON = Phrase("与既往检查比较", "Comparison with an earlier examination")
     EXTRACORONARY = Phrase("心腔、心肌、心包及心外结构", "Chambers, myocardium, pericardium and extracardiac structures")
     NOT_ANALYSED = Phrase("分析状态", "Analysis")
     IMPRESSION = Phrase("印象", "Impression")

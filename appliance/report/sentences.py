@@ -145,15 +145,15 @@ def other_phase(findings: Findings) -> list[Phrase]:
             verb = "was" if len(names) == 1 else "were"
             sentences.append(
                 Phrase(
-                    f"{zh}因主期相运动伪影,在另一期相{percent.strip()}测量。",
-                    f"The {en} {verb} measured in another phase{percent}, as the main phase shows motion there.",
+                    f"{zh}在主期相不能完全评价,改在另一期相{percent.strip()}测量。",
+                    f"The {en} {verb} measured in another phase{percent}, as the main phase cannot be read everywhere there.",
                 )
             )
         else:
             sentences.append(
                 Phrase(
-                    f"为运动伪影另行分析了期相{percent.strip()},未见更好显示。",
-                    f"Another phase{percent} was read for the motion; it shows no more.",
+                    f"另行分析了期相{percent.strip()},未见更好显示。",
+                    f"Another phase{percent} was read too; it shows no more.",
                 )
             )
     return sentences

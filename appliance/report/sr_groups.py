@@ -18,6 +18,7 @@ from highdicom.sr import (
 
 from appliance.findings import Bridge, Calcium, Findings, Lesion, NotAssessable, PlaqueVolume, Stent
 from appliance.report import codes
+from appliance.report.comparison_text import comparison
 from appliance.report.instance import MANUFACTURER, Origin
 from appliance.report.phrases import IN_STENT, degree_unknown
 from appliance.report.regions import length_mm, span_segments
@@ -41,7 +42,7 @@ def study_group(origin: Origin) -> MeasurementsAndQualitativeEvaluations:
         comments=[
             *([] if reason is None else [f"{reason.code}: {reason.zh} / {reason.en}"]),
             *([] if result is None else [result.text]),
-            *(sentence.en for sentence in (*variant_sentences(findings), *other_phase(findings))),
+            *(sentence.en for sentence in (*variant_sentences(findings), *other_phase(findings), *comparison(findings))),
         ],
         algorithm=_algorithm(findings, parameters=_engine_and_models(findings)),
     )

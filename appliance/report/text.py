@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from appliance.anatomy import SEGMENTS, SegmentName
 from appliance.findings import Findings, Lesion, is_bypassed
+from appliance.report.comparison_text import comparison
 from appliance.report.impression import impression, untraced_sentence
 from appliance.report.phrases import (
     BRIDGE_NOT_GRADED,
@@ -94,6 +95,7 @@ def _analysed(header: StudyHeader, findings: Findings, corrected: Phrase) -> lis
         *((heading, sentences) for heading, sentences in coronary if sentences),
         *_grafts(findings),
         *_plaque(findings),
+        *_compared(findings),
         (Headings.EXTRACORONARY, [NOT_BY_AI]),
         (Headings.IMPRESSION, impression(findings, corrected=corrected)),
     ]
@@ -238,6 +240,12 @@ def _grafts(findings: Findings) -> list[Section]:
             )
         )
     return [(Headings.GRAFTS, [*sentences, GRAFTS_NOT_ALL])]
+
+
+def _compared(findings: Findings) -> list[Section]:
+    """What has changed since an earlier examination; nothing without one."""
+    sentences = comparison(findings)
+    return [(Headings.COMPARISON, sentences)] if sentences else []
 
 
 def _plaque(findings: Findings) -> list[Section]:

@@ -22,10 +22,11 @@ from appliance.archive.archive import Archive
 from appliance.archive.instance_files import hold_lock
 from appliance.archive.studies import StudyRecord
 from appliance.errors import ArchiveError, CoronetError, InferenceError, Reason, WorkflowError
-from appliance.findings import Findings
+from appliance.findings import Earlier, Findings
 from appliance.settings import Settings
 from appliance.study import Approval
 from appliance.workflow.box import POWER, may_begin
+from appliance.workflow.comparing import newest_earlier
 from appliance.workflow.entries import read_results
 from appliance.workflow.release import Released, draft_name, enlist, release_name
 from appliance.workflow.states import Facts, StudyEvent, StudyMachine
@@ -51,8 +52,13 @@ class DraftMaker(Protocol):
         """Load the engines and run the golden case; returns the engine's name. Raises InferenceError."""
         ...
 
-    def draft(self, images: Sequence[Path], folder: Path, *, main_series: str | None, progress: Progress) -> Findings:
-        """Analyse a study and write its draft to ``folder``, which appears whole; a folder that is there already is read."""
+    def draft(
+        self, images: Sequence[Path], folder: Path, *, main_series: str | None, progress: Progress, earlier: Earlier | None = None
+    ) -> Findings:
+        """Analyse a study and write its draft to ``folder``, which appears whole; a folder that is there already is read.
+
+        ``earlier`` is what the result is compared with.
+        """
         ...
 
     def release(self, images: Sequence[Path], folder: Path, released: Path, *, approval: Approval, progress: Progress) -> Released:
@@ -180,7 +186,9 @@ class Analyst:
     def _analyse(self, study: StudyRecord) -> None:
         images = [each.path for each in self._archive.index.of_study(study.key)]
         name, progress = draft_name(study), self._progress(study)
-        findings = self._drafts.draft(images, self._archive.drafts / name, main_series=study.main_series, progress=progress)
+        earlier = newest_earlier(self._archive, study)
+        folder = self._archive.drafts / name
+        findings = self._drafts.draft(images, folder, main_series=study.main_series, progress=progress, earlier=earlier)
         cad_rads = findings.cad_rads.text if findings.cad_rads else None
         match findings.status:
             case "analysed":

@@ -23,7 +23,7 @@ from appliance.analysis.pipeline import Models, Options, Progress, analyze
 from appliance.analysis.reading import StudyInput, read_study
 from appliance.errors import CoronetError, InferenceError, Reason
 from appliance.film.pages import make_film_pages
-from appliance.findings import Findings
+from appliance.findings import Earlier, Findings
 from appliance.imaging.keyviews import make_key_views
 from appliance.imaging.on_card import drawn_by
 from appliance.inference.choose import trouble_of
@@ -60,8 +60,9 @@ def make_draft(
     settings: Settings,
     progress: Progress | None = None,
     timing: Mapping[str, float] | None = None,
+    earlier: Earlier | None = None,
 ) -> Findings:
-    """Analyse, make the pictures, write the report; ``folder`` appears when all of it is there.
+    """Analyse, make the pictures, write the report, compared with an ``earlier`` one; ``folder`` appears when all of it is there.
 
     A declined study gets a folder too: findings with the reason and a short report, without pictures.
 
@@ -80,6 +81,8 @@ def make_draft(
     options = Options(bands=settings.policy.stenosis_bands, calcium_mass_factor=settings.analysis.calcium_mass_factor)
     analysis = analyze(study, models=models, options=options, progress=analysing, timing=timing)
     study, findings, views = analysis.study, analysis.findings, list[KeyView]()
+    if findings.status == "analysed":
+        findings = msgspec.structs.replace(findings, earlier=earlier)
     header = study.main.header
     seconds = {name: value for name, value in findings.timing_s.items() if name != "total"}
     with whole_folder(folder) as part:
@@ -323,7 +326,9 @@ class StudyDrafts:
         check_models(models)
         return models
 
-    def draft(self, images: Sequence[Path], folder: Path, *, main_series: str | None = None, progress: Progress) -> Findings:
+    def draft(
+        self, images: Sequence[Path], folder: Path, *, main_series: str | None = None, progress: Progress, earlier: Earlier | None = None
+    ) -> Findings:
         """Analyse a study and write its draft; a folder that is there already was finished before a restart and is read.
 
         Raises:
@@ -342,7 +347,9 @@ class StudyDrafts:
         study = read_study(images, main_series=main_series)
         seconds = round(time.perf_counter() - start, 3)
         try:
-            return make_draft(study, folder, models=models, settings=self._settings, progress=progress, timing={"read": seconds})
+            return make_draft(
+                study, folder, models=models, settings=self._settings, progress=progress, timing={"read": seconds}, earlier=earlier
+            )
         finally:
             self._tell(models)
 

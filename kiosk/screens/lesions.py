@@ -202,7 +202,7 @@ class LesionPanel(BoxLayout):
             self.add_widget(self._edit)
         elif not view.edit and self._edit.parent is not None:
             self.remove_widget(self._edit)
-        content = (view.lesions, view.no_lesions, view.warnings, view.loading)
+        content = (view.lesions, view.no_lesions, view.warnings, view.loading, view.compared)
         if content == self._shown:
             return
         self._shown = content
@@ -210,7 +210,12 @@ class LesionPanel(BoxLayout):
         rows.clear_widgets()
         for card in view.lesions:
             rows.add_widget(LesionWidget(scale=self._scale, act=self._act, card=card))
-        for text, colour in ((view.loading or view.no_lesions, theme.MUTED), ("\n".join(view.warnings), theme.WARNING)):
+        notes = (
+            (view.loading or view.no_lesions, theme.MUTED),
+            (view.compared, theme.ACCENT),
+            ("\n".join(view.warnings), theme.WARNING),
+        )
+        for text, colour in notes:
             if text:
                 rows.add_widget(Gap(scale=self._scale, height=6))
                 rows.add_widget(Text(scale=self._scale, text=text, lines=None, colour=colour, type_size=theme.SMALL, size_hint_y=None))

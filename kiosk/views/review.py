@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from appliance.anatomy import Vessel
 from appliance.api.messages import GRADES, Grade, Lesion, PictureInfo, StudyDetail
+from appliance.comparison import CHANGES, compare
+from appliance.findings import whole_score
 from kiosk import words
 from kiosk.state import KioskState, Picture, Review
 from kiosk.views.decision import (
@@ -107,6 +109,7 @@ class ReviewView:
     no_deliveries: str
     send_again: str
     edit: str
+    compared: str
     popup: GradePopup | ReportPopup | EditPopup | None
     revision: int | None
 
@@ -157,6 +160,7 @@ def make_review_view(state: KioskState, review: Review, *, now: float, wall: flo
         no_deliveries=frame.say(words.NO_DELIVERIES),
         send_again=send_again(detail, state, language=language),
         edit=frame.say(words.EDIT) if detail and findings and detail.row.state == "draft" else "",
+        compared=_compared(detail, language=language),
         popup=make_popup(state, review),
         revision=detail.row.revision if detail else None,
     )
@@ -249,6 +253,25 @@ def _warnings(detail: StudyDetail | None, *, language: Language) -> tuple[str, .
             for each in (quality.not_assessable if quality else ())
         )
     )
+
+
+def _compared(detail: StudyDetail | None, *, language: Language) -> str:
+    """What has changed since an earlier examination of the patient, in a line; empty without one."""
+    findings = detail.findings if detail else None
+    compared = compare(findings) if findings else None
+    if findings is None or compared is None:
+        return ""
+    earlier = compared.earlier
+    head = words.COMPARED if earlier.final else words.COMPARED_UNSIGNED
+    date = f"{earlier.study_date[:4]}-{earlier.study_date[4:6]}-{earlier.study_date[6:]}"
+    now = "" if findings.cad_rads is None else findings.cad_rads.text.removeprefix("CAD-RADS ")
+    parts = [f"CAD-RADS {earlier.cad_rads.removeprefix('CAD-RADS ')} → {now}"]
+    if compared.calcium is not None:
+        before, after = (whole_score(score) for score in compared.calcium)
+        parts.append(words.COMPARED_CALCIUM.say(language, before=before, now=after, change=f"{after - before:+d}"))
+    comma = words.LIST_COMMA.say(language)
+    parts += [words.CHANGE[change].say(language, segments=comma.join(names)) for change in CHANGES if (names := compared.of(change))]
+    return f"{head.say(language, date=date)}:{' · '.join(parts)}"
 
 
 def _other_phases(detail: StudyDetail | None, *, language: Language) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from appliance.api.messages import GRADES, Health, Reason, Session, StudyDetail, StudyHeader
+from appliance.comparison import summary
 from appliance.findings import Graft, NotAssessable, OtherSeries, Quality
 from kiosk import words
 from kiosk.state import KioskState, Picture, PictureCache, Pixels, Review
@@ -117,7 +118,17 @@ def test_an_artery_that_another_phase_showed_better_is_told() -> None:
     series = OtherSeries(series_uid="1.9", role="phase", phase_percent=40.0, read=True)
     found = msgspec.structs.replace(found, branches=branches, other_series=(series,))
     detail = StudyDetail(row=row("s", "draft", header(1, name="A"), received_at=NOW), findings=found)
-    assert "RCA:在另一期相(40%)测量(主期相有运动伪影)" in review(detail).warnings
+    assert "RCA:在另一期相(40%)测量(主期相不能完全评价)" in review(detail).warnings
+
+
+def test_what_changed_since_an_earlier_examination_stands_in_a_line() -> None:
+    earlier = summary(make_findings((lesion(0, "pLAD", "LAD", 40.0, "mild"),)), study_date="20250301", final=True)
+    found = make_findings((lesion(0, "pLAD", "LAD", 63.4, "moderate"), lesion(1, "pRCA", "RCA", 30.0, "mild")))
+    detail = StudyDetail(
+        row=row("s", "draft", header(1, name="A"), received_at=NOW), findings=msgspec.structs.replace(found, earlier=earlier)
+    )
+    assert review(detail).compared == "与 2025-03-01 比较:CAD-RADS 2/P2 → 3/P2 · 新发 pRCA · 进展 pLAD"
+    assert review(draft()).compared == ""
 
 
 def test_every_state_and_stage_has_words_in_both_languages() -> None:

@@ -132,3 +132,13 @@ def test_deposits_follow_their_branch_into_the_other_phase() -> None:
     told = with_deposits(score, TREE, after)
     assert told.deposits == (deposits[0], CalciumDeposit(branch=5, point=79, agatston=20.0))
     assert told.vessels == score.vessels
+
+
+def test_a_plaque_without_a_degree_is_a_reason_to_look_again_too() -> None:
+    vague = msgspec.structs.replace(
+        lesion(0, 3, "mRCA", (90, 100, 110), None, "none", "mixed"), diameter_stenosis_percent_reason="not_assessable"
+    )
+    main = reading("75", lesions=(vague,))
+    clear = reading("40", lesions=(lesion(0, 3, "mRCA", (90, 100, 110), 40.0, "mild", "mixed"),))
+    assert take_over(main, clear).taken == RIGHT
+    assert take_over(main, reading("40", lesions=(vague,))).taken == frozenset()

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from appliance.anatomy import Dominance
+from appliance.comparison import summary
 from appliance.findings import Entered, Findings, Graft, InStent, OtherSeries, Stent, Variant, VariantName
 from appliance.report.text import write_report
 from appliance.study import DRAFT_NOTICE, NOT_VALIDATED_NOTICE, ReportText
@@ -413,11 +414,41 @@ def test_another_phase_that_was_read_is_told_and_which_artery_it_showed_better(t
     series = OtherSeries(series_uid="1.9", role="phase", phase_percent=40.0, read=True)
     branches = tuple(msgspec.structs.replace(each, series_uid="1.9") if taken and each.vessel == "RCA" else each for each in TREE)
     report = write_report(HEADER, msgspec.structs.replace(NORMAL, branches=branches, other_series=(series,)))
-    zh = "右冠状动脉因主期相运动伪影，在另一期相（40%）测量。" if taken else "为运动伪影另行分析了期相（40%），未见更好显示。"
+    zh = "右冠状动脉在主期相不能完全评价，改在另一期相（40%）测量。" if taken else "另行分析了期相（40%），未见更好显示。"
     en = (
-        "The RCA was measured in another phase (40%), as the main phase shows motion there."
+        "The RCA was measured in another phase (40%), as the main phase cannot be read everywhere there."
         if taken
-        else "Another phase (40%) was read for the motion; it shows no more."
+        else "Another phase (40%) was read too; it shows no more."
     )
     assert zh in sentences(report, "检查技术与图像质量")
     assert en in sentences(report, "Technique and image quality")
+
+
+def test_what_changed_since_an_earlier_examination_is_told_with_who_answered_for_it() -> None:
+    before = msgspec.structs.replace(
+        SEVERAL,
+        lesions=(lesion(0, 1, "pLAD", (20, 32, 44), 40.0, "mild", "mixed"), lesion(1, 1, "mLAD", (80, 90, 100), 0.0, "none", "calcified")),
+    )
+    assert before.calcium is not None
+    before = msgspec.structs.replace(before, calcium=msgspec.structs.replace(before.calcium, agatston=200.2))
+    earlier = summary(before, study_date="20250301", final=False)
+    report = write_report(HEADER, msgspec.structs.replace(SEVERAL, earlier=earlier))
+    assert sentences(report, "与既往检查比较") == (
+        "与本机 2025-03-01 的检查比较，该次结果未经医师终审、由未经临床验证的模型分析。",
+        "CAD-RADS 既往 4A/P2/HRP/S，本次 4A/P2/HRP/S。",
+        "Agatston 积分既往 200，本次 256（+56）。",
+        "新发斑块：左回旋支中远段、右冠状动脉近段及中段。",
+        "进展：左前降支近段（轻度→中度）。",
+        "狭窄程度无变化：左前降支中段。",
+        "狭窄程度相差一级可在 CT 测量误差之内，须由医师对照两次图像判断。",
+    )
+    assert sentences(report, "Comparison with an earlier examination")[2:5] == (
+        "Agatston score 200 earlier, 256 now (+56).",
+        "New plaque: mid to distal LCx and proximal and mid RCA.",
+        "Progressed: proximal LAD (mild to moderate).",
+    )
+    assert any(
+        "与 2025-03-01 检查比较：左回旋支中远段、右冠状动脉近段及中段新发斑块；左前降支近段进展。" in each
+        for each in sentences(report, "印象")
+    )
+    assert "Comparison" not in whole(write_report(HEADER, SEVERAL), "en")

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from appliance.findings import Findings
+from appliance.findings import Earlier, Findings
 from appliance.study import Approval
 from appliance.workflow.analyst import Progress
 from appliance.workflow.kept_alive import KeptAliveDrafts
@@ -37,7 +37,9 @@ class Drafts:
     def self_test(self) -> str:
         return "engine"
 
-    def draft(self, images: Sequence[Path], folder: Path, *, main_series: str | None, progress: Progress) -> Findings:
+    def draft(
+        self, images: Sequence[Path], folder: Path, *, main_series: str | None, progress: Progress, earlier: Earlier | None = None
+    ) -> Findings:
         self.hanging.set()
         assert self.go.wait(20)
         progress("segment", 0.5)

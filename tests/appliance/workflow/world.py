@@ -15,7 +15,7 @@ from appliance.archive.archive import Archive
 from appliance.archive.instances import Spool
 from appliance.archive.studies import StudyRecord
 from appliance.errors import Reason
-from appliance.findings import Branch, CadRads, Findings, Grade, Lesion, PlaqueVolume, Software, Status
+from appliance.findings import Branch, CadRads, Earlier, Findings, Grade, Lesion, PlaqueVolume, Software, Status
 from appliance.settings import DestinationSettings, IntakeSettings, RouteSettings
 from appliance.study import Approval, ReportSection, ReportText
 from appliance.workflow.headers import read_identity
@@ -191,15 +191,18 @@ class PaperDrafts:
     def self_test(self) -> str:
         return "paper"
 
-    def draft(self, images: Sequence[Path], folder: Path, *, main_series: str | None, progress: object) -> Findings:
+    def draft(
+        self, images: Sequence[Path], folder: Path, *, main_series: str | None, progress: object, earlier: Earlier | None = None
+    ) -> Findings:
         assert all(path.exists() for path in images)
         if callable(self.before):
             self.before(progress)
         self.drafted.append(folder.name)
         if folder.exists():
             return Findings.read(folder / "findings.json")
-        write_draft(folder, self.found)
-        return self.found
+        found = msgspec.structs.replace(self.found, earlier=earlier)
+        write_draft(folder, found)
+        return found
 
     def release(self, images: Sequence[Path], folder: Path, released: Path, *, approval: Approval, progress: object) -> Released:
         if callable(self.before):
