@@ -32,6 +32,8 @@ class LesionRules:
         occlusion_mm: shortest stretch without lumen that is an occlusion.
         network_weight: weight of the network's classes beside the fit's.
         least_confidence: what is less sure is not reported.
+        mended_trust: part of the confidence that is left where the line was mended. It is told, and hides nothing: a line breaks just
+            where a vessel is tight or closed.
         shortest_branch_mm: branches shorter than this (left main aside) are too short to tell plaque from their own origin.
         fit_weight: weight of what is measured where the network ``lesions`` has looked too; 0: it alone decides.
         log_odds_weight: evidence for each unit of log-odds that this network gives to plaque; its doubt counts against.
@@ -58,6 +60,7 @@ class LesionRules:
     occlusion_mm: float = 3.0
     network_weight: float = 1.0
     least_confidence: float = 0.6
+    mended_trust: float = 0.6
     shortest_branch_mm: float = 12.0
     fit_weight: float = 0.7
     log_odds_weight: float = 1.4
@@ -167,7 +170,6 @@ def measure_stretch(
     reference: Reference,
     evidence: Float,
     along: Float,
-    named: NamedTree,
     rules: LesionRules,
 ) -> Stretch:
     """What was measured between two points of a branch, as a lesion."""
@@ -192,7 +194,6 @@ def measure_stretch(
         stenosis = None
     mean = float(evidence[start:end].mean())
     trust = float(expit(0.8 * (mean - 2.5))) * float(np.clip(profile.quality[start:end].mean() + 0.3, 0, 1))
-    repaired = any(a < end and b > start for a, b in named.branches[number].repaired)
     return Stretch(
         branch=number,
         start=start,
@@ -202,9 +203,15 @@ def measure_stretch(
         reference_mm=float(reference.lumen_mm[at]) if known and usable[at - start] else None,
         stenosis_percent=stenosis,
         evidence=mean,
-        confidence=trust * (0.6 if repaired else 1.0),
+        confidence=trust,
         unreadable=unreadable,
     )
+
+
+def on_mended_line(lesion: Stretch, named: NamedTree, rules: LesionRules) -> Stretch:
+    """The lesion with less confidence where the line through it was mended."""
+    mended = any(a < lesion.end and b > lesion.start for a, b in named.branches[lesion.branch].repaired)
+    return replace(lesion, confidence=lesion.confidence * rules.mended_trust) if mended else lesion
 
 
 def _unexplained(profile: Profile, along: Float, at: int) -> float:

@@ -17,7 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logit
 
-from appliance.analysis.lesion_degree import LesionRules, Stretch, believed, joined_ranges, measure_stretch, outside_parent
+from appliance.analysis.lesion_degree import (
+    LesionRules,
+    Stretch,
+    believed,
+    joined_ranges,
+    measure_stretch,
+    on_mended_line,
+    outside_parent,
+)
 from appliance.analysis.lesion_network import Reading
 from appliance.analysis.lumen import LumenResult
 from appliance.analysis.mask_sections import MaskSections, mask_sections
@@ -171,9 +179,11 @@ def _evidence(
         less = less * np.clip((shrunk - 0.5) / 0.25, 0.0, 1.0)
         wall = 0.9 * np.clip(usual.wall[i], -2, 5)
         network = rules.network_weight * 0.9 * np.clip(usual.network[i], -2, 5)
-        total = wall + network + usual.calcium[i] + 0.8 * np.clip(less, -2, 6)
+        thick = wall + network + usual.calcium[i]
+        # where another vessel opens, a healthy wall looks thick and a healthy lumen wide: a lumen that is narrow there is narrow
         doubt = np.clip((junction[i] - 0.2) / 0.5, 0.4, 1.0)
-        total = np.where(total > 0, total * doubt, total) * np.clip(profiles[i].quality / 0.5, 0.3, 1.0)
+        total = np.where(thick > 0, thick * doubt, thick) + 0.8 * np.clip(less, -2, 6)
+        total = total * np.clip(profiles[i].quality / 0.5, 0.3, 1.0)
         found.append(smooth_along(total, along[i], 0.8))
     return found
 
@@ -200,9 +210,9 @@ def _stretches(
         # a short stretch must speak louder
         if peak < rules.peak or length < rules.shortest_mm:
             continue
-        lesion = measure_stretch(number, start, end, profile, reference, evidence, along, named, rules)
+        lesion = measure_stretch(number, start, end, profile, reference, evidence, along, rules)
         if lesion.confidence >= rules.least_confidence:
-            found.append(lesion)
+            found.append(on_mended_line(lesion, named, rules))
     return found
 
 

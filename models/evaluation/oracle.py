@@ -167,7 +167,7 @@ class OnePatient:
                 along = arc_length(named.branches[number].points_mm)
                 profile, reference = survey.profiles[number], survey.references[number]
                 rules = LesionRules()
-                one = measure_stretch(number, start, end, profile, reference, survey.evidence[number], along, named, rules)
+                one = measure_stretch(number, start, end, profile, reference, survey.evidence[number], along, rules)
                 yield believed(one, profile, lumen.fitted.wall_hu[lumen.rows(number)], along, rules)
 
     def _stented(self) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], ...]:

@@ -113,6 +113,41 @@ def test_rules_find_the_narrowing_and_a_sure_network_refuses_it(narrowed: tuple[
     assert both.stretches[0].minimum == pytest.approx(alone.stretches[0].minimum, abs=2)
 
 
+def test_a_mended_line_lowers_the_confidence_and_hides_no_lesion(narrowed: tuple[NamedTree, LumenResult]) -> None:
+    named, lumen = narrowed
+    plain = find_lesions(named, lumen).stretches[0]
+    mended = replace(named, branches=(replace(named.branches[0], repaired=((plain.minimum - 2, plain.minimum + 2),)),))
+    told = find_lesions(mended, lumen).stretches[0]
+    assert told.stenosis_percent == plain.stenosis_percent
+    assert told.confidence == pytest.approx(LesionRules().mended_trust * plain.confidence)
+
+
+def test_a_narrowing_where_a_branch_leaves_is_one(narrowed: tuple[NamedTree, LumenResult]) -> None:
+    named, lumen = narrowed
+    alone = find_lesions(named, lumen)
+    along, at = along_of(named), alone.stretches[0].minimum
+    silent = reading(along, low=0.5)
+    # the side branch itself is of no matter here: it runs on in the same tube
+    side = replace(named.branches[0], parent=0, parent_index=at)
+    two = replace(named, branches=(named.branches[0], side))
+    both = find_lesions(two, twice(lumen), readings=[silent, silent])
+    found = [one for one in both.stretches if one.branch == 0]
+    assert len(found) == 1
+    assert found[0].stenosis_percent == pytest.approx(50.0, abs=8.0)
+    # a thick wall alone is what any origin shows
+    wide = tuple(replace(p, lumen_mm=np.full_like(p.lumen_mm, 3.0)) for p in twice(lumen).profiles)
+    assert [one for one in find_lesions(two, replace(twice(lumen), profiles=wide), readings=[silent, silent]).stretches if not one.branch] == []
+
+
+def twice(lumen: LumenResult) -> LumenResult:
+    """The same branch measured two times."""
+    count = len(lumen.sections.points)
+    rows = np.tile(np.arange(count), 2)
+    sections = replace(lumen.sections.take(rows), branch=np.repeat([0, 1], count))
+    fitted = replace(lumen.fitted, **{name: getattr(lumen.fitted, name)[rows] for name in type(lumen.fitted).__dataclass_fields__})
+    return replace(lumen, profiles=lumen.profiles * 2, sections=sections, fitted=fitted, blood=lumen.blood[rows])
+
+
 RULES = LesionRules()
 ALONG: Float = np.arange(40, dtype=np.float64) * 0.5
 
