@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from appliance.archive.files import make_folder
+from appliance.archive.files import make_folder, write_durably
 from appliance.maintenance.system_files import all_paths, system_files
 from appliance.settings import load_settings_or_new
 
@@ -29,9 +29,9 @@ def run(options: argparse.Namespace) -> int:
         make_folder(target.parent)
         target.parent.chmod(0o755)
         new = target.with_name(f".{target.name}.new")
-        new.write_text(files[path], "utf-8")
+        new.touch(mode=0o644)
         new.chmod(0o644)
-        new.replace(target)
+        write_durably(target, files[path].encode(), part=new)
         sys.stdout.write(f"{target}\n")
     if settings.network.time_zone:
         _link(options.root / "etc/localtime", Path("/usr/share/zoneinfo") / settings.network.time_zone)

@@ -7,6 +7,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from appliance.archive.files import make_folder, write_durably
 from appliance.errors import MaintenanceError, SettingsError
 from appliance.maintenance.signature import read_signed
 from appliance.settings import check_profile
@@ -41,14 +42,14 @@ def import_profiles(bundle: Path, *, keyring: Path, folder: Path) -> list[str]:
     """
     content = read_signed(bundle, keyring=keyring, maximum_bytes=MAXIMUM_BUNDLE)
     profiles = _unpack(content)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with tempfile.TemporaryDirectory(prefix=".import-", dir=folder) as private:
         for name, text in profiles.items():
             (Path(private) / f"{name}.toml").write_bytes(text)
         for name in profiles:
             _check(name, Path(private))
-        for name in profiles:
-            (Path(private) / f"{name}.toml").replace(folder / f"{name}.toml")
+    for name, text in profiles.items():
+        write_durably(folder / f"{name}.toml", text)
     return sorted(profiles)
 
 

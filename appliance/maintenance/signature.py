@@ -7,9 +7,13 @@ time; to change the authority, ship an update whose keyring holds the old and th
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import BinaryIO
 
 from appliance.errors import MaintenanceError
 
@@ -77,13 +81,24 @@ def run_openssl(*arguments: str) -> subprocess.CompletedProcess[str]:
         raise MaintenanceError("MNT-004", zh="缺少 openssl 程序", en="the openssl program is missing") from error
 
 
+def open_plain(path: Path) -> BinaryIO:
+    """Open a regular file for reading; not a link, nor a pipe or device of a hostile stick, at which an open would wait for ever.
+
+    Raises:
+        OSError: it is none, or cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "no regular file")
+    return os.fdopen(descriptor, "rb")
+
+
 def _read(path: Path, maximum_bytes: int) -> bytes:
-    """A regular file, not a link, device or pipe that a hostile stick could hold."""
+    """The whole of a file that is not too large."""
     missing = MaintenanceError("MNT-001", zh=f"没有文件 {path.name} 或文件过大", en=f"there is no file {path.name}, or it is too large")
     try:
-        if path.is_symlink() or not path.is_file():
-            raise missing
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             content = file.read(maximum_bytes + 1)
     except OSError as error:
         raise missing from error

@@ -10,7 +10,9 @@ import contextlib
 import json
 import re
 import subprocess
+import threading
 import tomllib
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,8 @@ STICK = Path("/run/coronet-stick")
 MOUNT_UNIT = "run-coronet\\x2dstick.mount"
 INSTALL_TIMEOUT_S = 3600.0
 LONGEST_LINE = 256
+LONGEST_ANSWER = 1 << 20
+"""Characters of one line of a program; RAUC's status is one line."""
 LARGEST_SETTINGS = 64 * 1024
 SETTINGS = Path("/etc/coronet/coronet.toml")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}\.raucb\Z")
@@ -146,7 +150,10 @@ def answer(reading: TextIO, writing: TextIO, *, run: Run, stick: Path = STICK, s
     }
     try:
         if verb == "settings" and name.isdecimal() and int(name) <= LARGEST_SETTINGS:
-            say({"done": _adopt(reading.read(int(name)), settings)})
+            text = reading.read(int(name))
+            if len(text) != int(name):  # half of a file can be a good file
+                raise UpdateError("UPD-031", zh="设置未完整送达", en="the settings did not arrive whole")
+            say({"done": _adopt(text, settings)})
         elif verb == "clock" and _CLOCK.match(name):
             say({"done": _set_clock(run, name.replace("T", " "))})
         elif verb == "install" and _NAME.match(name):
@@ -162,16 +169,33 @@ def answer(reading: TextIO, writing: TextIO, *, run: Run, stick: Path = STICK, s
 
 
 def run_program(command: Sequence[str], timeout_s: float) -> Iterator[str]:
-    """The lines of a program as they come; see `Run`."""
-    output = []
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    """The lines of a program as they come; see `Run`. One that is not done in time is killed, also where it says nothing any more."""
+    output: deque[str] = deque(maxlen=40)
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
         assert process.stdout is not None  # noqa: S101 - it is piped
-        for line in process.stdout:
-            output.append(line)
-            yield line
-        status = process.wait(timeout_s)
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            process.kill()
+
+        timer = threading.Timer(timeout_s, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            while line := process.stdout.readline(LONGEST_ANSWER):
+                output.append(line)
+                yield line
+            status = process.wait()
+        finally:
+            timer.cancel()
+            process.kill()  # nothing happens if it has ended; who no longer listens must not leave it behind
+    if late.is_set():
+        raise subprocess.TimeoutExpired(list(command), timeout_s)
     if status:
-        raise subprocess.CalledProcessError(status, list(command), output="".join(output[-40:]))
+        raise subprocess.CalledProcessError(status, list(command), output="".join(output))
 
 
 def _status(run: Run) -> dict[str, str]:

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 LIMIT_S = 1800.0
 """The analyst compiles its kernels anew for a new version; its own unit allows it 20 minutes."""
 POLL_S = 2.0
+LONGEST_REPLY = 1 << 20
 STEADY_S = 10.0
 """So long everything has to stay good."""
 
@@ -176,7 +177,7 @@ def _info_version(path: Path) -> str:
             door.connect(str(path))
             door.sendall(b"GET /v1/info HTTP/1.1\r\nHost: coronet\r\nConnection: close\r\n\r\n")
             reply = b""
-            while part := door.recv(65536):
+            while len(reply) < LONGEST_REPLY and (part := door.recv(65536)):
                 reply += part
         return str(json.loads(reply.partition(b"\r\n\r\n")[2]).get("version", ""))
     except (OSError, ValueError, AttributeError):

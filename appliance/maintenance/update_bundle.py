@@ -15,16 +15,19 @@ import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 from appliance.errors import MaintenanceError, UpdateError
-from appliance.maintenance.signature import run_openssl
+from appliance.maintenance.signature import open_plain, run_openssl
 
 BLOCK = 4096
 DIGEST = 32
 MAXIMUM_CMS = 64 * 1024
 MAXIMUM_FOUND = 16
+MAXIMUM_ENTRIES = 4096
+"""A stick whose directory never ends is looked at so far."""
 MAXIMUM_NOTES = 4000
 COMPATIBLE = "coronet-x86-64-v1"
 """What this kind of machine is, as RAUC's system.conf says."""
@@ -64,7 +67,8 @@ def find_updates(stick: Path) -> list[Path]:
     """The bundles at the top of a stick, newest name first; folders, links, odd names, and all beyond `MAXIMUM_FOUND` are left out."""
     try:
         with os.scandir(stick) as entries:
-            named = [entry for entry in entries if _SAFE_NAME.match(entry.name) and entry.is_file(follow_symlinks=False)]
+            first = islice(entries, MAXIMUM_ENTRIES)
+            named = [entry for entry in first if _SAFE_NAME.match(entry.name) and entry.is_file(follow_symlinks=False)]
     except OSError as error:
         raise MaintenanceError("MNT-001", zh="无法读取 U 盘", en="the stick cannot be read") from error
     return [Path(entry.path) for entry in sorted(named, key=lambda entry: entry.name, reverse=True)[:MAXIMUM_FOUND]]
@@ -89,7 +93,7 @@ def inspect_update(
         UpdateError: UPD-005 another update must come first, UPD-020 it does not fit the slot.
     """
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             size, cms = _cms(file)
             manifest = _manifest(_signed(cms, keyring=keyring))
             update = _update(manifest, payload_bytes=size - manifest.getint("bundle", "verity-size"))

@@ -7,6 +7,7 @@ is checked whole before it is shown and once more before it is written, and RAUC
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -212,7 +213,8 @@ class Updater:
         """What the screen shows; not a transition."""
         if self.record.progress is None or fraction >= self.record.progress + 0.02:
             self.record = msgspec.structs.replace(self.record, progress=fraction)
-            write_record(self._folder, self.record)
+            with contextlib.suppress(OSError):  # a full disk ends no installation half-way
+                write_record(self._folder, self.record)
 
     def _await_quiet(self) -> None:
         waiting = self._busy()

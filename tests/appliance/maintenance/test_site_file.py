@@ -52,6 +52,19 @@ def test_another_box_takes_it_all_and_the_same_pins_open_it(tmp_path: Path, firs
     assert list(import_site(second, file, settings, passphrase=WORDS)) == [], "again adds nobody"
 
 
+def test_a_pin_that_somebody_has_here_already_signs_nobody_in_until_it_is_changed(tmp_path: Path, first: Archive) -> None:
+    second = make_archive(tmp_path / "second")
+    here = second.users.add(name="Zhou", role="radiographer", pin="2468")
+    import_site(second, export(first, tmp_path), tmp_path / "second-etc/coronet.toml", passphrase=WORDS)
+    with pytest.raises(CoronetError) as caught:
+        second.users.check("2468")
+    assert caught.value.code == "ARC-036"
+    second.users.change_pin(here.id, pin="1357")
+    person = second.users.check("2468")
+    assert person is not None
+    assert person.name == "Li"
+
+
 def test_a_wrong_passphrase_a_changed_file_and_settings_that_cannot_be_used_change_nothing(tmp_path: Path, first: Archive) -> None:
     file = export(first, tmp_path)
     second = make_archive(tmp_path / "second")

@@ -11,7 +11,8 @@ import pytest
 
 from appliance.__main__ import main
 from appliance.errors import MaintenanceError, UpdateError
-from appliance.maintenance.update_bundle import MAXIMUM_FOUND, Update, find_updates, inspect_update
+from appliance.maintenance.signature import read_signed
+from appliance.maintenance.update_bundle import MAXIMUM_ENTRIES, MAXIMUM_FOUND, Update, find_updates, inspect_update
 from tests.appliance.maintenance.keys import Authority, Signer
 
 pytestmark = pytest.mark.skipif(shutil.which("rauc") is None or shutil.which("mksquashfs") is None, reason="rauc or squashfs-tools missing")
@@ -127,6 +128,26 @@ def test_an_update_that_does_not_fit_the_slot_is_refused(bundle: Path, authority
     assert fits(3 << 20).version == "2.1.0"
     with pytest.raises(UpdateError, match="UPD-020"):
         fits((3 << 20) - 512)
+
+
+def test_what_is_no_plain_file_is_never_opened_for_good(tmp_path: Path, authority: Authority) -> None:
+    """The stick that was checked may be another one when the update is written: the name alone is no promise."""
+    os.mkfifo(tmp_path / "pipe.raucb")
+    (tmp_path / "loop.raucb").symlink_to(tmp_path / "loop.raucb")
+    (tmp_path / "link.raucb").symlink_to("/etc/hostname")
+    (tmp_path / "folder.raucb").mkdir()
+    # reading it is an error of the kernel's, as a broken file system gives
+    for path in (*tmp_path.iterdir(), Path("/proc/self/mem")):
+        with pytest.raises(MaintenanceError, match="MNT-001"):
+            inspect_update(path, keyring=authority.keyring, compatible=MACHINE, minimum="0.1.0")
+        with pytest.raises(MaintenanceError, match="MNT-001"):
+            read_signed(path, keyring=authority.keyring, maximum_bytes=1 << 20)
+
+
+def test_a_directory_without_end_is_looked_at_so_far(tmp_path: Path) -> None:
+    for number in range(MAXIMUM_ENTRIES + 50):
+        (tmp_path / f"coronet-{number}.raucb").touch()
+    assert len(find_updates(tmp_path)) == MAXIMUM_FOUND
 
 
 def test_a_hostile_stick_is_only_looked_at(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from appliance.archive.archive import Archive
 from appliance.errors import UpdateError, WorkflowError
-from appliance.maintenance.slots import SlotsClient, answer
+from appliance.maintenance.slots import SlotsClient, answer, run_program
 from appliance.settings import PolicySettings, load_settings
 from appliance.workflow.box import lights
 from appliance.workflow.box_desk import update_roles
@@ -117,6 +117,26 @@ def test_what_is_no_verb_runs_nothing(helper: Helper, line: str) -> None:
     with pytest.raises(UpdateError, match="UPD-030"):
         ask_slots(line, path=helper.path)
     assert helper.ran == []
+
+
+def test_settings_that_arrive_in_part_change_nothing(helper: Helper) -> None:
+    """Half of a file can be a good file: whoever sent it was killed in the middle."""
+    text = '[receiver]\nhost = "0.0.0.0"\n[policy]\ninstitution = "x"\n'
+    with socket.socket(socket.AF_UNIX) as door:
+        door.connect(str(helper.path))
+        door.sendall(f"settings {len(text)}\n{text[:28]}".encode())
+        door.shutdown(socket.SHUT_WR)
+        assert "UPD-031" in door.makefile().readline()
+    assert not helper.settings.exists()
+
+
+def test_a_program_that_hangs_is_killed_and_one_that_fails_says_why() -> None:
+    with pytest.raises(subprocess.TimeoutExpired):
+        list(run_program(["sh", "-c", "echo on the way; exec sleep 600"], 0.3))
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        list(run_program(["sh", "-c", "echo LastError: no; exit 3"], 20))
+    assert caught.value.output == "LastError: no\n"
+    assert list(run_program(["printf", "a\\377\\nb"], 20)) == ["a\N{REPLACEMENT CHARACTER}\n", "b"]
 
 
 def test_what_rauc_says_of_a_failure_reaches_the_person(helper: Helper) -> None:
