@@ -57,9 +57,10 @@ class OpenStudy(Action):
 
 @dataclass(frozen=True)
 class RetryStudy(Action):
-    """Queue a failed study again."""
+    """Queue a failed study again; with ``waiting`` send what waits, and nothing else."""
 
     key: str
+    waiting: bool = False
 
 
 @dataclass(frozen=True)

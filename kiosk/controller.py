@@ -211,7 +211,7 @@ class Controller:
     def _retry_study(self, action: actions.RetryStudy) -> None:
         if action.key not in self.state.retrying and self._may_command():
             self.state.retrying.add(action.key)
-            self._client.send(Command(key=action.key, verb="retry", command=self._new_key()))
+            self._client.send(Command(key=action.key, verb="retry", command=self._new_key(), waiting=action.waiting))
 
     def _go_back(self, _action: actions.GoBack) -> None:
         if self.state.screen in ("search", "update"):

@@ -21,6 +21,7 @@ from appliance.api.messages import (
     ModifiersRequest,
     ProtectRequest,
     RenameRequest,
+    RetryRequest,
     SegmentName,
     SendAgainRequest,
     Session,
@@ -95,6 +96,7 @@ class Command(Ask):
     lesion: int = 0
     grade: Grade = "none"
     protected: bool = False
+    waiting: bool = False
     to: str = ""
     branch: int = 0
     segment: int | None = None
@@ -124,6 +126,8 @@ class Command(Ask):
             return ProtectRequest(command=self.command, protected=self.protected)
         if self.verb == "send-again":
             return SendAgainRequest(command=self.command, to=self.to)
+        if self.verb == "retry":
+            return RetryRequest(command=self.command, waiting=self.waiting)
         return CommandRequest(command=self.command)
 
 

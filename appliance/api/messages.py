@@ -110,9 +110,16 @@ class ApproveRequest(Request, frozen=True, kw_only=True):
 
 
 class CommandRequest(Request, frozen=True, kw_only=True):
-    """``POST /v1/studies/{key}/undo`` and ``/retry``."""
+    """``POST /v1/studies/{key}/undo``."""
 
     command: CommandKey
+
+
+class RetryRequest(Request, frozen=True, kw_only=True):
+    """``POST /v1/studies/{key}/retry``; ``waiting``: send what waits, and do nothing else, even if nothing waits any more."""
+
+    command: CommandKey
+    waiting: bool = False
 
 
 class ProtectRequest(Request, frozen=True, kw_only=True):
@@ -216,6 +223,7 @@ __all__ = [
     "ReportSection",
     "ReportText",
     "Request",
+    "RetryRequest",
     "Revision",
     "Role",
     "SegmentName",

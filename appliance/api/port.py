@@ -79,8 +79,8 @@ class WorkflowPort(Protocol):
         """Take the approval back while the window is open."""
         ...
 
-    def retry(self, *, session: Session, study: str, command: str) -> StudyDetail:
-        """Queue a failed study again."""
+    def retry(self, *, session: Session, study: str, command: str, waiting: bool = False) -> StudyDetail:
+        """Queue a failed study again, or send what waits; ``waiting``: the latter alone."""
         ...
 
     def send_again(self, *, session: Session, study: str, to: str, command: str) -> StudyDetail:

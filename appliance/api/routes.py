@@ -15,7 +15,8 @@
     POST /v1/studies/{key}/dominance           {command, revision, dominance} -> StudyDetail
     POST /v1/studies/{key}/modifiers           {command, revision, ischaemia, grafts, exceptions} -> StudyDetail
     POST /v1/studies/{key}/approve             {command, revision} -> StudyDetail
-    POST /v1/studies/{key}/undo, /retry        {command} -> StudyDetail
+    POST /v1/studies/{key}/undo                {command} -> StudyDetail
+    POST /v1/studies/{key}/retry               {command, waiting} -> StudyDetail
     POST /v1/studies/{key}/send-again          {command, to} -> StudyDetail
     POST /v1/studies/{key}/protect             {command, protected} -> StudyDetail
 
@@ -56,6 +57,7 @@ from appliance.api.messages import (
     ModifiersRequest,
     ProtectRequest,
     RenameRequest,
+    RetryRequest,
     SendAgainRequest,
     Session,
     SignInRequest,
@@ -254,8 +256,9 @@ class _Interface:
         return _json(await self.call(call))
 
     async def retry(self, request: HttpRequest) -> Response:
-        session, body = await self._command(request, CommandRequest)
-        call = partial(self._workflow.retry, session=session, study=request.path_params["key"], command=body.command)
+        session, body = await self._command(request, RetryRequest)
+        key = request.path_params["key"]
+        call = partial(self._workflow.retry, session=session, study=key, command=body.command, waiting=body.waiting)
         return _json(await self.call(call))
 
     async def send_again(self, request: HttpRequest) -> Response:

@@ -10,6 +10,7 @@ seconds since the epoch (UTC) and serve display and order only: every timer runs
     ARC-010  no such study                                    ARC-033  too many wrong PINs
     ARC-011  the study exists already                         ARC-034  the PIN belongs to somebody else
     ARC-012  the command key was used for another command     ARC-035  no such user
+    ARC-036  two people have the PIN
     ARC-020  the disk is full (C-STORE status A700)           ARC-040  films may be out already: a person decides
     ARC-021  no valid SOP Instance UID (0117)
     ARC-022  the UID is taken by another data set (C111)

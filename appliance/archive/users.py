@@ -101,7 +101,7 @@ class UserStore:
         """The person whose PIN it is, None if it is nobody's; every failure is counted.
 
         Raises:
-            ArchiveError: too many failures; nobody may try for a while (``details["seconds"]``).
+            ArchiveError: ARC-033, too many failures: nobody may try for a while (``details["seconds"]``); ARC-036, the PIN of two people.
         """
         wait = self.locked_for()
         if wait > 0:
@@ -117,6 +117,12 @@ class UserStore:
     def _owner(self, pin: str) -> User | None:
         """Compare with everybody's hash, always all of them, so that the time says nothing about who it was."""
         owners = [_user(row) for row in self._rows() if not row["disabled"] and self._matches(row["pin_hash"], pin)]
+        if len(owners) > 1:  # people that came from another box keep their PINs, which no hash lets us compare before
+            raise ArchiveError(
+                "ARC-036",
+                zh="此 PIN 属于两个人,均不能用它登录;请工程师为其中一人更换 PIN",
+                en="this PIN belongs to two people and signs neither of them in: one of them needs another PIN",
+            )
         return owners[0] if owners else None
 
     def _new_hash(self, pin: str) -> str:

@@ -16,6 +16,7 @@ Operator codes:
     WF-057  the command key was used for another command      WF-034  a treatment of the route cannot be done here
     WF-014  not analysed, by the settings of the receiver     WF-015  another series came after the analysis
     WF-058  images were put aside (warning)                   WF-070  storage is committed on this box alone (warning)
+    WF-059  two people have the PIN
     WF-080  safe mode: receiving and storing only             WF-081  nobody has this badge
     WF-082  there is no badge reader                          WF-083  the clock is wrong
 

@@ -101,13 +101,16 @@ class WorkflowService:
         """Open a session for the person whose PIN it is.
 
         Raises:
-            WorkflowError: WF-050 nobody has that PIN (kind ``unauthenticated``), WF-051 too many failures (kind ``busy``).
+            WorkflowError: WF-050 nobody has that PIN, WF-059 two people have it (kind ``unauthenticated``), WF-051 too many failures
+                (kind ``busy``).
         """
         try:
             user = self._archive.users.check(pin)
         except ArchiveError as error:
-            self._archive.audit.record(actor="coronet", action="sign-in locked")
-            raise WorkflowError("WF-051", zh=error.zh, en=error.en, kind="busy", **error.details) from error
+            shared = error.code == "ARC-036"
+            self._archive.audit.record(actor="coronet", action="sign-in refused" if shared else "sign-in locked")
+            code, kind = ("WF-059", "unauthenticated") if shared else ("WF-051", "busy")
+            raise WorkflowError(code, zh=error.zh, en=error.en, kind=kind, **error.details) from error
         if user is None:
             self._archive.audit.record(actor="coronet", action="sign-in refused")
             raise WorkflowError("WF-050", zh="PIN 不正确", en="wrong PIN", kind="unauthenticated")
@@ -292,17 +295,20 @@ class WorkflowService:
                 self._machine.apply(study, "undone", actor=session.user_id)
         return self.study(study)
 
-    def retry(self, *, session: Session, study: str, command: str) -> StudyDetail:
+    def retry(self, *, session: Session, study: str, command: str, waiting: bool = False) -> StudyDetail:
         """Analyse again with the series that came later; or send what waits in the outbox, prints too; or queue a failed study again.
+
+        ``waiting``: the person saw that something waits and wants it sent. If it has gone meanwhile, that is all: no new analysis.
 
         Raises:
             WorkflowError: WF-001 nothing to retry, WF-052 no such study, WF-054 not allowed.
         """
         self._require(session.role in {"radiographer", "physician", "engineer"})
         with self._machine.transaction():
-            if self._first_time(command, "retry", study):
+            if self._first_time(command, "retry", study, waiting):
                 before = self._get(study)
-                marked = before.state in ("draft", "delivered") and before.reason is not None and before.reason.code == CAME_LATER.code
+                lacks = before.reason is not None and before.reason.code == CAME_LATER.code
+                marked = lacks and not waiting and before.state in ("draft", "delivered")
                 resent = 0 if marked else self._archive.outbox.resend(study)
                 if marked:
                     self._require(session.role in {"radiographer", "physician"})  # corrections and the approval go
@@ -310,7 +316,7 @@ class WorkflowService:
                 elif resent:
                     self._archive.audit.record(actor=session.user_id, action="send again", study=study, details={"rows": resent})
                     self._archive.studies.save(self._archive.studies.get(study))
-                else:
+                elif not waiting:
                     self._machine.apply(study, "retried", actor=session.user_id)
         return self.study(study)
 

@@ -95,7 +95,7 @@ class DeliveryCard(Panel):
             scale=self.scale,
             test_id="send-again",
             text=text,
-            on_tap=lambda: self._act(actions.RetryStudy(key)),
+            on_tap=lambda: self._act(actions.RetryStudy(key, waiting=True)),
             size_hint_y=None,
             height=self.scale(theme.TOUCH),
         )

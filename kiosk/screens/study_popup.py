@@ -81,7 +81,7 @@ def _foot(popup: StudyPopup, scale: Scale, act: Act) -> BoxLayout:
     foot = BoxLayout(size_hint_y=None, height=scale(60), spacing=scale(12))
     keys = [
         ("protect", popup.protect, actions.Protect(popup.key, protected=not popup.protected), False),
-        ("send-again", popup.resend, actions.RetryStudy(popup.key), False),
+        ("send-again", popup.resend, actions.RetryStudy(popup.key, waiting=True), False),
         ("open-study", popup.open, actions.OpenStudy(popup.key), True),
         ("close-details", popup.close, actions.Dismiss(), False),
     ]

@@ -210,7 +210,7 @@ class MemoryWorkflow:
             self._window_ends.pop(study)
             return self._commit("undo", command, detail, {"state": "draft", "approval": None, "undo_seconds": None})
 
-    def retry(self, *, session: Session, study: str, command: str) -> StudyDetail:
+    def retry(self, *, session: Session, study: str, command: str, waiting: bool = False) -> StudyDetail:
         with self._changed:
             detail = self._detail(study)
             if command in self._done:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from argon2 import PasswordHasher
 
 from appliance.api.port import WorkflowPort
 from appliance.errors import AnalysisError, WorkflowError
@@ -428,6 +429,29 @@ def test_a_person_lets_a_held_print_go_again(office: Office) -> None:
     office.service.retry(session=session, study=key, command="c1")
     assert [row.id for row in outbox.waiting_for("film")] == [number]
     assert office.world.archive.audit.entries(study=key)[-1].action == "send again"
+
+
+def test_send_what_waits_never_begins_a_new_analysis_where_it_has_gone_meanwhile(office: Office) -> None:
+    """The kiosk showed a delivery that waits; it ended before the tap, on a study that lacks a later series."""
+    key, session = office.make_draft(), office.sign_in()
+    study = office.world.study()
+    office.world.archive.studies.save(msgspec.structs.replace(study, state="delivered", reason=CAME_LATER))
+    after = office.service.retry(session=session, study=key, command="c1", waiting=True).row
+    assert (after.state, after.reason, office.world.study().draft) == ("delivered", CAME_LATER, study.draft)
+    assert office.service.retry(session=session, study=key, command="c2").row.state == "queued"
+
+
+def test_a_pin_of_two_people_signs_neither_in(office: Office) -> None:
+    """People that came from another box keep their PINs; nothing tells that one is somebody's here before it is used."""
+    users = office.world.archive.users
+    other = users.add(name="Wu", role="physician", pin="775533")
+    with office.world.archive.database.transaction() as connection:
+        row = connection.execute("SELECT * FROM users WHERE name <> 'Wu' LIMIT 1").fetchone()
+        connection.execute("UPDATE users SET pin_hash = ? WHERE id = ?", (PasswordHasher(1, 8, 1).hash("775533"), row["id"]))
+    with pytest.raises(WorkflowError, match="WF-059"):
+        office.service.sign_in("775533")
+    users.change_pin(other.id, pin="775534")
+    assert office.service.sign_in("775533").user_id == row["id"]
 
 
 def test_an_engineer_does_not_undo_what_readers_did_by_a_new_analysis(office: Office) -> None:
