@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from appliance.analysis.centrelines import dropped_at
-from appliance.analysis.repair import CHAMBERS
+from appliance.analysis.repair_path import CHAMBERS
 from appliance.analysis.stages import Heart, Segmentation, Structure, Tree, TreeBranch
 from appliance.analysis.surroundings import Surroundings
 from appliance.geometry import sample

@@ -19,9 +19,10 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from appliance.analysis.repair import Bridge, RepairRules, find_bridge, refusal
+from appliance.analysis.repair import Bridge, RepairRules, allowance, find_bridge, refusal
 from appliance.analysis.repair_network import Gap as Question
 from appliance.analysis.repair_network import GapJudge
+from appliance.analysis.repair_places import Sources, tips_of
 from appliance.analysis.stages import Float, Heart, Orphan, Segmentation, VesselClass
 from appliance.analysis.surroundings import Surroundings
 from appliance.inference.catalog import ModelCatalog, installed_catalog
@@ -134,11 +135,17 @@ def _piece_at(pieces: np.ndarray, index: Float) -> int:
 
 def decide(case: Case, *, session: Session | None, rules: RepairRules) -> str:
     """'right', 'wrong' or 'open': by the rules, or with the network."""
-    if refusal(case.orphan, case.segmentation, case.surroundings, case.blood, rules, judged=session is not None):
+    orphan, picture = case.orphan, case.segmentation
+    if refusal(orphan, picture, case.surroundings, case.blood, rules):
         return "open"
-    judge = GapJudge(session, case.segmentation) if session is not None else None
-    bridge = find_bridge(case.orphan, case.ends, case.sides, case.segmentation, case.surroundings, rules=rules, judge=judge)
-    return "open" if bridge is None else ("right" if is_right(bridge, case) else "wrong")
+    judge = GapJudge(session, picture) if session is not None else None
+    tips, sources = tips_of(orphan.voxels, picture.geometry), Sources.bare(case.ends, case.sides)
+    bridge = find_bridge(orphan, tips, sources, picture, case.surroundings, rules=rules, judge=judge)
+    return (
+        "open"
+        if bridge is None or bridge.cost > allowance(orphan, picture, case.blood, rules)
+        else ("right" if is_right(bridge, case) else "wrong")
+    )
 
 
 def is_right(bridge: Bridge, case: Case) -> bool:
@@ -149,16 +156,17 @@ def is_right(bridge: Bridge, case: Case) -> bool:
     return bool((cKDTree(case.cube.points).query(points)[0] <= RIGHT_MM).mean() >= RIGHT_PART)
 
 
-def answer(case: Case, *, session: Session, rules: RepairRules) -> str:
+def answer(case: Case, *, session: Session, least: float) -> str:
     """The network's own word on the two true ends."""
     (verdict,) = GapJudge(session, case.segmentation).verdicts([Question(case.near, case.far)])
-    if verdict.vessel < rules.least_vessel:
+    if verdict.vessel < least:
         return "open"
     return "right" if case.gap.kind == "vessel" else "wrong"
 
 
-def evaluate(seeds: Sequence[int], *, gaps: int, session: Session | None, rules: RepairRules) -> dict[str, Tally]:
-    """Decide ``gaps`` gaps of each patient in every way."""
+def evaluate(seeds: Sequence[int], *, gaps: int, session: Session | None, least: float = 0.5) -> dict[str, Tally]:
+    """Decide ``gaps`` gaps of each patient in every way; ``least``: probability from which the network alone says yes."""
+    rules = RepairRules()
     family = load_families()["development"]
     tallies = {way: Tally() for way in WAYS}
     for seed in seeds:
@@ -172,7 +180,7 @@ def evaluate(seeds: Sequence[int], *, gaps: int, session: Session | None, rules:
         for case in (one for one in cases if one is not None):
             tallies["rules"].add(case.gap.kind, decide(case, session=None, rules=rules))
             if session is not None:
-                tallies["network"].add(case.gap.kind, answer(case, session=session, rules=rules))
+                tallies["network"].add(case.gap.kind, answer(case, session=session, least=least))
                 tallies["both"].add(case.gap.kind, decide(case, session=session, rules=rules))
         sys.stdout.write(f"{seed} rules: {tallies['rules'].line()} both: {tallies['both'].line()}\n")
         sys.stdout.flush()
@@ -184,14 +192,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m models.evaluation.gaps", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cases", type=int, default=20, help="development patients, spread over the designs")
     parser.add_argument("--gaps", type=int, default=10, help="gaps of each")
-    parser.add_argument("--least", type=float, default=RepairRules().least_vessel, help="least probability that counts as yes")
+    parser.add_argument("--least", type=float, default=0.5, help="least probability that counts as the network's yes")
     parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args(arguments)
     catalog = ModelCatalog.load(installed_catalog())
     session = best_engine(threads=options.threads).load(catalog["repair"]) if "repair" in catalog else None
-    rules = RepairRules(least_vessel=options.least)
     seeds = load_families()["development"].spread(options.cases)
-    for way, tally in evaluate(seeds, gaps=options.gaps, session=session, rules=rules).items():
+    for way, tally in evaluate(seeds, gaps=options.gaps, session=session, least=options.least).items():
         sys.stdout.write(f"{way}: {tally.line()}\n")
     return 0
 
