@@ -51,6 +51,7 @@ from appliance.workflow.relay import make_treater, relay_workers
 from appliance.workflow.release import make_router
 from appliance.workflow.safe_mode import SAFE_MODE, SafeMode
 from appliance.workflow.service import WorkflowService
+from appliance.workflow.service_stick import ServiceStick
 from appliance.workflow.set_up import SetUpDesk
 from appliance.workflow.slots_door import HELPER, adopt_settings, ask_slots
 from appliance.workflow.states import StudyMachine
@@ -66,6 +67,8 @@ RECEIVER_START_S = 60.0
 WARM_UP_AFTER_S = 20.0
 TICK_S = 0.5
 
+ReadSigned = Callable[[Path], bytes]
+
 
 def run_daemon(
     settings: Settings,
@@ -75,6 +78,7 @@ def run_daemon(
     clock: Clock | None = None,
     apart: Collection[str] = (),
     safe_mode: bool = False,
+    read_signed: ReadSigned | None = None,
 ) -> int:
     """Run the appliance until SIGTERM or SIGINT; returns the exit status.
 
@@ -84,6 +88,7 @@ def run_daemon(
         notifier: the service manager's ear.
         clock: this machine's if not given.
         apart: names of processes that are not children of ours: units of their own run them.
+        read_signed: the content of a file whose signature is good; without it no orders are taken from a stick.
         safe_mode: run the receiver and the API only, until it ends by itself (`appliance.workflow.safe_mode`).
 
     Returns:
@@ -99,7 +104,9 @@ def run_daemon(
         if safe_mode:
             appliance = _safe_appliance(settings, settings_path=settings_path, workers=workers, clock=clock)
         else:
-            appliance = _appliance(settings, settings_path=settings_path, workers=workers, clock=clock, apart=apart)
+            appliance = _appliance(
+                settings, settings_path=settings_path, workers=workers, clock=clock, apart=apart, read_signed=read_signed
+            )
         with appliance as liveness:
             notifier.notify("READY=1")
             log.info("ready")
@@ -114,7 +121,15 @@ def run_daemon(
 
 
 @contextmanager
-def _appliance(settings: Settings, *, settings_path: Path, workers: Workers, clock: Clock, apart: Collection[str]) -> Iterator[Liveness]:
+def _appliance(
+    settings: Settings,
+    *,
+    settings_path: Path,
+    workers: Workers,
+    clock: Clock,
+    apart: Collection[str],
+    read_signed: ReadSigned | None,
+) -> Iterator[Liveness]:
     """Everything built and started; stopped in reverse when the block ends, however it ends."""
     with ExitStack() as stack:
         archive, last_room = _open(settings, clock)
@@ -159,7 +174,7 @@ def _appliance(settings: Settings, *, settings_path: Path, workers: Workers, clo
         )
         for name, work in box_workers(settings, archive=archive, present_badge=badges.present).items():
             workers.start(name, work)
-        box = _box(settings, settings_path=settings_path, archive=archive, workers=workers)
+        box = _box(settings, settings_path=settings_path, archive=archive, workers=workers, read_signed=read_signed)
         info = _info(settings.policy, badge_reader=settings.badge.device is not None)
         stack.callback(_serve_api(service, info, settings.api.socket, box=box))
         _await_receiver(archive, workers)
@@ -253,8 +268,8 @@ def _warm_up(drafts: DraftFolders, stop: threading.Event) -> None:
         stop.wait()
 
 
-def _box(settings: Settings, *, settings_path: Path, archive: Archive, workers: Workers) -> BoxDesk:
-    """Update and first set-up, where a person may ask for them on the kiosk."""
+def _box(settings: Settings, *, settings_path: Path, archive: Archive, workers: Workers, read_signed: ReadSigned | None) -> BoxDesk:
+    """Update, service by stick and first set-up, where a person may ask for them on the kiosk."""
     updates = UpdateDesk(archive=archive, installed=installed_version(), roles=update_roles(settings.policy))
     workers.start("update", updates.run)
     has_helper = HELPER.exists()
@@ -264,7 +279,8 @@ def _box(settings: Settings, *, settings_path: Path, archive: Archive, workers: 
         adopt=adopt_settings if has_helper else None,
         restart=(lambda: ask_slots("restart")) if has_helper else None,
     )
-    return BoxDesk(updates=updates, set_up=set_up)
+    stick = ServiceStick(archive=archive, ask=ask_slots, read=read_signed) if has_helper and read_signed is not None else None
+    return BoxDesk(updates=updates, set_up=set_up, stick=stick)
 
 
 def _serve_api(service: WorkflowService, info: ApplianceInfo, socket_path: Path, *, box: BoxDesk | None = None) -> Callable[[], None]:
@@ -272,7 +288,7 @@ def _serve_api(service: WorkflowService, info: ApplianceInfo, socket_path: Path,
     socket_path.parent.mkdir(parents=True, exist_ok=True)
 
     def told() -> ApplianceInfo:
-        return info if box is None else msgspec.structs.replace(info, set_up=box.new())
+        return info if box is None else msgspec.structs.replace(info, set_up=box.new(), service_code=box.service_code())
 
     server = serve(make_app(service, info=told, box=box), socket_path)
     server.start()

@@ -208,6 +208,13 @@ class UpdateInfo(Message, frozen=True, kw_only=True):
 Line = Annotated[str, msgspec.Meta(max_length=64)]
 
 
+class ServiceReply(Message, frozen=True, kw_only=True):
+    """What became of the order on a service engineer's stick; it may hold a PIN, which is shown once."""
+
+    zh: str
+    en: str
+
+
 class SetUpPeer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A printer or an archive; without a host there is none."""
 

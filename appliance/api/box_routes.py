@@ -2,6 +2,7 @@
 
 GET  /v1/update                            UpdateInfo
 POST /v1/update                            {command, wish} -> UpdateInfo; wish: look, install, restart, dismiss
+POST /v1/service                           {command} -> ServiceReply; no session: the order is signed, for this box, once
 POST /v1/set-up                            SetUpRequest -> SetUpReply; without a session, and only while nobody can sign in
 """
 
@@ -16,7 +17,16 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
-from appliance.api.messages import Session, SetUpReply, SetUpRequest, UpdateInfo, UpdateRequest, UpdateWish
+from appliance.api.messages import (
+    ServiceReply,
+    ServiceRequest,
+    Session,
+    SetUpReply,
+    SetUpRequest,
+    UpdateInfo,
+    UpdateRequest,
+    UpdateWish,
+)
 
 
 class BoxPort(Protocol):
@@ -28,6 +38,10 @@ class BoxPort(Protocol):
 
     def order_update(self, *, session: Session, wish: UpdateWish, command: str) -> UpdateInfo:
         """What a person wants of the update."""
+        ...
+
+    def service(self, command: str) -> ServiceReply:
+        """Carry out the order on a service engineer's stick."""
         ...
 
     def set_up(self, wanted: SetUpRequest) -> bool:
@@ -66,6 +80,7 @@ class BoxRoutes:
         return [
             Route("/v1/update", self._update, methods=["GET"]),
             Route("/v1/update", self._order_update, methods=["POST"]),
+            Route("/v1/service", self._service, methods=["POST"]),
             Route("/v1/set-up", self._set_up, methods=["POST"]),
         ]
 
@@ -77,6 +92,10 @@ class BoxRoutes:
         session = await self._signed_in(request)
         body: UpdateRequest = await self._body(request, UpdateRequest)
         return self._reply(await self._call(partial(self._box.order_update, session=session, wish=body.wish, command=body.command)))
+
+    async def _service(self, request: HttpRequest) -> Response:
+        body: ServiceRequest = await self._body(request, ServiceRequest)
+        return self._reply(await self._call(partial(self._box.service, body.command)))
 
     async def _set_up(self, request: HttpRequest) -> Response:
         wanted: SetUpRequest = await self._body(request, SetUpRequest)

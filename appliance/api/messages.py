@@ -31,6 +31,7 @@ from appliance.worklist import (
     Message,
     PictureInfo,
     PriorRow,
+    ServiceReply,
     Session,
     SetUpPeer,
     SetUpRequest,
@@ -146,6 +147,12 @@ class UpdateRequest(Request, frozen=True, kw_only=True):
     wish: UpdateWish
 
 
+class ServiceRequest(Request, frozen=True, kw_only=True):
+    """``POST /v1/service``: carry out the signed order on the stick."""
+
+    command: CommandKey
+
+
 class SetUpReply(Message, frozen=True, kw_only=True):
     """It was taken; whether the box restarts by itself now."""
 
@@ -167,6 +174,8 @@ class ApplianceInfo(Message, frozen=True, kw_only=True):
     """Who may install updates; nobody where the box has no second slot."""
     set_up: bool = False
     """Nobody can sign in yet: the box is new and wants to be set up."""
+    service_code: str = ""
+    """What an order on a service engineer's stick must name; shown while a stick is plugged in, or nobody can sign in."""
 
 
 class EventsReply(Message, frozen=True, kw_only=True):
@@ -228,6 +237,8 @@ __all__ = [
     "Role",
     "SegmentName",
     "SendAgainRequest",
+    "ServiceReply",
+    "ServiceRequest",
     "Session",
     "SetUpPeer",
     "SetUpReply",

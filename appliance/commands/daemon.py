@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from appliance.daemon import run_daemon
 from appliance.maintenance.reset import CONFIRMATION, reset, reset_pending
+from appliance.maintenance.signature import KEYRING, read_signed
 from appliance.settings import load_settings_or_new
+
+MAXIMUM_ORDER = 16 * 1024
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,4 +28,5 @@ def run(options: argparse.Namespace) -> int:
     settings = load_settings_or_new(options.settings)
     if reset_pending(settings.data):
         reset(settings.data, site=[], confirmation=CONFIRMATION)  # confirmed when it was begun
-    return run_daemon(settings, settings_path=options.settings, apart=options.apart, safe_mode=options.safe_mode)
+    read = partial(read_signed, keyring=KEYRING, maximum_bytes=MAXIMUM_ORDER)
+    return run_daemon(settings, settings_path=options.settings, apart=options.apart, safe_mode=options.safe_mode, read_signed=read)

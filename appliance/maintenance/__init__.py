@@ -18,5 +18,5 @@ UPD-003  the service that writes the slots is not there    UPD-012  on trial: no
 UPD-004  the installation failed                           UPD-013  on trial: the golden analysis has not passed
 UPD-005  another update must be installed first            UPD-020  the update does not fit the slot
 UPD-006  the stick holds another update than was shown     UPD-030  an order that the service does not know
-UPD-031  settings that cannot be kept
+UPD-031  settings that cannot be kept              UPD-032  the data cannot be erased
 """

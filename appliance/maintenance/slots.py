@@ -32,6 +32,8 @@ LONGEST_ANSWER = 1 << 20
 """Characters of one line of a program; RAUC's status is one line."""
 LARGEST_SETTINGS = 64 * 1024
 SETTINGS = Path("/etc/coronet/coronet.toml")
+ERASE = Path("/efi/coronet/erase")
+"""The mark of a factory reset, beside the loader: it is read before the data partition is opened."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}\.raucb\Z")
 _CLOCK = re.compile(r"20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]\Z")
 _PERCENT = re.compile(r"^\s*([0-9]{1,3})%")
@@ -129,7 +131,7 @@ class SlotsClient:
         return ask_slots(line, path=self._path, progress=progress, timeout_s=timeout_s)
 
 
-def answer(reading: TextIO, writing: TextIO, *, run: Run, stick: Path = STICK, settings: Path = SETTINGS) -> None:
+def answer(reading: TextIO, writing: TextIO, *, run: Run, stick: Path = STICK, settings: Path = SETTINGS, erase: Path = ERASE) -> None:
     """Serve one connection: one line in (settings: and so many characters), its answer out.
 
     Root runs this; a verb that is not in the list does nothing.
@@ -147,6 +149,7 @@ def answer(reading: TextIO, writing: TextIO, *, run: Run, stick: Path = STICK, s
         "good": lambda: _quietly(run, ["rauc", "status", "mark-good", "booted"], _refused("rauc")),
         "bad": lambda: _quietly(run, ["rauc", "status", "mark-bad", "booted"], _refused("rauc")),
         "restart": lambda: _quietly(run, ["systemctl", "--no-block", "reboot"], _refused("systemctl")),
+        "erase": lambda: _erase(run, erase),
     }
     try:
         if verb == "settings" and name.isdecimal() and int(name) <= LARGEST_SETTINGS:
@@ -232,6 +235,15 @@ def _adopt(text: str, path: Path) -> dict[str, str]:
     except OSError as error:
         raise UpdateError("UPD-031", zh="设置无法保存", en="the settings cannot be kept") from error
     return {}
+
+
+def _erase(run: Run, mark: Path) -> dict[str, str]:
+    """Leave the mark at which the next start throws the key and the head of the data partition away (open-data), and start anew."""
+    try:
+        write_durably(mark, b"erase\n")
+    except OSError as error:
+        raise UpdateError("UPD-032", zh="无法清除数据", en="the data cannot be erased") from error
+    return _quietly(run, ["systemctl", "--no-block", "reboot"], _refused("systemctl"))
 
 
 def _set_clock(run: Run, text: str) -> dict[str, str]:

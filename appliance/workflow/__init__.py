@@ -33,4 +33,5 @@ Operator codes:
     WF-102  the slot in use no longer starts                 WF-103  the update is in a state that does not allow this
     WF-104  the role may not update the box                  WF-105  this box has no second slot
     WF-110  the box is set up already                        WF-111  a value of the set-up cannot be used
+    WF-112  no good service order on the stick               WF-113  the service order is for another box, or used
 """

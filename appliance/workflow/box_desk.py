@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from appliance.errors import WorkflowError
 from appliance.settings import PolicySettings
 from appliance.study import Role
+from appliance.workflow.service_stick import ServiceStick
 from appliance.workflow.set_up import SetUpDesk
 from appliance.workflow.update_desk import UpdateDesk, Wish
-from appliance.worklist import Session, SetUpRequest, UpdateInfo
+from appliance.worklist import ServiceReply, Session, SetUpRequest, UpdateInfo
 
 _FROM: dict[str, tuple[Role, ...]] = {
     "engineer": ("engineer",),
@@ -23,9 +25,10 @@ def update_roles(policy: PolicySettings) -> tuple[Role, ...]:
 class BoxDesk:
     """See the module; the parts do the work."""
 
-    def __init__(self, *, updates: UpdateDesk, set_up: SetUpDesk) -> None:
+    def __init__(self, *, updates: UpdateDesk, set_up: SetUpDesk, stick: ServiceStick | None = None) -> None:
         self._updates = updates
         self._set_up = set_up
+        self._stick = stick
 
     def update(self, session: Session) -> UpdateInfo:
         """See `UpdateDesk.update`."""
@@ -38,6 +41,16 @@ class BoxDesk:
     def set_up(self, wanted: SetUpRequest) -> bool:
         """See `SetUpDesk.set_up`."""
         return self._set_up.set_up(wanted)
+
+    def service(self, command: str) -> ServiceReply:
+        """See `ServiceStick.carry_out`. Raises WorkflowError WF-105 where nobody could mount a stick (kind ``not_found``)."""
+        if self._stick is None:
+            raise WorkflowError("WF-105", zh="本机不支持从 U 盘维修", en="this box takes no orders from a stick", kind="not_found")
+        return self._stick.carry_out(command)
+
+    def service_code(self) -> str:
+        """See `ServiceStick.code`; nothing while the box is new, where the set-up is the way in."""
+        return "" if self._stick is None or self.new() else self._stick.code()
 
     def new(self) -> bool:
         """Whether the box wants to be set up."""

@@ -47,6 +47,8 @@ class Helper:
         self.path = folder / "slots.sock"
         self.settings = folder / "etc/coronet.toml"
         self.settings.parent.mkdir()
+        self.erase = folder / "efi/erase"
+        self.erase.parent.mkdir()
         self.ran: list[list[str]] = []
         self.fail: str | None = None
         self._listener = socket.socket(socket.AF_UNIX)
@@ -64,7 +66,7 @@ class Helper:
             except OSError:
                 return
             with connection, connection.makefile("r", encoding="utf-8") as reading, connection.makefile("w", encoding="utf-8") as writing:
-                answer(reading, writing, run=self._run, settings=self.settings)
+                answer(reading, writing, run=self._run, settings=self.settings, erase=self.erase)
 
     def _run(self, command: Sequence[str], _timeout_s: float) -> Iterator[str]:
         self.ran.append(list(command))
@@ -110,7 +112,8 @@ def test_the_verbs_of_the_helper(helper: Helper) -> None:
     "line",
     [
         "", "poweroff", "install", "install ../../etc/passwd", "install x.raucb;reboot", "install -rf.raucb", "install a b.raucb", "good x",
-        "status --help", "settings 99999999", "settings -1", "clock now", "clock 2026-11-23T08:30;reboot", "x" * 5000, "install \0.raucb",
+        "status --help", "erase x",
+        "settings 99999999", "settings -1", "clock now", "clock 2026-11-23T08:30;reboot", "x" * 5000, "install \0.raucb",
     ],
 )  # fmt: skip
 def test_what_is_no_verb_runs_nothing(helper: Helper, line: str) -> None:

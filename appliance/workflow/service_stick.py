@@ -1,0 +1,144 @@
+"""What a service engineer brings on a stick when nobody can sign in, or a box is given away: one signed order for one box, once.
+
+The box shows a code of its own on the sign-in screen. Whoever holds the release key signs a small file that names this code and what is
+wanted: another person who may sign in (the box draws the PIN and shows it once), or that everything is erased. A code is used up by the
+order that names it, so a stick that was found opens nothing, and no clock has to be right for that.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from appliance.archive.archive import Archive
+from appliance.archive.files import write_durably
+from appliance.errors import CoronetError, WorkflowError
+from appliance.study import Role
+from appliance.worklist import ServiceReply
+
+CODE = "service-code"
+ORDER = "coronet-service.toml"
+"""Beside it on the stick lies its signature, ``coronet-service.toml.p7s``."""
+STICK = Path("/run/coronet-stick")
+DEVICE = Path("/dev/coronet/stick")
+PIN_TRIES = 20
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The file. ``name`` and ``role`` are of the person who is added."""
+
+    code: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{8}$")]
+    order: Literal["person", "erase"]
+    name: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    role: Role = "engineer"
+
+
+class ServiceStick:
+    """May be used by several threads; one order is looked at at a time.
+
+    Args:
+        archive: people and audit trail, and the data folder, where the code is kept.
+        ask: an order to root's helper (`appliance.workflow.slots_door.ask_slots`): ``mount``, ``unmount``, ``erase``.
+        read: the content of a file if the signature beside it is one of our keys'; raises CoronetError.
+        device: there while a stick is plugged in.
+        mounted: where the stick lies once it is mounted.
+    """
+
+    def __init__(
+        self,
+        *,
+        archive: Archive,
+        ask: Callable[[str], object],
+        read: Callable[[Path], bytes],
+        device: Path = DEVICE,
+        mounted: Path = STICK,
+    ) -> None:
+        self._archive = archive
+        self._ask = ask
+        self._read = read
+        self._device = device
+        self._mounted = mounted
+        self._path = archive.data / CODE
+        self._lock = threading.Lock()
+        self._last: tuple[str, ServiceReply] | None = None
+
+    def code(self) -> str:
+        """What the sign-in screen shows: while a stick is plugged in, or nobody can sign in; else nothing."""
+        if not self._device.exists() and any(not user.disabled for user in self._archive.users.all()):
+            return ""
+        return self._code()
+
+    def carry_out(self, command: str) -> ServiceReply:
+        """Do what the stick's order says; the same command again gets the same answer.
+
+        Raises:
+            WorkflowError: WF-112 there is no good order on the stick, WF-113 it is for another box or was used already.
+        """
+        with self._lock:
+            if self._last is None or self._last[0] != command:
+                self._last = (command, self._obey(self._order()))
+            return self._last[1]
+
+    def _order(self) -> Order:
+        try:
+            self._ask("mount")
+            try:
+                text = self._read(self._mounted / ORDER).decode()
+            finally:
+                self._ask("unmount")
+            return msgspec.convert(tomllib.loads(text), Order)
+        except CoronetError as error:
+            raise WorkflowError("WF-112", zh=error.zh, en=error.en) from error
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+            raise WorkflowError("WF-112", zh="U 盘上的维修指令无法识别", en="the order on the stick is not understood") from error
+
+    def _obey(self, order: Order) -> ServiceReply:
+        if not secrets.compare_digest(order.code, self._code()):
+            raise WorkflowError("WF-113", zh="此维修指令不适用于本机,或已使用过", en="this order is for another box, or was used already")
+        self._new_code()  # first: an order that is cut off is asked for again, one that was obeyed is never obeyed twice
+        self._archive.audit.record(actor="service", action=f"service {order.order}", details={"role": order.role})
+        return self._erase() if order.order == "erase" else self._add(order)
+
+    def _erase(self) -> ServiceReply:
+        try:
+            self._ask("erase")
+        except CoronetError as error:
+            raise WorkflowError("WF-112", zh=error.zh, en=error.en) from error
+        return ServiceReply(zh="正在重启并清除全部数据…", en="The box restarts and erases everything…")
+
+    def _add(self, order: Order) -> ServiceReply:
+        """Somebody with a PIN that nobody has; it is shown once and kept nowhere."""
+        for _ in range(PIN_TRIES):
+            pin = f"{secrets.randbelow(10**6):06}"
+            try:
+                user = self._archive.users.add(name=order.name, role=order.role, pin=pin)
+            except CoronetError as error:
+                if error.code == "ARC-034":
+                    continue
+                raise WorkflowError("WF-112", zh=error.zh, en=error.en) from error
+            self._archive.audit.record(actor="service", action="user-add", details={"user": user.id, "role": user.role})
+            return ServiceReply(
+                zh=f"已添加 {user.name},PIN 码 {pin},请立即记下", en=f"{user.name} was added. The PIN is {pin}: write it down now"
+            )
+        raise WorkflowError("WF-112", zh="无法分配 PIN 码", en="no free PIN was found")
+
+    def _code(self) -> str:
+        try:
+            text = self._path.read_text("ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            text = ""
+        return text if len(text) == 8 and text.isdecimal() else self._new_code()
+
+    def _new_code(self) -> str:
+        code = f"{secrets.randbelow(10**8):08}"
+        try:
+            write_durably(self._path, code.encode())
+        except OSError as error:
+            raise WorkflowError("WF-112", zh="维修码无法保存", en="the service code cannot be kept") from error
+        return code

@@ -1,0 +1,139 @@
+"""A service engineer's stick: real signatures, a real helper behind its socket; one order, for one box, once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from appliance.__main__ import main
+from appliance.archive.archive import Archive
+from appliance.errors import UpdateError, WorkflowError
+from appliance.maintenance.signature import read_signed
+from appliance.workflow.service_stick import ORDER, ServiceStick
+from appliance.workflow.slots_door import ask_slots
+from tests.appliance.archive.fakes import make_archive
+from tests.appliance.maintenance.keys import Authority, Signer
+from tests.appliance.workflow.test_box_desk import Helper
+
+
+class Box:
+    """A box with a stick's folder; ``desk`` is what the sign-in screen talks to."""
+
+    def __init__(self, folder: Path, authority: Authority, signer: Signer) -> None:
+        self.stick = folder / "stick"
+        self.stick.mkdir()
+        self.device = folder / "device"
+        self.signer = signer
+        self.archive: Archive = make_archive(folder / "data")
+        self.helper = Helper(folder)
+        self.desk = ServiceStick(
+            archive=self.archive,
+            ask=partial(ask_slots, path=self.helper.path),
+            read=partial(read_signed, keyring=authority.keyring, maximum_bytes=16384),
+            device=self.device,
+            mounted=self.stick,
+        )
+
+    def order(self, *words: str, code: str | None = None) -> None:
+        """What stands on the stick, by the real command."""
+        arguments = ["service-order", *words, "--code", code or self.desk.code(), "--to", str(self.stick)]
+        assert main([*arguments, "--certificate", str(self.signer.certificate), "--key", str(self.signer.key)]) == 0
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("ca"), "coronet")
+
+
+@pytest.fixture
+def box(tmp_path: Path, authority: Authority) -> Iterator[Box]:
+    box = Box(tmp_path, authority, authority.signer("service"))
+    yield box
+    box.helper.close()
+    box.archive.close()
+
+
+def test_a_box_without_people_gets_one_whose_pin_is_shown_once(box: Box, capsys: pytest.CaptureFixture[str]) -> None:
+    box.order("person", "--name", "维修 Sun")
+    reply = box.desk.carry_out("command-1")
+    pin = re.search(r"[0-9]{6}", reply.en)
+    assert pin is not None
+    assert pin[0] in reply.zh
+    person = box.archive.users.check(pin[0])
+    assert person is not None
+    assert (person.name, person.role) == ("维修 Sun", "engineer")
+    assert box.desk.carry_out("command-1") == reply, "the same tap again, after a lost connection"
+    assert len(box.archive.users.all()) == 1
+    assert [words[1:] for words in box.helper.ran] == [["start", "run-coronet\\x2dstick.mount"], ["stop", "run-coronet\\x2dstick.mount"]]
+    assert pin[0] not in capsys.readouterr().out
+    assert all(pin[0] not in str(entry) for entry in box.archive.audit.entries())
+
+
+def test_an_order_counts_once_and_for_one_box(box: Box) -> None:
+    box.order("person", "--name", "Sun")
+    box.desk.carry_out("command-1")
+    with pytest.raises(WorkflowError, match="WF-113"):
+        box.desk.carry_out("command-2")
+    code = box.device
+    code.touch()
+    box.order("erase", code=f"{(int(box.desk.code()) + 1) % 10**8:08}")
+    with pytest.raises(WorkflowError, match="WF-113"):
+        box.desk.carry_out("command-3")
+    assert len(box.archive.users.all()) == 1
+    assert not box.helper.erase.exists()
+
+
+@pytest.mark.parametrize("spoil", ["unsigned", "changed", "stranger", "missing", "nonsense"])
+def test_what_is_not_signed_by_us_does_nothing(box: Box, spoil: str, tmp_path: Path) -> None:
+    stranger = Authority(tmp_path / "other", "other").signer("stranger")
+    if spoil == "stranger":
+        box.signer = stranger
+    box.order("erase")
+    path = box.stick / ORDER
+    if spoil == "unsigned":
+        path.with_name(path.name + ".p7s").unlink()
+    elif spoil == "changed":
+        path.write_text(path.read_text().replace("erase", "person"))
+    elif spoil == "missing":
+        path.unlink()
+    elif spoil == "nonsense":
+        box.order("person", "--name", "x" * 300)
+    before = box.desk.code()
+    with pytest.raises(WorkflowError, match="WF-112"):
+        box.desk.carry_out("command-1")
+    assert box.archive.users.all() == []
+    assert not box.helper.erase.exists()
+    assert box.desk.code() == before, "who has no order of ours cannot use the code up"
+    assert box.helper.ran[-1][1] == "stop", "the stick is let go"
+
+
+def test_erase_leaves_the_mark_and_restarts(box: Box) -> None:
+    box.order("erase")
+    assert "erases" in box.desk.carry_out("command-1").en
+    assert box.helper.erase.exists()
+    assert box.helper.ran[-1] == ["systemctl", "--no-block", "reboot"]
+
+
+def test_a_mark_that_cannot_be_left_is_told(box: Box) -> None:
+    box.helper.erase.parent.rmdir()
+    with pytest.raises(UpdateError, match="UPD-032"):
+        ask_slots("erase", path=box.helper.path)
+    assert box.helper.ran == [], "and the box does not restart for nothing"
+
+
+def test_the_code_is_shown_with_a_stick_or_where_nobody_can_sign_in(box: Box) -> None:
+    code = box.desk.code()
+    assert re.fullmatch(r"[0-9]{8}", code)
+    user = box.archive.users.add(name="Li", role="physician", pin="2468")
+    assert box.desk.code() == ""
+    box.device.touch()
+    assert box.desk.code() == code, "it stays until it is used up"
+    box.device.unlink()
+    box.archive.users.disable(user.id)
+    assert box.desk.code() == code
+    (box.archive.data / "service-code").write_bytes(b"\xff\xfe")
+    assert re.fullmatch(r"[0-9]{8}", box.desk.code()), "one that is damaged is drawn anew"
