@@ -73,6 +73,6 @@ def total_of(lesions: Sequence[Lesion]) -> PlaqueVolume:
 
 
 def _sum_of(parts: Sequence[float | None]) -> float | None:
-    """The sum, None where a part is not known or there are none."""
+    """The sum, None where a part is not known; without any plaque it is 0."""
     known = [part for part in parts if part is not None]
-    return round(sum(known), 2) if known and len(known) == len(parts) else None
+    return round(sum(known), 2) if len(known) == len(parts) else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from highdicom.sr import CodedConcept
 
 from appliance.anatomy import SEGMENTS, Dominance, SegmentName
-from appliance.findings import Grade, HighRiskFeature, NotAssessableReason, PlaqueType, Status
+from appliance.findings import Grade, GraftKind, HighRiskFeature, NotAssessableReason, PlaqueType, Status
 
 PRIVATE_SCHEME = "99CCTA"
 PRIVATE_SCHEME_NAME = "Coronet coronary CT angiography codes"
@@ -95,6 +95,19 @@ PLAQUE = _sct("1522000", "plaque")
 OCCLUSION = _sct("26036001", "occlusion")
 MUSCLE_BRIDGE = _sct("424045003", "Muscle Bridge")
 STENT = _sct("65818007", "Stent")
+GRAFT = _own("GRAFT", "Coronary artery bypass graft")
+GRAFT_KIND = _own("GRAFTKIND", "Kind of bypass graft")
+GRAFT_KINDS: dict[GraftKind, CodedConcept] = {
+    "arterial": _own("GRAFTARTERIAL", "Arterial graft"),
+    "venous": _own("GRAFTVENOUS", "Graft from the ascending aorta"),
+    "unknown": _own("GRAFTUNKNOWN", "Kind of graft not known"),
+}
+PATENCY = _own("PATENCY", "Patency of bypass graft")
+PATENCIES = {
+    "patent": _own("PATENT", "Patent"),
+    "narrowed": _own("NARROWED", "Narrowed by half or more"),
+    "occluded": OCCLUSION,
+}
 
 STATUSES: dict[Status, CodedConcept] = {
     "analysed": _dcm("111222", "Succeeded"),

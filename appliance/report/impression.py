@@ -17,7 +17,6 @@ from appliance.report.phrases import (
     GRADE_BANDS,
     GRAFTS_REJECTED,
     IN_STENT,
-    ISCHAEMIA,
     PLAQUES,
     UNREADABLE,
     Phrase,
@@ -33,7 +32,15 @@ from appliance.report.regions import (
     span_segments,
     unassessable,
 )
-from appliance.report.sentences import HIGH_RISK_COUNT, calcium_category, capital, graft_sentence, not_assessable, variant_sentences
+from appliance.report.sentences import (
+    HIGH_RISK_COUNT,
+    calcium_category,
+    capital,
+    entered_by_person,
+    graft_sentence,
+    not_assessable,
+    variant_sentences,
+)
 
 
 @dataclass(frozen=True)
@@ -155,7 +162,4 @@ def _category(findings: Findings) -> list[Phrase]:
     advice = [ADVICE[result.category]]
     if result.category != "N" and ("N" in result.modifiers or unassessable(findings) or missing_trunks(findings)):
         advice.append(ADVICE_UNASSESSED)
-    entered = findings.entered.ischaemia
-    if entered is not None:
-        advice.insert(0, ISCHAEMIA[entered])
-    return [Phrase(f"{result.text}。", f"{result.text}."), *advice]
+    return [Phrase(f"{result.text}。", f"{result.text}."), *entered_by_person(findings), *advice]

@@ -80,6 +80,15 @@ ISCHAEMIA: dict[Ischaemia, Phrase] = {
     "I±": Phrase("医师录入:功能学评估为临界(I±)。", "Entered by the physician: borderline functional assessment (I±)."),
 }
 
+ENTERED_GRAFTS: dict[bool, Phrase] = {
+    True: Phrase("医师录入:有旁路移植血管(G)。", "Entered by the physician: there is a bypass graft (G)."),
+    False: Phrase("医师录入:无旁路移植血管(不加 G)。", "Entered by the physician: there is no bypass graft (no G)."),
+}
+ENTERED_EXCEPTIONS: dict[bool, Phrase] = {
+    True: Phrase("医师录入:有非动脉粥样硬化病变(E)。", "Entered by the physician: disease other than atherosclerosis (E)."),
+    False: Phrase("医师录入:无非动脉粥样硬化病变(不加 E)。", "Entered by the physician: no disease other than atherosclerosis (no E)."),
+}
+
 NOT_ASSESSABLE: dict[NotAssessableReason, Phrase] = {
     "motion": Phrase("运动伪影", "motion artefact"),
     "noise": Phrase("图像噪声", "image noise"),

@@ -13,11 +13,14 @@ from appliance.findings import Bridge, Calcium, Findings, Graft, HighRiskFeature
 from appliance.report.phrases import (
     CALCIUM_CATEGORIES,
     CALCIUM_SEVERE,
+    ENTERED_EXCEPTIONS,
+    ENTERED_GRAFTS,
     GRADE_BANDS,
     GRAFT_KINDS,
     GRAFT_STATES,
     HIGH_RISK,
     IN_STENT,
+    ISCHAEMIA,
     NO_PERCENTILE,
     NOT_ASSESSABLE,
     PLAQUES,
@@ -325,6 +328,16 @@ def graft_sentence(graft: Graft) -> Phrase:
     width = graft.lumen_diameter_mm
     size = Phrase("", "") if width is None else Phrase(f",管径约 {width:.1f} mm", f", about {width:.1f} mm wide")
     return Phrase(f"{kind.zh}{target.zh}{size.zh};{state.zh}。", f"{capital(kind.en)}{target.en}{size.en}; {state.en}.")
+
+
+def entered_by_person(findings: Findings) -> list[Phrase]:
+    """What of the category a physician entered: no reader must take it for what the software saw."""
+    entered = findings.entered
+    return [
+        *([] if entered.ischaemia is None else [ISCHAEMIA[entered.ischaemia]]),
+        *([] if entered.grafts is None else [ENTERED_GRAFTS[entered.grafts]]),
+        *([] if entered.exceptions is None else [ENTERED_EXCEPTIONS[entered.exceptions]]),
+    ]
 
 
 def variant_sentences(findings: Findings) -> list[Phrase]:

@@ -1,8 +1,8 @@
 """The findings as a DICOM structured report: Comprehensive SR with TID 1500 'Measurement Report' (PS3.16).
 
-One measurement group (TID 1501) for the study, one for each lesion, bridge, stent and segment that cannot be assessed. A draft, and a
-release by a radiographer, is PARTIAL, UNVERIFIED and PRELIMINARY; a physician's approval makes it COMPLETE, VERIFIED and FINAL with the
-Verifying Observer Sequence (PS3.3 C.17.2).
+One measurement group (TID 1501) for the study, one for each lesion, bridge, stent, graft and segment that cannot be assessed. A draft,
+and a release by a radiographer, is PARTIAL, UNVERIFIED and PRELIMINARY; a physician's approval makes it COMPLETE, VERIFIED and FINAL with
+the Verifying Observer Sequence (PS3.3 C.17.2).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pydicom.uid import ComprehensiveSRStorage
 
 from appliance.report import codes
 from appliance.report.instance import MANUFACTURER, Origin, date_time, evidence, new_instance, person_name
-from appliance.report.sr_groups import bridge_group, lesion_group, stent_group, study_group, unassessable_group
+from appliance.report.sr_groups import bridge_group, graft_group, lesion_group, stent_group, study_group, unassessable_group
 from appliance.study import Approval, ReportText
 
 
@@ -71,6 +71,7 @@ def _content(origin: Origin, report: ReportText) -> MeasurementReport:
         *(lesion_group(lesion, origin) for lesion in findings.lesions),
         *(bridge_group(number, bridge, origin) for number, bridge in enumerate(findings.bridges)),
         *(stent_group(number, stent, origin) for number, stent in enumerate(findings.stents)),
+        *(graft_group(graft, origin) for graft in findings.grafts_that_count),
         *([] if findings.quality is None else [unassessable_group(item, origin) for item in findings.quality.not_assessable]),
     ]
     content = MeasurementReport(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 
 from highdicom.sr import (
@@ -16,13 +18,13 @@ from highdicom.sr import (
     TrackingIdentifier,
 )
 
-from appliance.findings import Bridge, Calcium, Findings, Lesion, NotAssessable, PlaqueVolume, Stent
+from appliance.findings import Bridge, Calcium, Findings, Graft, Lesion, NotAssessable, PlaqueVolume, Stent
 from appliance.report import codes
 from appliance.report.comparison_text import comparison
 from appliance.report.instance import MANUFACTURER, Origin
 from appliance.report.phrases import IN_STENT, degree_unknown
 from appliance.report.regions import length_mm, span_segments
-from appliance.report.sentences import capital, other_phase, variant_sentences
+from appliance.report.sentences import capital, entered_by_person, graft_sentence, other_phase, variant_sentences
 
 
 def study_group(origin: Origin) -> MeasurementsAndQualitativeEvaluations:
@@ -42,6 +44,7 @@ def study_group(origin: Origin) -> MeasurementsAndQualitativeEvaluations:
         comments=[
             *([] if reason is None else [f"{reason.code}: {reason.zh} / {reason.en}"]),
             *([] if result is None else [result.text]),
+            *(sentence.en for sentence in entered_by_person(findings)),
             *(sentence.en for sentence in (*variant_sentences(findings), *other_phase(findings), *comparison(findings))),
         ],
         algorithm=_algorithm(findings, parameters=_engine_and_models(findings)),
@@ -105,6 +108,24 @@ def stent_group(number: int, stent: Stent, origin: Origin) -> MeasurementsAndQua
         measurements=_measured(codes.STENT_LENGTH, length_mm(branch, stent.start, stent.end), codes.MILLIMETRE),
         evaluations=[QualitativeEvaluation(codes.ASSESSABILITY, assessable)],
         comments=[] if stent.inside is None else [capital(f"{IN_STENT[stent.inside].en}.")],
+    )
+
+
+def graft_group(graft: Graft, origin: Origin) -> MeasurementsAndQualitativeEvaluations:
+    """A bypass graft: the native segment that it feeds, kind, length, calibre, patency."""
+    length = math.fsum(math.dist(a, b) for a, b in itertools.pairwise(graft.points_mm))
+    patency = [] if graft.patency is None else [QualitativeEvaluation(codes.PATENCY, codes.PATENCIES[graft.patency])]
+    return _group(
+        f"graft-{graft.id}",
+        origin,
+        finding=codes.GRAFT,
+        sites=[codes.CORONARY_ARTERY if graft.target is None else codes.segment_site(graft.target)],
+        measurements=[
+            *_measured(codes.LENGTH, length, codes.MILLIMETRE),
+            *_measured(codes.LUMEN_DIAMETER, graft.lumen_diameter_mm, codes.MILLIMETRE),
+        ],
+        evaluations=[QualitativeEvaluation(codes.GRAFT_KIND, codes.GRAFT_KINDS[graft.kind]), *patency],
+        comments=[graft_sentence(graft).en],
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from appliance.analysis.bridges import find_bridges
-from appliance.analysis.describe import outside_stents
+from appliance.analysis.describe import outside_stents, total_of
 from appliance.analysis.quality_segments import not_assessable_segments
 from appliance.analysis.rings import runs_of
 from appliance.analysis.stages import Heart, Structure
@@ -20,6 +20,16 @@ from tests.appliance.analysis.vessels import BLOOD, FAT, SPACING, WIDTH_MM, Pain
 GOOD = Quality(
     score=4, aorta_mean_hu=BLOOD, aorta_noise_hu=15.0, cnr=20.0, motion=None, coverage_complete=True, not_assessable=(), motion_reason="x"
 )
+
+
+def test_the_sum_of_no_plaque_is_nothing_and_of_one_that_is_not_parted_not_known() -> None:
+    """A null without a reason would break the contract of the findings file."""
+    assert (total_of([]).fibrofatty, total_of([]).fibrofatty_reason) == (0.0, None)
+    thin = lesion("pLAD", 30.0)
+    parted = msgspec.structs.replace(thin, volume_mm3=msgspec.structs.replace(thin.volume_mm3, fibrofatty=2.0, fibrous=3.0))
+    assert (total_of([parted, parted]).fibrofatty, total_of([parted, parted]).fibrous) == (4.0, 6.0)
+    assert thin.volume_mm3.fibrofatty is None
+    assert (total_of([parted, thin]).fibrofatty, total_of([parted, thin]).fibrofatty_reason) == (None, "too_thin")
 
 
 # -- stents

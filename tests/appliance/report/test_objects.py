@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pydicom
 import pytest
@@ -17,7 +18,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes as standard
 
 from appliance.anatomy import SEGMENTS
-from appliance.findings import Findings
+from appliance.findings import Entered, Findings, Graft
 from appliance.report import codes
 from appliance.report.captures import burn_in
 from appliance.report.objects import make_objects, write_objects
@@ -228,6 +229,29 @@ def test_segments_that_cannot_be_assessed_are_coded(tmp_path: Path) -> None:
     assert list(named) == ["study", "not-assessable-mRCA", "not-assessable-dRCA"]
     reasons = named["not-assessable-mRCA"].get_qualitative_evaluations(name=codes.NOT_ASSESSABLE_REASON)
     assert [item.value for item in reasons] == [codes.NOT_ASSESSABLE_REASONS["motion"]]
+
+
+def test_grafts_are_groups_of_their_own_and_what_a_person_entered_is_marked(tmp_path: Path) -> None:
+    graft = Graft(
+        id=0, kind="venous", origin="aorta", target="mLAD", points_mm=((0.0, 0.0, 0.0), (0.0, 3.0, 4.0)), lumen_diameter_mm=3.4,
+        patency="narrowed", confidence=0.8,
+    )  # fmt: skip
+    lost = msgspec.structs.replace(graft, id=1, kind="arterial", target=None, target_reason="not_traced", patency=None)
+    found = msgspec.structs.replace(SEVERAL, grafts=(graft, lost), entered=Entered(exceptions=True))
+    groups = {group.tracking_identifier: group for group in read_back(found, tmp_path).get_image_measurement_groups()}
+    one, other = groups["graft-0"], groups["graft-1"]
+    assert one.finding_type == codes.GRAFT
+    assert [site.value.value for site in one.finding_sites] == [SEGMENTS["mLAD"].snomed]
+    assert {item.name.meaning: item.value for item in one.get_measurements()} == {"Length": 5.0, "Vessel lumen diameter": 3.4}
+    assert [item.value for item in one.get_qualitative_evaluations(name=codes.PATENCY)] == [codes.PATENCIES["narrowed"]]
+    assert [site.value for site in other.finding_sites] == [codes.CORONARY_ARTERY]
+    assert list(other.get_qualitative_evaluations(name=codes.PATENCY)) == []
+    texts = [str(item.value) for item in groups["study"][0].ContentSequence if item.ValueType == "TEXT"]
+    assert "Entered by the physician: disease other than atherosclerosis (E)." in texts
+    path = write_objects(of_class(objects_of(found), SR), tmp_path)[0]
+    assert errors_of(path) == []
+    rejected = read_back(msgspec.structs.replace(found, entered=Entered(grafts=False)), tmp_path / "again")
+    assert not any(group.tracking_identifier.startswith("graft") for group in rejected.get_image_measurement_groups())
 
 
 def test_a_declined_study_says_why(tmp_path: Path) -> None:

@@ -402,6 +402,25 @@ def test_grafts_are_reported_in_a_section_of_their_own_and_in_the_impression() -
     assert "未作为冠状动脉评价" in whole(rejected, "zh")
 
 
+@pytest.mark.parametrize(
+    ("entered", "zh", "en"),
+    [
+        (Entered(grafts=True), "医师录入：有旁路移植血管（G）。", "Entered by the physician: there is a bypass graft (G)."),
+        (Entered(grafts=False), "医师录入：无旁路移植血管（不加 G）。", "Entered by the physician: there is no bypass graft (no G)."),
+        (
+            Entered(exceptions=True),
+            "医师录入：有非动脉粥样硬化病变（E）。",
+            "Entered by the physician: disease other than atherosclerosis (E).",
+        ),
+    ],
+)
+def test_modifiers_that_a_physician_entered_are_told_from_those_that_the_software_saw(entered: Entered, zh: str, en: str) -> None:
+    report = write_report(HEADER, msgspec.structs.replace(NORMAL, entered=entered))
+    assert zh in sentences(report, "印象")
+    assert en in sentences(report, "Impression")
+    assert "录入" not in whole(write_report(HEADER, NORMAL), "zh")
+
+
 def test_a_corrected_dominance_is_said() -> None:
     found = msgspec.structs.replace(SEVERAL, dominance="left", dominance_source="corrected")
     origin = " ".join(write_report(HEADER, found).en[1].sentences)
