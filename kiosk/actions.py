@@ -291,5 +291,10 @@ class TurnStep(Action):
 
 
 @dataclass(frozen=True)
+class ReadServiceStick(Action):
+    """Carry out the order on the service engineer's stick."""
+
+
+@dataclass(frozen=True)
 class FinishSetUp(Action):
     """Hand the settings over."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from appliance.api.messages import SetUpPeer, SetUpReply, SetUpRequest, UpdateInfo
+from appliance.api.messages import ServiceReply, SetUpPeer, SetUpReply, SetUpRequest, UpdateInfo
 from kiosk import actions, words
-from kiosk.exchange import BoxAsk, ClientPort, FetchUpdate, SendSetUp, SendWish
+from kiosk.exchange import BoxAsk, ClientPort, FetchUpdate, SendService, SendSetUp, SendWish
 from kiosk.set_up_fields import FIELDS, STEPS, first_values, fits
-from kiosk.state import KioskState, SettingUp, Updating
+from kiosk.state import KioskState, Service, SettingUp, Updating
 from kiosk.words import Words
 
 REFRESH_S = 1.0
@@ -41,6 +41,7 @@ class BoxDesk:
             actions.ChooseValue: self._choose_value,
             actions.TurnStep: self._turn,
             actions.FinishSetUp: self._finish,
+            actions.ReadServiceStick: self._read_service_stick,
         }
         self.typing: Mapping[type[actions.Action], Callable[[SettingUp, Any], None]] = {
             actions.TypeText: self._type,
@@ -60,6 +61,8 @@ class BoxDesk:
     def tick(self) -> None:
         """Ask again while the update screen is open; begin a set-up where the appliance wants one."""
         state = self._state
+        if state.session is not None:
+            state.service = Service()  # a PIN that was shown is gone with the first who signs in
         if state.info.set_up and state.session is None and state.setting_up is None:
             state.setting_up = SettingUp(values=first_values(state.language))
         if not state.info.set_up and state.setting_up is not None and state.online:
@@ -134,6 +137,14 @@ class BoxDesk:
             setting_up.sending, setting_up.error = True, None
             self._client.send(SendSetUp(wanted=_request(setting_up.values)))
 
+    # the service engineer's stick
+
+    def _read_service_stick(self, _action: actions.ReadServiceStick) -> None:
+        state = self._state
+        if state.session is None and state.info.service_code and not state.service.pending and self._may_command():
+            state.service = Service(pending=True)
+            self._client.send(SendService(command=self._new_key()))
+
     # what the appliance says
 
     def take(self, ask: BoxAsk, value: object) -> None:
@@ -143,12 +154,16 @@ class BoxDesk:
             self._state.updating.info = value
         if isinstance(value, SetUpReply) and self._state.setting_up is not None:
             self._state.setting_up.restarts = value.restarts
+        if isinstance(value, ServiceReply):
+            self._state.service = Service(said=Words(value.zh, value.en))
 
     def refused(self, ask: BoxAsk, why: Words) -> None:
         """The appliance said no."""
         self._over(ask)
         if isinstance(ask, SendSetUp) and self._state.setting_up is not None:
             self._state.setting_up.error = why
+        elif isinstance(ask, SendService):
+            self._state.service = Service(said=why, error=True)
         elif isinstance(ask, SendWish):
             self._say(why, error=True)
 
@@ -157,6 +172,8 @@ class BoxDesk:
         self._over(ask)
         if isinstance(ask, SendSetUp) and self._state.setting_up is not None:
             self._state.setting_up.error = words.COMMAND_LOST
+        elif isinstance(ask, SendService):
+            self._state.service = Service(said=words.COMMAND_LOST, error=True)
         elif isinstance(ask, SendWish):
             self._say(words.COMMAND_LOST, error=True)
 

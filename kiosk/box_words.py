@@ -62,6 +62,13 @@ STEP_WRITTEN = Words("已写入", "Written")
 STEP_RESTARTED = Words("已重启", "Restarted")
 STEP_PROVED = Words("已通过自检", "Proved")
 
+SERVICE_CODE = Words("维修码\n{code}", "Service code\n{code}")
+SERVICE_HELP = Words(
+    "为此维修码签名的指令存于 U 盘,可添加人员或清除全部数据", "A signed order for this code on a stick adds a person or erases the box"
+)
+SERVICE_READ = Words("读取维修 U 盘", "Read service stick")
+SERVICE_READING = Words("正在核对 U 盘…", "Checking the stick…")
+
 SET_UP = Words("首次设置", "First set-up")
 SET_UP_STEP = Words("第 {step} 步,共 {steps} 步", "Step {step} of {steps}")
 SET_UP_STEP_NAME = {

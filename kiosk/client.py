@@ -27,6 +27,7 @@ from appliance.api.messages import (
     ApplianceInfo,
     ErrorReply,
     EventsReply,
+    ServiceReply,
     Session,
     SetUpReply,
     SignInRequest,
@@ -65,7 +66,7 @@ COMMAND_DEADLINE_S = 30.0
 MAXIMUM_OPEN = 256
 THUMBNAIL = 200
 
-Value = Session | StudyDetail | StudyPage | Picture | UpdateInfo | SetUpReply | None
+Value = Session | StudyDetail | StudyPage | Picture | UpdateInfo | SetUpReply | ServiceReply | None
 AnyMessage = TypeVar("AnyMessage", bound=msgspec.Struct)
 Reply = TypeVar("Reply")
 

@@ -24,6 +24,8 @@ from appliance.api.messages import (
     RetryRequest,
     SegmentName,
     SendAgainRequest,
+    ServiceReply,
+    ServiceRequest,
     Session,
     SetUpReply,
     SetUpRequest,
@@ -136,7 +138,7 @@ class BoxAsk(Ask):
     """About the box itself: a path of the API, what is sent to it (None: nothing, it is only read), and the shape of the answer."""
 
     path: ClassVar[str]
-    reply: ClassVar[type[UpdateInfo] | type[SetUpReply]]
+    reply: ClassVar[type[UpdateInfo] | type[SetUpReply] | type[ServiceReply]]
 
     def body(self) -> msgspec.Struct | None:
         """The message that the API expects."""
@@ -176,6 +178,19 @@ class SendSetUp(BoxAsk):
     def body(self) -> msgspec.Struct:
         """The message that the API expects."""
         return self.wanted
+
+
+@dataclass(frozen=True)
+class SendService(BoxAsk):
+    """Carry out the order on a service engineer's stick; answered by ``ServiceReply``."""
+
+    path = "/v1/service"
+    reply = ServiceReply
+    command: str
+
+    def body(self) -> msgspec.Struct:
+        """The message that the API expects."""
+        return ServiceRequest(command=self.command)
 
 
 # what can be received
@@ -223,7 +238,7 @@ class Answered(Received):
 
     id: int
     ask: Ask
-    value: Session | StudyDetail | StudyPage | Picture | UpdateInfo | SetUpReply | None
+    value: Session | StudyDetail | StudyPage | Picture | UpdateInfo | SetUpReply | ServiceReply | None
 
 
 @dataclass(frozen=True)

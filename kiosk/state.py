@@ -150,6 +150,15 @@ class Updating:
 
 
 @dataclass
+class Service:
+    """The service engineer's stick, on the sign-in screen: what became of its order stands there until somebody signs in."""
+
+    pending: bool = False
+    said: Words | None = None
+    error: bool = False
+
+
+@dataclass
 class SettingUp:
     """The set-up of a new box: what was typed so far."""
 
@@ -186,6 +195,7 @@ class KioskState:
     finder: Finder | None = None
     updating: Updating | None = None
     setting_up: SettingUp | None = None
+    service: Service = field(default_factory=Service)
     troubles_open: bool = False
     """The list of what is wrong with the appliance is open."""
     undo_ends: dict[str, float] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from kivy.graphics import Color
 from kivy.graphics import SmoothEllipse as Ellipse
 from kivy.uix.anchorlayout import AnchorLayout
 from kivy.uix.boxlayout import BoxLayout
+from kivy.uix.floatlayout import FloatLayout
 from kivy.uix.gridlayout import GridLayout
 from kivy.uix.widget import Widget
 
@@ -15,10 +16,11 @@ from kiosk.screens.frame import Act, Screen, brand
 from kiosk.screens.icons import Icon
 from kiosk.screens.theme import Scale
 from kiosk.screens.widgets import Gap, Panel, Tap, Text, TextTap
-from kiosk.views.sign_in import SignInView
+from kiosk.views.sign_in import ServiceView, SignInView
 
 KEY_WIDTH, KEY_HEIGHT = 116, 76
 DOTS = 6
+SERVICE_WIDTH = 290
 
 
 class PinDots(Widget):
@@ -47,6 +49,41 @@ class PinDots(Widget):
                 Ellipse(pos=(left + step * place - side / 2, self.y + (self.height - side) / 2), size=(side, side))
 
 
+class ServiceCard(AnchorLayout):
+    """For the service engineer, beside the keys: the box's code, what became of the order on the stick, and the key that reads it."""
+
+    def __init__(self, *, scale: Scale, act: Act) -> None:
+        super().__init__(anchor_x="right", anchor_y="center")
+        self._code = Text(scale=scale, type_size=theme.LARGE, bold=True, lines=None, size_hint_y=None)
+        self._said = Text(scale=scale, type_size=theme.BODY, lines=None, size_hint_y=None)
+        self._read = TextTap(
+            scale=scale, test_id="service-stick", text="", type_size=theme.BODY, on_tap=lambda: act(actions.ReadServiceStick()),
+            size_hint_y=None, height=scale(60),
+        )  # fmt: skip
+        self._panel = Panel(scale=scale, orientation="vertical", size_hint=(None, None), padding=(20, 18, 20, 18), gap=14)
+        self._panel.width = scale(SERVICE_WIDTH)
+        self._panel.bind(minimum_height=self._panel.setter("height"))
+
+    def show(self, view: ServiceView | None) -> None:
+        """Draw it; nothing takes no room."""
+        if (view is None) == bool(self.children):
+            self.clear_widgets()
+            if view is not None:
+                self.add_widget(self._panel)
+        if view is None:
+            return
+        self._code.words = view.code
+        self._said.words = view.said
+        self._said.color = theme.BAD if view.error else theme.TEXT
+        self._read.label.words = view.read
+        self._read.tappable = not view.busy
+        wanted = [part for part, there in ((self._code, view.code), (self._said, True), (self._read, view.read)) if there]
+        if list(reversed(self._panel.children)) != wanted:
+            self._panel.clear_widgets()
+            for part in wanted:
+                self._panel.add_widget(part)
+
+
 class SignInScreen(Screen):
     """See the module."""
 
@@ -64,7 +101,11 @@ class SignInScreen(Screen):
             scale=scale, type_size=theme.BODY, colour=theme.MUTED, align="center", lines=2, size_hint_y=None, height=scale(52)
         )
         self._dots = PinDots(scale=scale)
-        self.body.add_widget(self._middle())
+        self._service = ServiceCard(scale=scale, act=act)
+        layers = FloatLayout()
+        layers.add_widget(self._middle())
+        layers.add_widget(self._service)
+        self.body.add_widget(layers)
 
     def show(self, view: SignInView) -> None:
         """Draw the view."""
@@ -78,6 +119,7 @@ class SignInScreen(Screen):
         self._dots.show(view.digits)
         self._enter.label.words = view.enter
         self._enter.tappable = not view.busy
+        self._service.show(view.service)
 
     def _middle(self) -> AnchorLayout:
         scale = self.scale

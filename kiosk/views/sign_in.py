@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kiosk import words
+from kiosk import box_words, words
 from kiosk.state import KioskState
 from kiosk.views.frame import Frame, make_frame
+
+
+@dataclass(frozen=True)
+class ServiceView:
+    """The strip for the service engineer; ``said``: what became of the order on the stick."""
+
+    code: str
+    said: str
+    error: bool
+    read: str
+    busy: bool
 
 
 @dataclass(frozen=True)
@@ -22,6 +33,7 @@ class SignInView:
     enter: str
     erase: str
     switch_language: str
+    service: ServiceView | None
 
 
 def make_sign_in_view(state: KioskState, *, now: float, wall: float) -> SignInView:
@@ -39,4 +51,20 @@ def make_sign_in_view(state: KioskState, *, now: float, wall: float) -> SignInVi
         enter=frame.say(words.SIGN_IN),
         erase=frame.say(words.ERASE),
         switch_language=frame.say(words.SWITCH_LANGUAGE),
+        service=_service(state, frame),
+    )
+
+
+def _service(state: KioskState, frame: Frame) -> ServiceView | None:
+    """Only while the appliance tells a code, or until what it said has been read."""
+    code, service = state.info.service_code, state.service
+    if not code and service.said is None:
+        return None
+    said = box_words.SERVICE_READING if service.pending else service.said or box_words.SERVICE_HELP
+    return ServiceView(
+        code=frame.say(box_words.SERVICE_CODE, code=f"{code[:4]} {code[4:]}") if code else "",
+        said=frame.say(said),
+        error=service.error,
+        read=frame.say(box_words.SERVICE_READ) if code else "",
+        busy=service.pending or not state.online,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from appliance.api.messages import ApplianceInfo, Reason, Session, SetUpRequest, UpdateInfo, UpdateWish
+from appliance.api.messages import ApplianceInfo, Reason, ServiceReply, Session, SetUpRequest, UpdateInfo, UpdateWish
 from appliance.errors import WorkflowError
 
 NOTES_ZH = "1. 左主干混合斑块的识别更准确\n2. 分析速度提高三成\n3. 修正:断电后首次登录偶尔变慢"
@@ -21,10 +21,14 @@ class MemoryBox:
         self.new = new
         self.set_ups: list[SetUpRequest] = []
         self.refuse: Reason | None = None
+        self.code = ""
+        self.reply = ServiceReply(zh="已添加 孙工,PIN 码 048213,请立即记下", en="Sun was added. The PIN is 048213: write it down now")
 
     def info(self) -> ApplianceInfo:
         roles = ("engineer",)
-        return ApplianceInfo(institution="示范医院", version="0.1.0", update_roles=roles, set_up=self.new, badge_reader=False)
+        return ApplianceInfo(
+            institution="示范医院", version="0.1.0", update_roles=roles, set_up=self.new, badge_reader=False, service_code=self.code
+        )
 
     def move(self, **changes: object) -> None:
         """The updater has gone on."""
@@ -45,6 +49,11 @@ class MemoryBox:
             after = {"look": "looking", "install": "installing", "restart": "restarting", "dismiss": "idle"}
             self.move(state=after[wish], reason=None)
         return self.update(session)
+
+    def service(self, command: str) -> ServiceReply:
+        if self.refuse is not None:
+            raise WorkflowError(self.refuse.code, zh=self.refuse.zh, en=self.refuse.en)
+        return self.reply
 
     def set_up(self, wanted: SetUpRequest) -> bool:
         if self.refuse is not None:

@@ -149,3 +149,36 @@ def test_a_new_box_is_set_up_by_touch(language: str, tmp_path: Path) -> None:
     assert wanted.archive == SetUpPeer(host="192.0.2.10", port=104, ae_title="PACS")
     assert (wanted.printer.host, wanted.user, wanted.role, wanted.pin, wanted.language) == ("", "LI WEI", "engineer", "8642", language)
     camera.check_letters()
+
+
+@pytest.mark.parametrize("language", ["zh", pytest.param("en", marks=pytest.mark.image)])
+def test_a_service_engineers_stick_on_the_sign_in_screen(language: str, tmp_path: Path) -> None:
+    wall = ManualClock()
+    workflow, box = MemoryWorkflow(pictures=tmp_path, clock=wall), MemoryBox()
+    socket = tmp_path / "box.sock"
+    camera = Camera(language, (1280, 800), tmp_path)
+    with (
+        serve(make_app(workflow, info=box.info, box=box), socket),
+        KioskWindow(socket=socket, folder=tmp_path, language=language) as window,
+    ):
+        assert "service-stick" not in window.wait(lambda seen: "sign-in" in seen["widgets"])["widgets"]
+        box.code = "48217730"
+        window.wait(lambda seen: "service-stick" in seen["widgets"] and any("4821 7730" in text for text in seen["texts"]))
+        camera.take(window, "40-service-code")
+        box.refuse = Reason(code="WF-113", zh="此维修指令不适用于本机,或已使用过", en="this order is for another box, or was used already")
+        window.tap("service-stick")
+        window.wait(lambda seen: any("WF-113" in text for text in seen["texts"]))
+        camera.take(window, "41-service-refused")
+        box.refuse, box.code = None, "00112233"
+        window.tap("service-stick")
+        window.wait(lambda seen: any("048213" in text for text in seen["texts"]))
+        camera.take(window, "42-service-pin")
+        box.code = ""
+        window.wait(lambda seen: "service-stick" not in seen["widgets"] and any("048213" in text for text in seen["texts"]))
+        camera.take(window, "43-service-pin-stays")
+        window.sign_in(ENGINEER_PIN)
+        window.wait(lambda seen: seen["screen"] == "worklist")
+        window.tap("sign-out")
+        seen = window.wait(lambda seen: "sign-in" in seen["widgets"])
+        assert not any("048213" in text for text in seen["texts"]), "a PIN does not stand there for ever"
+    camera.check_letters()
