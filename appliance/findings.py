@@ -16,10 +16,14 @@ import msgspec
 
 from appliance.anatomy import Dominance, SegmentName, Vessel
 from appliance.errors import Reason
+from appliance.findings_parts import GRADES as GRADES
 from appliance.findings_parts import Bridge as Bridge
 from appliance.findings_parts import Calcium as Calcium
 from appliance.findings_parts import CalciumDeposit as CalciumDeposit
+from appliance.findings_parts import Earlier as Earlier
+from appliance.findings_parts import EarlierSegment as EarlierSegment
 from appliance.findings_parts import Entered as Entered
+from appliance.findings_parts import Grade as Grade
 from appliance.findings_parts import Graft as Graft
 from appliance.findings_parts import GraftKind as GraftKind
 from appliance.findings_parts import InStent as InStent
@@ -32,8 +36,6 @@ from appliance.findings_parts import VariantName as VariantName
 SCHEMA: Literal[1] = 1
 
 Status = Literal["analysed", "declined", "failed"]
-Grade = Literal["none", "minimal", "mild", "moderate", "severe", "occluded"]
-GRADES: tuple[Grade, ...] = ("none", "minimal", "mild", "moderate", "severe", "occluded")
 PlaqueType = Literal["calcified", "mixed", "noncalcified"]
 HighRiskFeature = Literal["low_attenuation", "positive_remodeling", "spotty_calcification", "napkin_ring"]
 NotAssessableReason = Literal["motion", "noise", "blooming", "stent", "truncated"]
@@ -260,37 +262,14 @@ class CadRads(Record, frozen=True, kw_only=True):
     plaque_burden_reason: str | None = None
 
 
-class EarlierSegment(Record, frozen=True, kw_only=True):
-    """A segment with plaque at an earlier examination, and its worst degree by CAD-RADS; None where that could not be read."""
+class SetAside(Record, frozen=True, kw_only=True):
+    """Branches that were taken for bypass grafts and what was measured on them, numbered on from the tree's own.
 
-    segment: SegmentName
-    grade: Grade | None
-    grade_reason: str | None = None
-
-
-class Earlier(Record, frozen=True, kw_only=True):
-    """The newest earlier examination of the patient that this box has analysed and released: what the present one is compared with.
-
-    Attributes:
-        study_date: YYYYMMDD.
-        final: whether a physician approved it.
-        validated_on_patients: whether every model that ran had a recorded validation on patients.
-        software: version and commit that analysed it.
-        cad_rads: the whole text.
-        agatston: calcium score.
-        segments: those with plaque.
-        clear: named segments that were traced, could be read, and showed no plaque; of any other nothing is known.
+    They count for nothing unless a physician says that there is no graft: then they stand among ``branches`` and ``lesions`` too.
     """
 
-    study_date: str
-    final: bool
-    validated_on_patients: bool
-    software: str
-    cad_rads: str
-    agatston: float | None
-    segments: tuple[EarlierSegment, ...]
-    clear: tuple[SegmentName, ...]
-    agatston_reason: str | None = None
+    branches: tuple[Branch, ...] = ()
+    lesions: tuple[Lesion, ...] = ()
 
 
 class Findings(Record, frozen=True, kw_only=True):
@@ -330,6 +309,7 @@ class Findings(Record, frozen=True, kw_only=True):
     dominance_source: Literal["measured", "corrected"] = "measured"
     entered: Entered = Entered()
     earlier: Earlier | None = None
+    set_aside: SetAside = SetAside()
 
     @property
     def validated_on_patients(self) -> bool:

@@ -1,4 +1,4 @@
-"""Parts of the findings beside the tree and its plaques: bridges, stents, variants, grafts, the calcium score, what a person entered.
+"""Parts of the findings beside the tree and its plaques: bridges, stents, variants, grafts, calcium, what was entered or found earlier.
 
 See `findings`: the same contract.
 """
@@ -14,6 +14,10 @@ from appliance.anatomy import SegmentName
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Base of all findings types: immutable, keyword only; optional ``*_reason`` siblings are left out of the JSON when None."""
+
+
+Grade = Literal["none", "minimal", "mild", "moderate", "severe", "occluded"]
+GRADES: tuple[Grade, ...] = ("none", "minimal", "mild", "moderate", "severe", "occluded")
 
 
 class Bridge(Record, frozen=True, kw_only=True):
@@ -152,3 +156,36 @@ class Entered(Record, frozen=True, kw_only=True):
     ischaemia: Ischaemia | None = None
     grafts: bool | None = None
     exceptions: bool | None = None
+
+
+class EarlierSegment(Record, frozen=True, kw_only=True):
+    """A segment with plaque at an earlier examination, and its worst degree by CAD-RADS; None where that could not be read."""
+
+    segment: SegmentName
+    grade: Grade | None
+    grade_reason: str | None = None
+
+
+class Earlier(Record, frozen=True, kw_only=True):
+    """The newest earlier examination of the patient that this box has analysed and released: what the present one is compared with.
+
+    Attributes:
+        study_date: YYYYMMDD.
+        final: whether a physician approved it.
+        validated_on_patients: whether every model that ran had a recorded validation on patients.
+        software: version and commit that analysed it.
+        cad_rads: the whole text.
+        agatston: calcium score.
+        segments: those with plaque.
+        clear: named segments that were traced, could be read, and showed no plaque; of any other nothing is known.
+    """
+
+    study_date: str
+    final: bool
+    validated_on_patients: bool
+    software: str
+    cad_rads: str
+    agatston: float | None
+    segments: tuple[EarlierSegment, ...]
+    clear: tuple[SegmentName, ...]
+    agatston_reason: str | None = None

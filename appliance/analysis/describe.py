@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import msgspec
 
 from appliance.analysis.bridges import find_bridges
+from appliance.analysis.plaque_total import total_of as total_of
 from appliance.analysis.quality_segments import not_assessable_segments
 from appliance.analysis.stages import Heart
 from appliance.analysis.stents import find_stents
 from appliance.analysis.variants import find_variants
-from appliance.findings import Branch, Bridge, Lesion, NotAssessable, PlaqueVolume, Quality, Stent, Variant
+from appliance.findings import Branch, Bridge, Lesion, NotAssessable, Quality, Stent, Variant
 from appliance.volume import Volume
 
 EDGE_POINTS = 2
@@ -55,24 +56,3 @@ def outside_stents(lesions: Sequence[Lesion], stents: Sequence[Stent]) -> tuple[
 def _made_by(stent: Stent, lesion: Lesion) -> bool:
     inside = lesion.branch == stent.branch and stent.start - EDGE_POINTS <= lesion.minimum < stent.end + EDGE_POINTS
     return inside and (not stent.assessable or stent.inside not in ("narrowed", "occluded"))
-
-
-def total_of(lesions: Sequence[Lesion]) -> PlaqueVolume:
-    """All plaque of a study."""
-    volumes = [lesion.volume_mm3 for lesion in lesions]
-    return PlaqueVolume(
-        total=round(sum(volume.total for volume in volumes), 2),
-        calcified=round(sum(volume.calcified for volume in volumes), 2),
-        noncalcified=round(sum(volume.noncalcified for volume in volumes), 2),
-        low_attenuation=round(sum(volume.low_attenuation for volume in volumes), 2),
-        fibrofatty=_sum_of([volume.fibrofatty for volume in volumes]),
-        fibrous=_sum_of([volume.fibrous for volume in volumes]),
-        fibrofatty_reason="too_thin" if any(volume.fibrofatty is None for volume in volumes) else None,
-        fibrous_reason="too_thin" if any(volume.fibrous is None for volume in volumes) else None,
-    )
-
-
-def _sum_of(parts: Sequence[float | None]) -> float | None:
-    """The sum, None where a part is not known; without any plaque it is 0."""
-    known = [part for part in parts if part is not None]
-    return round(sum(known), 2) if len(known) == len(parts) else None

@@ -9,17 +9,18 @@ Terms: CAD-RADS 2.0 (JCCT 2022;16:536), modifier G; SCCT 2014 (JCCT 2014;8:342).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import msgspec
 import numpy as np
 from scipy import ndimage
 
+from appliance.analysis.plaque_total import total_of
 from appliance.analysis.stages import Float, Heart, Structure
 from appliance.analysis.surroundings import Surroundings
 from appliance.analysis.variants import root_axis
-from appliance.findings import Branch, Graft, Lesion
+from appliance.findings import Branch, Findings, Graft, Lesion, SetAside
 from appliance.volume import Geometry
 
 ABOVE_ANNULUS_MM = 28.0
@@ -49,11 +50,12 @@ CHAMBERS = (Structure.LV, Structure.LV_MYOCARDIUM, Structure.RV, Structure.LEFT_
 
 @dataclass(frozen=True)
 class Grafted:
-    """The grafts, and the tree and the plaques without them, numbered anew."""
+    """The grafts, and the tree and the plaques without them, numbered anew; what went with the grafts is set aside."""
 
     grafts: tuple[Graft, ...]
     branches: tuple[Branch, ...]
     lesions: tuple[Lesion, ...]
+    set_aside: SetAside = field(default_factory=SetAside)
 
 
 def part_grafts(heart: Heart, branches: Sequence[Branch], lesions: Sequence[Lesion], scanned: Geometry) -> Grafted:
@@ -80,6 +82,8 @@ def part_grafts(heart: Heart, branches: Sequence[Branch], lesions: Sequence[Lesi
     grafts += [_from_aorta(by_id[number], natives) for number in sorted(own)]
     kept = _without(branches, gone)
     numbers = {branch.id: new for new, branch in enumerate(kept)}
+    rest = [branch for branch in branches if branch.id not in numbers]
+    every = numbers | {branch.id: len(kept) + new for new, branch in enumerate(rest)}
     return Grafted(
         grafts=tuple(
             msgspec.structs.replace(
@@ -87,15 +91,52 @@ def part_grafts(heart: Heart, branches: Sequence[Branch], lesions: Sequence[Lesi
             )
             for number, graft in enumerate(grafts)
         ),
-        branches=tuple(
-            msgspec.structs.replace(branch, id=numbers[branch.id], parent=None if branch.parent is None else numbers[branch.parent])
-            for branch in kept
-        ),
-        lesions=tuple(
-            msgspec.structs.replace(lesion, id=number, branch=numbers[lesion.branch])
-            for number, lesion in enumerate(lesion for lesion in lesions if lesion.branch in numbers)
+        branches=_numbered(kept, every),
+        lesions=_on(lesions, numbers),
+        set_aside=SetAside(
+            branches=_numbered(rest, every), lesions=_on(lesions, {old: new for old, new in every.items() if old not in numbers})
         ),
     )
+
+
+def _numbered(branches: Sequence[Branch], numbers: Mapping[int, int]) -> tuple[Branch, ...]:
+    return tuple(
+        msgspec.structs.replace(branch, id=numbers[branch.id], parent=None if branch.parent is None else numbers[branch.parent])
+        for branch in branches
+    )
+
+
+def _on(lesions: Sequence[Lesion], numbers: Mapping[int, int]) -> tuple[Lesion, ...]:
+    """The lesions on some branches, with the new numbers of these."""
+    return tuple(
+        msgspec.structs.replace(lesion, id=number, branch=numbers[lesion.branch])
+        for number, lesion in enumerate(lesion for lesion in lesions if lesion.branch in numbers)
+    )
+
+
+def settle_grafts(findings: Findings, *, rejected: bool) -> Findings:
+    """The findings with what was taken for grafts as branches of the coronary tree, where a physician says that there is no graft.
+
+    With ``rejected`` False it is taken back. A corrected degree or name on such a branch is kept either way. Scores and category are the
+    caller's to do anew.
+    """
+    own = {branch.id for branch in findings.set_aside.branches}
+    inside = bool(own & {branch.id for branch in findings.branches})
+    if not own or inside == rejected:
+        return findings
+    if rejected:
+        first = max((lesion.id for lesion in findings.lesions), default=-1) + 1
+        came = tuple(msgspec.structs.replace(lesion, id=first + n) for n, lesion in enumerate(findings.set_aside.lesions))
+        branches, lesions = (*findings.branches, *findings.set_aside.branches), (*findings.lesions, *came)
+        kept = findings.set_aside
+    else:
+        branches = tuple(branch for branch in findings.branches if branch.id not in own)
+        lesions = tuple(lesion for lesion in findings.lesions if lesion.branch not in own)
+        kept = SetAside(
+            branches=tuple(branch for branch in findings.branches if branch.id in own),
+            lesions=tuple(lesion for lesion in findings.lesions if lesion.branch in own),
+        )
+    return msgspec.structs.replace(findings, branches=branches, lesions=lesions, set_aside=kept, plaque_total_mm3=total_of(lesions))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from appliance.analysis.cadrads import Bands
 from appliance.analysis.describe import Described, describe
@@ -15,7 +15,7 @@ from appliance.analysis.measure import measure
 from appliance.analysis.reading import SeriesImages
 from appliance.analysis.segment import segment
 from appliance.analysis.stages import Measured, Segmentation
-from appliance.findings import Graft, Quality
+from appliance.findings import Graft, Quality, SetAside
 from appliance.inference.engine import Session
 
 Stage = Callable[[str], AbstractContextManager[Callable[[float], None]]]
@@ -33,6 +33,7 @@ class PhaseReading:
         measured: its tree without the grafts, its lesions with those that the metal of stents makes.
         seen: stents, bridges, variants, segments that cannot be read, and the lesions that count.
         grafts: vessels of their own.
+        set_aside: what went with them.
     """
 
     images: SeriesImages
@@ -41,6 +42,7 @@ class PhaseReading:
     measured: Measured
     seen: Described
     grafts: tuple[Graft, ...] = ()
+    set_aside: SetAside = field(default_factory=SetAside)
 
 
 def read_phase(
@@ -69,4 +71,4 @@ def read_phase(
         grafted = part_grafts(heart, measured.branches, measured.lesions, volume.geometry)
         measured = dataclasses.replace(measured, branches=grafted.branches, lesions=grafted.lesions)
         seen = describe(volume, heart, measured.branches, measured.lesions, quality)
-    return PhaseReading(images, located, segmentation, measured, seen, grafted.grafts)
+    return PhaseReading(images, located, segmentation, measured, seen, grafted.grafts, grafted.set_aside)

@@ -12,11 +12,11 @@ import msgspec
 
 from appliance.analysis.cadrads import Bands, with_category
 from appliance.analysis.calcium import not_scored, score_calcium
-from appliance.analysis.describe import total_of
 from appliance.analysis.locate import Located, locate
 from appliance.analysis.phase_choice import Chosen, choose_phase, look_at
 from appliance.analysis.phase_reading import read_phase
 from appliance.analysis.phases import Phase
+from appliance.analysis.plaque_total import total_of
 from appliance.analysis.reading import SeriesImages, StudyInput
 from appliance.analysis.second_look import SecondLook, look_again, with_deposits
 from appliance.analysis.stages import Heart, Segmentation
@@ -253,6 +253,7 @@ def _findings(chosen: Chosen, second: SecondLook, scored: Calcium | str, models:
         segment_stenosis_score=measured.segment_stenosis_score,
         cad_rads=measured.cad_rads,
         grafts=second.reading.grafts,
+        set_aside=second.reading.set_aside,
         timing_s=timing,
     )
 

@@ -227,8 +227,9 @@ GRAFTS_NOT_ALL = Phrase(
 )
 
 GRAFTS_REJECTED = Phrase(
-    "软件认作桥血管的血管经医师否定;该血管未作为冠状动脉评价,须人工阅片。",
-    "A vessel that the software took for a bypass graft is none, says the physician; it was not assessed as a coronary artery: read it.",
+    "软件认作桥血管的血管经医师否定;该血管现列为未命名的冠状动脉分支,须人工核对。",
+    "A vessel that the software took for a bypass graft is none, says the physician; it is listed as a coronary branch without a name now: "
+    "check it.",
 )
 
 BRIDGE_NOT_GRADED = Phrase("肌桥段管腔受压不按斑块狭窄分级。", "Compression under a myocardial bridge is not graded as plaque.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.analysis.cadrads import apply_corrections, enter
+from appliance.analysis.grafts import settle_grafts
 from appliance.analysis.naming_corrections import rename, set_dominance
 from appliance.anatomy import Dominance, SegmentName
 from appliance.errors import WorkflowError
@@ -72,4 +73,4 @@ def entry_change(entered: Entered) -> DraftChange:
             "after": {name: now for name, (_, now) in changed.items()},
         }
 
-    return DraftChange(lambda findings: enter(findings, entered), told)
+    return DraftChange(lambda findings: enter(settle_grafts(findings, rejected=entered.grafts is False), entered), told)

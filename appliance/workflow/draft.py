@@ -199,9 +199,10 @@ def preview_release(draft: Draft, folder: Path, *, printer: PrinterSettings | No
 
 
 def _current_views(draft: Draft, study: Callable[[], StudyInput], progress: Progress | None) -> list[KeyView]:
-    """The draft's key views; drawn again where a corrected grade or name is written in them."""
+    """The draft's key views; drawn again where a corrected grade or name is written in them, or an artery came back."""
     graded = all(lesion.grade_source == "measured" for lesion in draft.findings.lesions)
-    if graded and all(branch.name_source == "measured" for branch in draft.findings.branches):
+    rejected = draft.findings.entered.grafts is False and draft.findings.grafts
+    if graded and not rejected and all(branch.name_source == "measured" for branch in draft.findings.branches):
         return list(draft.key_views)
     structures = read_structures(draft.folder)
     images = study()

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from appliance.analysis.bridges import find_bridges
-from appliance.analysis.describe import outside_stents, total_of
+from appliance.analysis.describe import outside_stents
+from appliance.analysis.plaque_total import total_of
 from appliance.analysis.quality_segments import not_assessable_segments
 from appliance.analysis.rings import runs_of
 from appliance.analysis.stages import Heart, Structure

@@ -6,12 +6,16 @@ import msgspec
 import numpy as np
 import pytest
 
+from appliance.analysis.cadrads import apply_corrections
 from appliance.analysis.grafts import Grafted, part_grafts
+from appliance.analysis.pipeline import not_analysed
 from appliance.analysis.stages import Heart, Structure
 from appliance.analysis.surroundings import Surroundings
 from appliance.analysis.variants import root_axis
-from appliance.findings import Branch
+from appliance.errors import Reason
+from appliance.findings import Branch, CadRads, Entered
 from appliance.volume import Geometry, LabelMap
+from appliance.workflow.changing import entry_change
 from tests.appliance.analysis.hearts import ROOT, ROOT_RADIUS, SHAPE, SPACING
 from tests.appliance.analysis.test_cadrads import lesion
 from tests.appliance.analysis.test_variants import FRONT, HEART, LEFTWARD, branch, tree
@@ -63,6 +67,31 @@ def test_a_vein_graft_is_a_vessel_of_its_own_and_no_part_of_the_tree() -> None:
     assert graft.lumen_diameter_mm == 3.0
     assert [each.name for each in result.branches] == ["LM", "pLAD", "pLCx", "pRCA"]
     assert [(each.id, each.branch) for each in result.lesions] == [(0, 1)], "a plaque in the graft is none of the coronaries"
+
+
+def test_a_graft_that_a_physician_rejects_comes_back_with_its_plaques_and_goes_again() -> None:
+    away = np.asarray(tree()[1].points_mm[30]) + 25.0 * FRONT
+    result = parted(on_lad([away, HIGH]))
+    found = msgspec.structs.replace(
+        not_analysed("analysed", Reason("", zh="", en="")),
+        branches=result.branches, lesions=result.lesions, grafts=result.grafts, set_aside=result.set_aside,
+        cad_rads=CadRads(category="0", plaque_burden=None, modifiers=(), text=""),
+    )  # fmt: skip
+    change = entry_change(Entered(grafts=False)).apply(found)
+    (back,) = change.set_aside.branches
+    assert [(each.id, each.parent, each.parent_index, each.name) for each in change.branches[-1:]] == [(4, 1, 30, "other")]
+    assert [(each.id, each.branch, each.segment) for each in change.lesions] == [(0, 1, "pLAD"), (1, back.id, "other")]
+    assert change.plaque_total_mm3 is not None
+    assert change.plaque_total_mm3.total == pytest.approx(sum(each.volume_mm3.total for each in change.lesions))
+    assert change.cad_rads is not None
+    assert "G" not in change.cad_rads.modifiers
+    graded = apply_corrections(change, {1: "severe"})
+    assert entry_change(Entered(grafts=False)).apply(graded).lesions == graded.lesions, "again changes nothing"
+    again = entry_change(Entered()).apply(graded)
+    assert (again.branches, again.lesions) == (found.branches, found.lesions)
+    assert again.cad_rads is not None
+    assert "G" in again.cad_rads.modifiers
+    assert [each.grade for each in entry_change(Entered(grafts=False)).apply(again).lesions] == [found.lesions[0].grade, "severe"]
 
 
 def test_a_mammary_artery_comes_from_above() -> None:

@@ -398,8 +398,8 @@ def test_grafts_are_reported_in_a_section_of_their_own_and_in_the_impression() -
     rejected = write_report(HEADER, msgspec.structs.replace(found, entered=Entered(grafts=False)))
     assert "not counted for CAD-RADS" not in whole(rejected, "en"), "it is counted then"
     assert "vein graft" not in whole(rejected, "en")
-    assert "it was not assessed as a coronary artery" in whole(rejected, "en")
-    assert "未作为冠状动脉评价" in whole(rejected, "zh")
+    assert "listed as a coronary branch without a name" in whole(rejected, "en")
+    assert "列为未命名的冠状动脉分支" in whole(rejected, "zh")
 
 
 @pytest.mark.parametrize(
