@@ -19,6 +19,7 @@ from appliance.maintenance.devices import device_checks
 from appliance.settings import DestinationSettings, PrinterSettings, Settings
 from appliance.workflow.box import OLDEST_CLOCK
 from appliance.workflow.probe import own_door
+from appliance.workflow.unit_watch import FOLDERS, changed_units, units_fault
 
 State = Literal["good", "absent", "bad"]
 TRIAL_BYTES = 4 << 20
@@ -62,6 +63,7 @@ def examine(settings: Settings, *, models: Check, echo: Callable[[DestinationSet
             if each.enabled
         ),
         ("clock", lambda: _clock(time.time())),
+        ("units", _units),
         ("display", lambda: _display(Path("/sys/class/drm"))),
     ]
     findings = [_tried(part, check) for part, check in checks]
@@ -149,6 +151,15 @@ def _clock(now: float) -> Finding:
     synchronised = Path("/run/systemd/timesync/synchronized").exists()
     zh, en = ("已同步", "synchronised") if synchronised else ("未与时间服务器同步", "not synchronised with a time server")
     return good("clock", f"{shown},{zh}", f"{shown}, {en}")
+
+
+def _units() -> Finding:
+    fault = units_fault(changed_units())
+    if fault is not None:
+        return bad("units", fault)
+    if not any((folder / "coronet.service").exists() for folder in FOLDERS):
+        return absent("units", "本机未由 systemd 管理", "not run by systemd here")
+    return good("units", "与出厂一致", "as shipped")
 
 
 def _display(folder: Path) -> Finding:

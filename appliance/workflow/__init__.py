@@ -19,6 +19,7 @@ Operator codes:
     WF-059  two people have the PIN
     WF-080  safe mode: receiving and storing only             WF-081  nobody has this badge
     WF-082  there is no badge reader                          WF-083  the clock is wrong
+    WF-084  units of the system were changed by hand
 
     WF-060  a folder cannot be read (import)                  WF-064  a DICOM file is cut short
     WF-061  too many files at once                            WF-065  the DICOMDIR names a file that is not there

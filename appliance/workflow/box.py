@@ -19,6 +19,8 @@ from appliance.hardware.keeper import Device, Keeper
 from appliance.hardware.panel import BUTTON_POWER, HELD, Light, Lights, Panel
 from appliance.hardware.ups import Power, Ups, UpsClient, UpsLimits, UpsState, judge, order_power_off, power_reason
 from appliance.settings import Settings, UpsSettings
+from appliance.workflow.unit_watch import COMPONENT as UNITS
+from appliance.workflow.unit_watch import watch_units
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +28,7 @@ POWER = "power"
 """Component: how the box is fed; its detail is one of `appliance.hardware.ups.Power`."""
 DEVICES = ("panel", "badge", "ups", "gpu")
 CLOCK = "clock"
-ATTENTION = (*DEVICES, POWER, CLOCK, "analyst", "query", "disk", "update")
+ATTENTION = (*DEVICES, POWER, CLOCK, UNITS, "analyst", "query", "disk", "update")
 OLDEST_CLOCK = 1_785_542_400.0
 """2026-08-01: no box with this software has lived before. A clock without a battery starts in 1970 or 2000."""
 CLOCK_S = 60.0
@@ -128,7 +130,7 @@ def box_workers(settings: Settings, *, archive: Archive, present_badge: Callable
     for name in (*DEVICES, POWER):
         report(name, ready=True)  # what a device that is no longer named once said must not stay
     workers: dict[str, Work] = {name: Keeper(name=name, device=device, report=report).run for name, device in devices.items()}
-    return {CLOCK: lambda stop: watch_clock(archive, stop), **workers}
+    return {CLOCK: lambda stop: watch_clock(archive, stop), UNITS: lambda stop: watch_units(archive, stop), **workers}
 
 
 def watch_clock(archive: Archive, stop: threading.Event) -> None:
