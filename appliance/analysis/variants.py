@@ -2,7 +2,10 @@
 
 Terms: SCCT 2014 (JCCT 2014;8:342) and the Chinese reporting standard (Chin J Radiol 2020;54:1044). A course between aorta and pulmonary
 artery is the one that matters: CAD-RADS 2.0 (JCCT 2022;16:536) adds the modifier E for it. The sinus follows from where an ostium lies
-about the aortic root; a take-off is high from 20 mm above the annulus on, above the sinuses of all but the largest roots.
+about the aortic root. A take-off is high from 20 mm above the annulus on, above the sinuses of all but the largest roots, or from 10 mm
+above the other artery's: both lie about 13 mm above the annulus with a spread of 3 mm (Cavalcanti et al., Arq Bras Cardiol 2003;81:359, not
+re-read), so such a difference lies beyond two of its own spreads, however the annulus was found. No artery but an anomalous circumflex
+comes from the right and runs on behind the aorta: a tree that does is one, whatever it was named.
 """
 
 from __future__ import annotations
@@ -27,6 +30,9 @@ OPPOSITE = -0.3
 """Cosine between the ways to the two walls: on opposite sides, not both on one."""
 SHORTEST_MM = 4.0
 HIGH_MM = 20.0
+ABOVE_OTHER_MM = 10.0
+LONG_MM = 50.0
+"""The branch to the sinus node, which may pass behind the aorta too, is shorter."""
 ANNULUS_MM = 4.5
 """Aorta so near to the left ventricle is its root's lower end."""
 ASCENDING_MM = (25.0, 45.0)
@@ -58,6 +64,9 @@ def find_variants(heart: Heart, branches: Sequence[Branch]) -> tuple[Variant, ..
     found = {**_of_right(origins, own), **_of_left(origins, own), **_of_circumflex(origins, own)}
     if "lcx_from_right" in found and _passes(origins["LCX"].course, around, heart, Structure.LEFT_ATRIUM):
         found["retroaortic_course"] = own["LCX"]
+    unnamed = None if "lcx_from_right" in found else _behind_aorta(branches, around, heart)
+    if unnamed is not None:
+        found |= {"lcx_from_right": unnamed, "retroaortic_course": unnamed}
     courses: tuple[tuple[VariantName, Vessel], ...] = (("rca_from_left", "RCA"), ("left_from_right", "LAD"), ("single_coronary", "RCA"))
     for name, vessel in courses:
         if name in found and _passes(origins[vessel].course, around, heart, Structure.PULMONARY_ARTERY):
@@ -91,6 +100,19 @@ def _of_circumflex(origins: dict[Vessel, _Origin], own: dict[Vessel, int]) -> di
     if circumflex.side == "right" or (right is not None and circumflex.root == right.root):
         return {"lcx_from_right": own["LCX"]}
     return {} if "LM" in origins else {"separate_left_ostia": own["LCX"]}
+
+
+def _behind_aorta(branches: Sequence[Branch], around: Surroundings, heart: Heart) -> int | None:
+    """A long branch without a name that begins on the right side of the aorta and runs behind it."""
+    for branch in branches:
+        if branch.parent is not None or branch.name != "other":
+            continue
+        course = np.asarray(branch.points_mm, np.float64)
+        long = float(np.linalg.norm(np.diff(course, axis=0), axis=1).sum()) >= LONG_MM
+        begins = float(around.distance(course[:1], Structure.AORTA)[0]) <= AT_AORTA_MM and side_of(course[0], heart) == "right"
+        if long and begins and _passes(course, around, heart, Structure.LEFT_ATRIUM):
+            return branch.id
+    return None
 
 
 def _origin(vessel: Vessel, heart: Heart, branches: Sequence[Branch]) -> _Origin | None:
@@ -136,9 +158,13 @@ def _high(heart: Heart, origins: dict[Vessel, _Origin]) -> dict[VariantName, int
         ("high_takeoff_left", ("LM", "LAD")),
         ("high_takeoff_right", ("RCA",)),
     )
-    for name, vessels in names:
-        origin = next((origins[vessel] for vessel in vessels if vessel in origins), None)
-        if origin is not None and float((origin.ostium - annulus) @ axis) >= HIGH_MM:
+    first = {name: next((origins[vessel] for vessel in vessels if vessel in origins), None) for name, vessels in names}
+    heights = {name: float((origin.ostium - annulus) @ axis) for name, origin in first.items() if origin is not None}
+    for name, origin in first.items():
+        if origin is None:
+            continue
+        others = [height for other, height in heights.items() if other != name]
+        if heights[name] >= HIGH_MM or any(heights[name] >= height + ABOVE_OTHER_MM for height in others):
             found[name] = origin.root
     return found
 

@@ -118,11 +118,38 @@ def test_a_course_between_the_great_vessels() -> None:
     assert "interarterial_course" not in names(branches)
 
 
+@pytest.mark.parametrize("length", [20.0, 45.0])
+def test_a_long_tree_without_a_name_that_runs_behind_the_aorta_is_a_circumflex_from_the_right(length: float) -> None:
+    labels = HEART.structures.labels.copy()
+    grid = HEART.structures.geometry
+    points = grid.to_points(np.argwhere(np.ones(grid.shape, np.bool_))).reshape(*grid.shape, 3)
+    atrium = np.hypot(*np.moveaxis((points - (ROOT - 31.0 * FRONT))[..., :2], -1, 0)) < 12.0
+    labels[atrium & (np.abs(points[..., 2] - ROOT[2]) < 20.0) & (labels != Structure.AORTA)] = Structure.LEFT_ATRIUM
+    crowded = Heart(LabelMap(labels, grid), HEART.roi)
+    behind = [ROOT + (ROOT_RADIUS + 2.0) * (np.sin(a) * LEFTWARD - np.cos(a) * FRONT) for a in np.linspace(-0.8, 0.6, 30)]
+    assert side_of(behind[0], crowded) == "right"
+    branches = [*tree(), branch(4, "other", "other", [*behind, behind[-1] - length * APEX])]
+    found = {variant.name: variant.branch for variant in find_variants(crowded, branches)}
+    assert found == ({"lcx_from_right": 4, "retroaortic_course": 4} if length > 30.0 else {})
+    assert names(branches) == [], "without an atrium there it runs behind nothing"
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "high"), [(0.0, 9.0, []), (0.0, 11.0, ["high_takeoff_right"]), (11.0, 0.0, ["high_takeoff_left"])]
+)
+def test_an_origin_far_above_the_other_one_is_high(left: float, right: float, high: list[str]) -> None:
+    assert names(tree(height=left, right=ostium(-1.0, height=right)), with_ventricle()) == high
+
+
 @pytest.mark.parametrize(("height", "high"), [(0.0, False), (24.0, True)])
 def test_a_high_take_off(height: float, high: bool) -> None:
+    assert ("high_takeoff_left" in names(tree(height=height), with_ventricle())) == high
+
+
+def with_ventricle() -> Heart:
+    """The made-up heart with a ventricle below the root, so that there is an annulus."""
     labels, grid = HEART.structures.labels.copy(), HEART.structures.geometry
     points = grid.to_points(np.argwhere(np.ones(grid.shape, np.bool_))).reshape(*grid.shape, 3)
     low = np.linalg.norm(points - (ROOT - np.array([0.0, 0.0, 22.0])), axis=-1) < 12.0
     labels[low & (labels != Structure.AORTA)] = Structure.LV
-    joined = Heart(LabelMap(labels, grid), HEART.roi)
-    assert ("high_takeoff_left" in names(tree(height=height), joined)) == high
+    return Heart(LabelMap(labels, grid), HEART.roi)
