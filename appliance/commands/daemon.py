@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from appliance.daemon import run_daemon
-from appliance.maintenance.reset import CONFIRMATION, reset, reset_pending
+from appliance.maintenance.reset import finish_reset
 from appliance.maintenance.signature import KEYRING, read_signed
 from appliance.settings import load_settings_or_new
 
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run until told to stop."""
     settings = load_settings_or_new(options.settings)
-    if reset_pending(settings.data):
-        reset(settings.data, site=[], confirmation=CONFIRMATION)  # confirmed when it was begun
+    if finish_reset(settings.data):
+        settings = load_settings_or_new(options.settings)  # the site's may have gone with it
     read = partial(read_signed, keyring=KEYRING, maximum_bytes=MAXIMUM_ORDER)
     return run_daemon(settings, settings_path=options.settings, apart=options.apart, safe_mode=options.safe_mode, read_signed=read)

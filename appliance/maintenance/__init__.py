@@ -9,6 +9,7 @@ MNT-011  a profile of the bundle cannot be used            MNT-031  the daemon r
 MNT-012  the file of a site cannot be read or written      MNT-013  that is no file of a site's settings
 MNT-032  that is no data folder of ours                    MNT-040  the system refuses (examination)
 MNT-041  there is no data folder                           MNT-042  the disk is nearly full
+MNT-033  a factory reset that only root can finish
 MNT-043  what is read is not what was written              MNT-044  the database is damaged
 MNT-045  the clock is wrong                                MNT-046  no screen is connected
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sys
 import tarfile
 from pathlib import Path
@@ -13,9 +14,10 @@ import pytest
 from appliance.__main__ import main
 from appliance.archive.instance_files import hold_lock
 from appliance.errors import MaintenanceError
-from appliance.maintenance.reset import MARK, reset, reset_pending
+from appliance.maintenance.reset import MARK, finish_reset, reset, reset_pending
 from appliance.maintenance.support_bundle import Scrubber
 from tests.appliance.archive.fakes import make_dataset
+from tests.appliance.maintenance.machine import in_child, killed_at
 from tests.appliance.workflow.world import World
 
 
@@ -120,6 +122,40 @@ def test_a_running_daemon_and_a_folder_of_others_are_left_alone(box: Path) -> No
     with pytest.raises(MaintenanceError, match="MNT-032"):
         reset(home, site=[], confirmation="ERASE")
     assert (home / "letters").exists()
+
+
+def test_wherever_the_power_is_cut_the_next_start_erases_the_rest_and_the_site(box: Path) -> None:
+    """Before system calls that change the disk, from the first to the last; what is left then is what the daemon finds at its start."""
+    (box / "profiles").mkdir()
+    (box / "profiles/x.toml").write_text("x")
+    site = [box / "coronet.toml", box / "profiles"]
+
+    def erase(folder: Path) -> int:
+        reset(folder / "box", site=[folder / path.name for path in site], confirmation="ERASE")
+        return 0
+
+    kept = box.with_name("kept")
+    shutil.copytree(box, kept)
+    with killed_at(None) as calls:
+        erase(box)
+    cut = 0
+    for number in sorted({1, 2, 3, *range(4, calls[0], max(1, calls[0] // 8)), calls[0] - 1, calls[0]}):
+        shutil.rmtree(box)
+        shutil.copytree(kept, box)
+
+        def killed(at: int = number) -> int:
+            with killed_at(at):
+                return erase(box)
+
+        assert in_child(killed) == "killed"
+        cut += finish_reset(box / "box")
+        if not (box / "coronet.toml").exists():
+            assert list((box / "box").iterdir()) == []
+            assert not (box / "profiles").exists()
+        else:
+            assert (box / "box/coronet.db").exists(), "nothing was begun yet"
+            assert not reset_pending(box / "box")
+    assert cut >= 5
 
 
 def test_a_reset_that_was_cut_off_can_be_finished(box: Path) -> None:
