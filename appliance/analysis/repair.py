@@ -4,7 +4,7 @@ Every way to join every piece has a cost: the length of the cheapest way through
 face each other or the piece would be entered at its thin end (``repair_places``), less where the network sees a vessel in the gap
 (``repair_network``). What a piece may cost grows with its length and brightness: a long artery must come from somewhere, a short piece
 beside a vessel is as likely a vein. The surest join is made first, and what was joined can carry further pieces; each is joined once. A
-long piece whose wide end touches the aorta may have an ostium of its own. The rules keep their veto over chambers and over what a piece
+long piece that begins at the aorta may have an ostium of its own. The rules keep their veto over chambers and over what a piece
 must be like.
 """
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter
 from scipy.spatial import cKDTree
 
 from appliance.analysis.centrelines import Centrelines, dropped_at, grow, with_voxels
@@ -22,13 +23,16 @@ from appliance.analysis.repair_network import Gap, GapJudge
 from appliance.analysis.repair_path import CHAMBERS, FORBIDDEN, cheapest
 from appliance.analysis.repair_places import Facing, Place, Sources, Tips, facing_cost, places_of, sources_of, tips_of
 from appliance.analysis.runs import ranges_of
-from appliance.analysis.stages import Dropped, Float, Orphan, Segmentation, Structure, Tree, TreeBranch
+from appliance.analysis.stages import Dropped, Float, Orphan, Segmentation, Structure, Tree, TreeBranch, VesselClass
 from appliance.analysis.surroundings import Surroundings
 from appliance.analysis.voxelgraph import components, graph_of
 from appliance.inference.engine import Session
 
 _STUMP_MM = 3.0
 """Tree voxels farther than this from every line belong to a stump."""
+_VEIN_VOXELS = 2
+_AWAY_MM = 6.0
+"""A vessel that begins at the aorta is, this far on, at least half as far from it: one that passes by is not."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,10 @@ class RepairRules:
         brightest: the same at most: catheters, leads and undiluted contrast lie beyond.
         least_probability: least mean probability of an orphan.
         deepest_mm: an orphan whose middle lies deeper in a chamber is no coronary. farthest_mm: nor one that far from the heart.
-        longest_mm: longest gap.
         allowance, allowance_per_mm, longest_counted_mm: what joining the shortest orphan may cost, how much more for each further
             millimetre of it, and the length up to which that counts.
         bright_hu: an orphan's attenuation, as above, from which it is allowed all of that.
+        beside_vein: part of the allowance that an orphan loses that lies beside a vein, or in it, all along.
         network: what a gap costs more or less by the network's word.
         own_ostium, own_ostium_mm: what an ostium of its own costs, and the shortest piece that may have one.
         facing: what it costs if ends do not face each other.
@@ -56,13 +60,13 @@ class RepairRules:
     least_probability: float = 0.5
     deepest_mm: float = 3.0
     farthest_mm: float = 8.0
-    longest_mm: float = 25.0
     allowance: float = 12.0
     allowance_per_mm: float = 0.6
     longest_counted_mm: float = 60.0
     bright_hu: float = 0.5
+    beside_vein: float = 0.5
     network: float = 4.0
-    own_ostium: float = 15.0
+    own_ostium: float = 10.0
     own_ostium_mm: float = 30.0
     facing: Facing = field(default_factory=Facing)
 
@@ -101,6 +105,11 @@ class _Waiting:
             self.best = bridge
 
     @property
+    def limit(self) -> float:
+        """Dearer bridges need not be looked at."""
+        return self.allowance if self.best is None else min(self.allowance, self.best.cost)
+
+    @property
     def margin(self) -> float:
         """What is left of the allowance, as a part of it; below 0 where the orphan cannot be joined."""
         return -1.0 if self.best is None else 1.0 - self.best.cost / self.allowance
@@ -129,21 +138,19 @@ def repair(lines: Centrelines, segmentation: Segmentation, *, rules: RepairRules
             dropped.append(dropped_at(segmentation.geometry.to_points(orphan.voxels), orphan.length_mm, refused))
         else:
             waiting.append(_waiting(orphan, segmentation, blood, rules))
-    bridges = _join(waiting, lines, segmentation, rules, judge)
+    bridges = _join(waiting, lines, Ways(segmentation, lines.surroundings, blood, rules, judge))
     dropped += [dropped_at(one.points, one.orphan.length_mm, "not_connected") for one in waiting]
     if not bridges:
         return replace(lines.tree, orphans=(), dropped=tuple(dropped))
     return Tree(branches=_grow_again(lines, bridges, segmentation), dropped=tuple(dropped))
 
 
-def _join(
-    waiting: list[_Waiting], lines: Centrelines, segmentation: Segmentation, rules: RepairRules, judge: GapJudge | None
-) -> list[Bridge]:
+def _join(waiting: list[_Waiting], lines: Centrelines, ways: Ways) -> list[Bridge]:
     """The bridges, surest first; what was joined is taken off ``waiting``."""
-    sources = sources_of(lines.tree, *_stumps(lines, segmentation))
+    sources = sources_of(lines.tree, *_stumps(lines, ways.segmentation))
     for one in waiting:
-        one.offer(_own_ostium(one, lines.surroundings, rules))
-        one.offer(find_bridge(one.orphan, one.tips, sources, segmentation, lines.surroundings, rules=rules, judge=judge))
+        one.offer(_own_ostium(one, ways.surroundings, ways.rules))
+        one.offer(ways.cheapest(one.orphan, one.tips, sources, most=one.limit))
     bridges: list[Bridge] = []
     while waiting:
         surest = max(waiting, key=lambda one: one.margin)
@@ -154,7 +161,7 @@ def _join(
         # what was joined can carry further pieces
         fresh = Sources.of_piece(surest.tips, surest.best.tip, surest.points[::5])
         for one in waiting:
-            one.offer(find_bridge(one.orphan, one.tips, fresh, segmentation, lines.surroundings, rules=rules, judge=judge))
+            one.offer(ways.cheapest(one.orphan, one.tips, fresh, most=one.limit))
     return bridges
 
 
@@ -162,7 +169,16 @@ def allowance(orphan: Orphan, segmentation: Segmentation, blood: float, rules: R
     """What joining an orphan may cost: more for a long and bright one."""
     counted = min(orphan.length_mm, rules.longest_counted_mm) - rules.shortest_mm
     bright = min(_brightness(orphan, segmentation, blood) / rules.bright_hu, 1.0)
-    return (rules.allowance + rules.allowance_per_mm * max(counted, 0.0)) * bright
+    arterial = 1.0 - rules.beside_vein * _beside_vein(orphan, segmentation)
+    return (rules.allowance + rules.allowance_per_mm * max(counted, 0.0)) * bright * arterial
+
+
+def _beside_vein(orphan: Orphan, segmentation: Segmentation) -> float:
+    """The share of an orphan's voxels that have a vein within ``_VEIN_VOXELS``."""
+    low = np.maximum(orphan.voxels.min(axis=0) - _VEIN_VOXELS, 0)
+    box = tuple(slice(int(a), int(b)) for a, b in zip(low, orphan.voxels.max(axis=0) + _VEIN_VOXELS + 1, strict=True))
+    near = maximum_filter(segmentation.classes[box] == VesselClass.VEIN, size=2 * _VEIN_VOXELS + 1)
+    return float(near[tuple((orphan.voxels - low).T)].mean())
 
 
 def _waiting(orphan: Orphan, segmentation: Segmentation, blood: float, rules: RepairRules) -> _Waiting:
@@ -221,60 +237,64 @@ def _stumps(lines: Centrelines, segmentation: Segmentation) -> tuple[Float, Floa
 
 
 def _own_ostium(one: _Waiting, surroundings: Surroundings, rules: RepairRules) -> Bridge | None:
-    """An ostium at the widest tip of a long piece, if it touches the aorta."""
-    tip = int(np.argmax(one.tips.radius_mm))
-    place = one.tips.points[tip]
-    gap = max(float(surroundings.distance(place[None], Structure.AORTA)[0]), 0.0)
-    if one.orphan.length_mm < rules.own_ostium_mm or gap > TOUCH_MM:
+    """An ostium at a tip of a long piece that touches the aorta, if the piece leads away from there and not along the aorta's wall."""
+    if one.orphan.length_mm < rules.own_ostium_mm:
         return None
-    return Bridge(np.zeros((0, 3), np.int32), gap, cost=rules.own_ostium + gap, tip=tip, ostium=place)
+    places = one.tips.points
+    gap, inside = (surroundings.distance(points, Structure.AORTA) for points in (places, places - _AWAY_MM * one.tips.outward))
+    begins = (gap <= TOUCH_MM) & (inside - gap >= 0.5 * _AWAY_MM)
+    if not begins.any():
+        return None
+    tip = int(np.argmin(np.where(begins, gap, np.inf)))
+    reach = max(float(gap[tip]), 0.0)
+    return Bridge(np.zeros((0, 3), np.int32), reach, cost=rules.own_ostium + reach, tip=tip, ostium=places[tip])
 
 
-def find_bridge(
-    orphan: Orphan,
-    tips: Tips,
-    sources: Sources,
-    segmentation: Segmentation,
-    surroundings: Surroundings,
-    *,
-    rules: RepairRules,
-    judge: GapJudge | None = None,
-) -> Bridge | None:
-    """The bridge to an orphan that costs least; None where no way leads to it but through chambers, or none is short enough.
+@dataclass(frozen=True)
+class Ways:
+    """Ways through the image from the tree to orphans, and what they cost.
 
-    Args:
-        orphan: the piece to be joined.
-        tips: its tips.
-        sources: where bridges may begin.
+    Attributes:
         segmentation: the coronaries.
         surroundings: of the same heart.
+        blood: attenuation of the arteries' blood, 0 where that is not known.
         rules: what a bridge costs.
         judge: the network; None: by the rules alone.
     """
-    points = segmentation.geometry.to_points(orphan.voxels)
-    best: Bridge | None = None
-    places = places_of(tips, points, sources, longest_mm=rules.longest_mm)
-    # no way is shorter than the gap or cheaper than seen vessel
-    bounds = [place.gap_mm + facing_cost(place, rules.facing) - rules.network for place in places]
-    for i in sorted(range(len(places)), key=lambda i: bounds[i]):
-        if best is not None and bounds[i] >= best.cost:
-            break
-        bridge = _bridge(places[i], orphan, segmentation, surroundings, rules, judge)
-        if bridge is not None and (best is None or bridge.cost < best.cost):
-            best = bridge
-    return best
 
+    segmentation: Segmentation
+    surroundings: Surroundings
+    blood: float
+    rules: RepairRules
+    judge: GapJudge | None = None
 
-def _bridge(
-    place: Place, orphan: Orphan, segmentation: Segmentation, surroundings: Surroundings, rules: RepairRules, judge: GapJudge | None
-) -> Bridge | None:
-    verdict = judge.verdicts([Gap(near_mm=place.source, far_mm=place.target)])[0] if judge is not None else None
-    path = cheapest(place.source, place.target, orphan.voxels, segmentation, surroundings, verdict=verdict)
-    if path is None or path.dearest >= FORBIDDEN:
-        return None
-    said = 0.0 if verdict is None else rules.network * (1.0 - 2.0 * verdict.vessel)
-    cost = path.length_mm * path.price + facing_cost(place, rules.facing) + said
-    return Bridge(voxels=path.voxels, length_mm=path.length_mm, cost=cost, tip=place.tip)
+    def cheapest(self, orphan: Orphan, tips: Tips, sources: Sources, *, most: float) -> Bridge | None:
+        """The bridge from any of ``sources`` to an orphan that costs least and not more than ``most``; None where there is none.
+
+        Raises:
+            InferenceError: the network's output must not be used.
+        """
+        points = self.segmentation.geometry.to_points(orphan.voxels)
+        # no way is shorter than the gap or cheaper than seen vessel
+        places = places_of(tips, points, sources, longest_mm=most + self.rules.network)
+        bounds = [place.gap_mm + facing_cost(place, self.rules.facing) - self.rules.network for place in places]
+        best: Bridge | None = None
+        for i in sorted(range(len(places)), key=lambda i: bounds[i]):
+            if bounds[i] > (most if best is None else best.cost):
+                break
+            bridge = self._bridge(places[i], orphan)
+            if bridge is not None and bridge.cost <= (most if best is None else best.cost):
+                best = bridge
+        return best
+
+    def _bridge(self, place: Place, orphan: Orphan) -> Bridge | None:
+        verdict = self.judge.verdicts([Gap(near_mm=place.source, far_mm=place.target)])[0] if self.judge is not None else None
+        path = cheapest(place.source, place.target, orphan.voxels, self.segmentation, self.surroundings, blood=self.blood, verdict=verdict)
+        if path is None or path.dearest >= FORBIDDEN:
+            return None
+        said = 0.0 if verdict is None else self.rules.network * (1.0 - 2.0 * verdict.vessel)
+        cost = path.length_mm * path.price + facing_cost(place, self.rules.facing) + said
+        return Bridge(voxels=path.voxels, length_mm=path.length_mm, cost=cost, tip=place.tip)
 
 
 def _grow_again(lines: Centrelines, bridges: list[Bridge], segmentation: Segmentation) -> tuple[TreeBranch, ...]:

@@ -18,6 +18,7 @@ from appliance.analysis.voxelgraph import cheapest_paths, graph_of
 FORBIDDEN = 20.0
 """Price of a voxel in a chamber."""
 CHAMBERS = (Structure.LEFT_ATRIUM, Structure.LV, Structure.RIGHT_ATRIUM, Structure.RV, Structure.AORTA, Structure.PULMONARY_ARTERY)
+USUAL_BLOOD_HU = 400.0
 _BESIDE_MM = 3.0
 """How far a way may lead beside the box of its two ends."""
 
@@ -39,9 +40,13 @@ def cheapest(
     segmentation: Segmentation,
     surroundings: Surroundings,
     *,
+    blood: float,
     verdict: Verdict | None = None,
 ) -> Path | None:
-    """The cheapest path from ``source`` to a piece's ``voxels`` (n, 3) in a box around the gap to ``target``; None if there is none."""
+    """The cheapest path from ``source`` to a piece's ``voxels`` (n, 3) in a box around the gap to ``target``; None if there is none.
+
+    ``blood`` is the arteries' attenuation, 0 where that is not known.
+    """
     geometry = segmentation.geometry
     spacing = geometry.spacing[0]
     corners = np.rint(geometry.to_index(np.stack([source, target]))).astype(np.int32)
@@ -51,7 +56,7 @@ def cheapest(
     axes = [np.arange(int(a), int(b), dtype=np.int32) for a, b in zip(low, high, strict=True)]
     box = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     graph = graph_of(box, spacing)
-    price = _price(box, segmentation, surroundings, verdict)
+    price = _price(box, segmentation, surroundings, blood or USUAL_BLOOD_HU, verdict)
     start = _nodes(graph.lookup, graph.corner, corners[:1])
     goal = _nodes(graph.lookup, graph.corner, voxels)
     if not len(start) or not len(goal):
@@ -75,7 +80,7 @@ def _nodes(lookup: NDArray[np.int32], corner: NDArray[np.int32], voxels: NDArray
 
 
 def _price(
-    voxels: NDArray[np.int32], segmentation: Segmentation, surroundings: Surroundings, verdict: Verdict | None
+    voxels: NDArray[np.int32], segmentation: Segmentation, surroundings: Surroundings, blood: float, verdict: Verdict | None
 ) -> NDArray[np.float32]:
     """Price per mm of each voxel: 1 in seen vessel, up to 6 in fat, 20 in a chamber.
 
@@ -84,7 +89,7 @@ def _price(
     z, y, x = voxels.T
     seen = segmentation.coronary[z, y, x] / 255.0
     hu = segmentation.hu[z, y, x].astype(np.float64)
-    tissue = np.interp(hu, [-80.0, 0.0, 120.0, 250.0], [6.0, 4.0, 2.5, 1.6])
+    tissue = np.interp(hu, [-80.0, 0.0, 0.3 * blood, 0.7 * blood], [6.0, 4.0, 2.5, 1.5])
     price = 1.0 + (tissue - 1.0) * (1.0 - np.clip(seen / 0.4, 0.0, 1.0))
     if verdict is not None:
         share = 0.5 * verdict.vessel

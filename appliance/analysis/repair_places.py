@@ -143,7 +143,7 @@ class Facing:
     elsewhere: float = 8.0
     onward: float = 4.0
     side: float = 4.0
-    thin_end: float = 8.0
+    thin_end: float = 12.0
     wider: float = 6.0
     full_mm: float = 5.0
 
@@ -194,15 +194,21 @@ def places_of(tips: Tips, points: Float, sources: Sources, *, longest_mm: float,
             found += [_place(tips, tip, sources, i) for i in _apart(order, sources.points, apart_mm, most=3)]
     search = cKDTree(points)
     gap, nearest = search.query(sources.points)
-    i = int(np.argmin(gap))
-    target = points[nearest[i]]
-    if gap[i] <= longest_mm and np.linalg.norm(tips.points - target, axis=1).min() > apart_mm:
-        kind = str(sources.kinds[i])
-        widest = float(tips.radius_mm.max())
-        found.append(
-            Place(sources.points[i], target, kind, None, float(gap[i]), 0.0, 0.0, float(sources.radius_mm[i]), widest, 0.0)  # type: ignore[arg-type]
-        )
+    off_tips = cKDTree(tips.points).query(points[nearest])[0] > apart_mm
+    for kind in ("end", "stump", "side"):
+        near = np.flatnonzero((sources.kinds == kind) & (gap <= longest_mm) & off_tips)
+        order = near[np.argsort(gap[near], kind="stable")]
+        found += [_elsewhere(tips, points[nearest[i]], sources, i) for i in _apart(order, sources.points, apart_mm, most=2)]
     return found
+
+
+def _elsewhere(tips: Tips, target: Float, sources: Sources, i: int) -> Place:
+    """A place away from the tips: two lost branches of a lost stem, or a tip that was not seen as one."""
+    way = target - sources.points[i]
+    gap = float(np.linalg.norm(way))
+    onward = float(sources.onward[i] @ way) / max(gap, 1e-9)
+    widest = float(tips.radius_mm.max())
+    return Place(sources.points[i], target, str(sources.kinds[i]), None, gap, 0.0, onward, float(sources.radius_mm[i]), widest, 0.0)  # type: ignore[arg-type]
 
 
 def _apart(order: NDArray[np.intp], points: Float, apart_mm: float, *, most: int) -> list[int]:

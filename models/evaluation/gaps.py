@@ -19,7 +19,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from appliance.analysis.repair import Bridge, RepairRules, allowance, find_bridge, refusal
+from appliance.analysis.repair import Bridge, RepairRules, Ways, allowance, refusal
 from appliance.analysis.repair_network import Gap as Question
 from appliance.analysis.repair_network import GapJudge
 from appliance.analysis.repair_places import Sources, tips_of
@@ -139,13 +139,10 @@ def decide(case: Case, *, session: Session | None, rules: RepairRules) -> str:
     if refusal(orphan, picture, case.surroundings, case.blood, rules):
         return "open"
     judge = GapJudge(session, picture) if session is not None else None
+    ways = Ways(picture, case.surroundings, case.blood, rules, judge)
     tips, sources = tips_of(orphan.voxels, picture.geometry), Sources.bare(case.ends, case.sides)
-    bridge = find_bridge(orphan, tips, sources, picture, case.surroundings, rules=rules, judge=judge)
-    return (
-        "open"
-        if bridge is None or bridge.cost > allowance(orphan, picture, case.blood, rules)
-        else ("right" if is_right(bridge, case) else "wrong")
-    )
+    bridge = ways.cheapest(orphan, tips, sources, most=allowance(orphan, picture, case.blood, rules))
+    return "open" if bridge is None else ("right" if is_right(bridge, case) else "wrong")
 
 
 def is_right(bridge: Bridge, case: Case) -> bool:
