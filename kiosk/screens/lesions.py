@@ -208,14 +208,14 @@ class LesionPanel(BoxLayout):
         self._shown = content
         rows = self._scroll.list
         rows.clear_widgets()
+        if view.compared:
+            rows.add_widget(self._note(view.compared, theme.ACCENT))
         for card in view.lesions:
             rows.add_widget(LesionWidget(scale=self._scale, act=self._act, card=card))
-        notes = (
-            (view.loading or view.no_lesions, theme.MUTED),
-            (view.compared, theme.ACCENT),
-            ("\n".join(view.warnings), theme.WARNING),
-        )
-        for text, colour in notes:
+        for text, colour in ((view.loading or view.no_lesions, theme.MUTED), ("\n".join(view.warnings), theme.WARNING)):
             if text:
                 rows.add_widget(Gap(scale=self._scale, height=6))
-                rows.add_widget(Text(scale=self._scale, text=text, lines=None, colour=colour, type_size=theme.SMALL, size_hint_y=None))
+                rows.add_widget(self._note(text, colour))
+
+    def _note(self, text: str, colour: theme.Colour) -> Text:
+        return Text(scale=self._scale, text=text, lines=None, colour=colour, type_size=theme.SMALL, size_hint_y=None)

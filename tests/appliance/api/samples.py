@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from functools import cache
 
+import msgspec
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -26,6 +27,7 @@ from appliance.api.messages import (
     StudyRow,
     StudyState,
 )
+from appliance.comparison import summary
 from appliance.findings import Branch, EngineInfo, ModelInfo, PlaqueVolume, Quality, SeriesInfo, Software
 
 CATEGORY_OF_GRADE: dict[Grade, str] = {
@@ -260,7 +262,9 @@ def row(key: str, state: StudyState, head: StudyHeader, *, received_at: float, *
 
 def sample_details(now: float) -> list[StudyDetail]:
     """One study in every state that matters to the worklist."""
-    findings = make_findings(sample_lesions())
+    before = make_findings((lesion(0, "pLAD", "LAD", 41.0, "mild"), lesion(1, "LCx", "LCX", 18.0, "minimal")))
+    earlier = summary(before, study_date="20250318", final=True)
+    findings = msgspec.structs.replace(make_findings(sample_lesions()), earlier=earlier)
     report = make_report(findings)
     drafted = {"findings": findings, "report": report, "pictures": PICTURES, "notices": (DRAFT_NOTICE, NOT_VALIDATED_NOTICE)}
     text = findings.cad_rads.text if findings.cad_rads else None
