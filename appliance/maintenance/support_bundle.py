@@ -13,7 +13,7 @@ import platform
 import re
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ _IDENTITIES = {
         "SELECT accession_number FROM found_studies",
     ),
     "users": ("SELECT name FROM users",),
+    "pseudonyms": ("SELECT patient FROM pseudonyms", "SELECT pseudonym FROM pseudonyms"),
 }  # fmt: skip
 _NAMING = (
     "patient_name",
@@ -70,18 +71,51 @@ class Scrubber:
     """
 
     def __init__(self, identities: Iterable[str]) -> None:
+        identities = list(identities)
         words = {part for identity in identities for part in (identity.strip(), *re.split(r"[\^=\s\\]+", identity)) if len(part) >= _LEAST}
         # Chinese names are two characters and more, and have no spaces around them
         words |= {
             identity for whole in identities for identity in re.split(r"[\^=\s]+", whole) if len(identity) >= 2 and not identity.isascii()
         }
-        ordered = sorted(words, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, ordered)), re.IGNORECASE) if ordered else None
+        whole = {pattern for identity in identities for pattern in _spellings(identity)}
+        patterns = [*sorted(whole, key=len, reverse=True), *map(re.escape, sorted(words, key=len, reverse=True))]
+        self._known = re.compile("|".join(patterns), re.IGNORECASE) if patterns else None
 
     def __call__(self, text: str) -> str:
         """The text without them."""
         text = _UID.sub(REMOVED, text)
         return text if self._known is None else self._known.sub(REMOVED, text)
+
+
+def _spellings(identity: str) -> Iterator[str]:
+    """Patterns of a name as people write it: its parts in both orders with any or no sign between them; a date with dashes."""
+    for group in identity.split("="):
+        parts = [re.escape(part) for part in re.split(r"[\^\s]+", group) if part]
+        if len(parts) > 1 and sum(map(len, parts)) >= _LEAST - (not group.isascii()):
+            between = r"[\^=\s,]*" if not group.isascii() else r"[\^=\s,]+"
+            for ordered in (parts, parts[::-1]):
+                # a short Latin name must not tear holes into words
+                yield between.join(ordered) if not group.isascii() else rf"\b{between.join(ordered)}\b"
+    if re.fullmatch(r"(19|20)\d{6}", identity):
+        yield f"{identity[:4]}[-/.]{identity[4:6]}[-/.]{identity[6:]}"
+
+
+def _plain(line: str) -> str:
+    """A line of the log with its letters as such: escapes, and messages that the journal keeps as numbers, would hide a name."""
+    try:
+        tree = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(tree, dict):
+        return line
+    return json.dumps({name: _as_text(value) for name, value in tree.items()}, ensure_ascii=False)
+
+
+def _as_text(value: Any) -> Any:
+    """The journal writes what is not plain text as a list of byte values."""
+    if isinstance(value, list) and value and all(isinstance(each, int) and 0 <= each < 256 for each in value):
+        return bytes(value).decode("utf-8", "replace")
+    return value
 
 
 def write_bundle(
@@ -111,7 +145,7 @@ def write_bundle(
         "components.json": _component_rows(view),
     }
     texts = {name: scrub(msgspec.json.format(msgspec.json.encode(part)).decode()) for name, part in parts.items()}
-    texts["log.jsonl"] = "".join(f"{scrub(line)}\n" for line in (journal or journal_lines)())
+    texts["log.jsonl"] = "".join(f"{scrub(_plain(line))}\n" for line in (journal or journal_lines)())
     make_folder(out.parent)
     with tarfile.open(out, "w:gz") as archive:
         for name, text in texts.items():

@@ -131,7 +131,11 @@ def _signed(cms: bytes, *, keyring: Path) -> str:
             "-no-CApath", "-no-CAstore",
         )  # fmt: skip
         if done.returncode != 0:
-            raise MaintenanceError("MNT-003", zh="更新包的签名无效或不受信任", en="the update is not signed by one of our keys")
+            raise MaintenanceError(
+                "MNT-003",
+                zh="更新包的签名无效或不受信任(亦请核对本机时间)",
+                en="the update is not signed by one of our keys (is the clock right?)",
+            )
         return out.read_text("utf-8", errors="replace")
 
 
