@@ -14,6 +14,7 @@ from appliance.analysis.stages import Heart
 from appliance.analysis.stents import find_stents
 from appliance.analysis.variants import find_variants
 from appliance.findings import Branch, Bridge, Lesion, NotAssessable, Quality, Stent, Variant
+from appliance.inference.engine import Session
 from appliance.volume import Volume
 
 EDGE_POINTS = 2
@@ -32,9 +33,18 @@ class Described:
     lesions: tuple[Lesion, ...]
 
 
-def describe(volume: Volume, heart: Heart, branches: Sequence[Branch], lesions: Sequence[Lesion], quality: Quality) -> Described:
-    """Look along the branches of one measured study."""
-    stents = find_stents(volume, branches, noise_hu=quality.aorta_noise_hu or UNKNOWN_NOISE_HU)
+def describe(
+    volume: Volume,
+    heart: Heart,
+    branches: Sequence[Branch],
+    lesions: Sequence[Lesion],
+    quality: Quality,
+    *,
+    motion: Session | None = None,
+) -> Described:
+    """Look along the branches of one measured study; ``motion`` is the network of that name, None for the written rule."""
+    noise, blood = quality.aorta_noise_hu or UNKNOWN_NOISE_HU, quality.aorta_mean_hu
+    stents = find_stents(volume, branches, noise_hu=noise, blood_hu=blood)
     return Described(
         stents=stents,
         bridges=tuple(
@@ -42,7 +52,7 @@ def describe(volume: Volume, heart: Heart, branches: Sequence[Branch], lesions: 
             for branch, start, end, depth in find_bridges(volume, heart, branches)
         ),
         variants=find_variants(heart, branches),
-        not_assessable=not_assessable_segments(volume, branches, quality, stents=stents),
+        not_assessable=not_assessable_segments(volume, branches, quality, stents=stents, session=motion),
         lesions=outside_stents(lesions, stents),
     )
 

@@ -70,5 +70,5 @@ def read_phase(
     with stage("describe"):
         grafted = part_grafts(heart, measured.branches, measured.lesions, volume.geometry)
         measured = dataclasses.replace(measured, branches=grafted.branches, lesions=grafted.lesions)
-        seen = describe(volume, heart, measured.branches, measured.lesions, quality)
+        seen = describe(volume, heart, measured.branches, measured.lesions, quality, motion=sessions.get("motion"))
     return PhaseReading(images, located, segmentation, measured, seen, grafted.grafts, grafted.set_aside)

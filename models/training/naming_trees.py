@@ -19,7 +19,7 @@ from models.training.naming_cases import Line, NamingCase, Points
 _NONE = LABELS.index("none")
 _MAINS = tuple(LABELS.index(name) for name in ("LM", "LAD", "LCX", "RCA"))
 _OFTEN_MISSED = {LABELS.index("S"): 0.5, LABELS.index("CB"): 0.3, LABELS.index("AM"): 0.15, LABELS.index("other"): 0.3}
-_MASK_WALL_MM = 0.45
+_MASK_WALL_MM = 0.13
 _SHORTEST_MM = 8.0
 
 

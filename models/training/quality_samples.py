@@ -99,12 +99,12 @@ def true_places(patient: Patient) -> tuple[Place, ...]:
     return find_places(Heart(LabelMap(coarse.structures, grid), grid))
 
 
-def vary(scan: Scan, rng: np.random.Generator) -> Scan:
-    """The scan, often with motion of any extent, often without artefacts; never cut to a circle, which the product's places never meet."""
+def vary(scan: Scan, rng: np.random.Generator, *, even: float = EVEN, wide: float = WIDE_MOTION) -> Scan:
+    """The scan, often (``wide``) with motion of any extent, often (``even``) without artefacts; never cut to a circle."""
     scan = replace(scan, round_field=False)
-    if rng.random() < EVEN:
+    if rng.random() < even:
         scan = replace(scan, beam_hardening=0.0, streaks=0.0, metal=(), body_mm=(0.0, 0.0), arms_down=False)
-    if rng.random() >= WIDE_MOTION:
+    if rng.random() >= wide:
         return scan
     return with_motion(scan, {vessel: float(rng.uniform(0.0, LARGEST_MOTION_MM)) for vessel in VESSELS})
 

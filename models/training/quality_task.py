@@ -139,15 +139,16 @@ def errors(scores: npt.NDArray[np.float32], samples: list[QualitySample]) -> dic
     return found | {f"right_{name}": float(right[:, column].mean()) for column, name in enumerate(SCORES[MEASURED:])}
 
 
-def rank_correlation(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> float:
+def rank_correlation(first: npt.NDArray[np.floating], second: npt.NDArray[np.floating]) -> float:
     """Spearman's rank correlation, ties sharing their mean rank; 0 where either does not vary."""
-    one, other = _ranks(first), _ranks(second)
+    one, other = ranks(first), ranks(second)
     if min(one.std(), other.std()) < _LEAST_SPREAD:
         return 0.0
     return float(np.corrcoef(one, other)[0, 1])
 
 
-def _ranks(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def ranks(values: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Place of each value in the order of all, ties sharing their mean."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return np.asarray((last - 0.5 * (counts - 1))[inverse], np.float64)
