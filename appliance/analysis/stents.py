@@ -1,7 +1,8 @@
 """Stents: stretches where a bright ring runs all around the lumen, and whether the lumen inside can be read.
 
 The wires are far thinner than a voxel: in the image they are a ring that is brighter than the blood it holds, on all sides and without a
-break along the vessel. Calcium is a piece of such a ring at most, and ends after some millimetres. The lumen inside is read from 3 mm of
+break along the vessel. Calcium is a piece of such a ring at most, and ends after some millimetres; a chamber or another vessel that lies
+about a small one makes a ring wider than any coronary stent. The lumen inside is read from 3 mm of
 device diameter on (CAD-RADS 2.0, JCCT 2022;16:536); it is read by the blood in its middle, for the wall is hidden by the metal's blooming.
 """
 
@@ -35,6 +36,8 @@ SHORTEST_MM = 6.0
 GAP_MM = 3.0
 WIDEST_SPREAD_MM = 0.35
 """A device has one diameter: standard deviation of the ring's radius along it."""
+WIDEST_MM = 6.0
+"""Outer diameter: the largest coronary stents are made for 5 mm and may be expanded to 6 mm."""
 BLOOM_MM = 0.8
 """The half-way point between ring and fat lies about 0.4 mm outside the device, by the blur of the scan."""
 READABLE_MM = 3.0
@@ -70,6 +73,8 @@ def _of_branch(volume: Volume, branch: Branch, brighter_hu: float) -> list[Stent
             continue
         start, end = _ends(rise, start, end, hidden=round(0.5 * SMOOTH_MM / step))
         diameter = _diameter(typical[start:end]) - BLOOM_MM
+        if diameter > WIDEST_MM:
+            continue
         readable = diameter >= READABLE_MM
         found.append(
             Stent(

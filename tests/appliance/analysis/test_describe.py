@@ -69,6 +69,14 @@ def test_what_is_no_stent(paint: Paint) -> None:
     assert find_stents(volume(disc(1.8), paint, noise_hu=15.0), [branch(1.8)], noise_hu=15.0) == ()
 
 
+def test_what_lies_about_a_small_vessel_farther_off_than_any_stent_is_none() -> None:
+    """A chamber or a vein around a branch of diluted blood: on development patients such a ring hid a true severe stenosis."""
+    around = ring(3.7, 400.0, first=12.0, last=24.0, width=1.2)
+    assert find_stents(volume(disc(1.0, 250.0), around), [branch(1.0)], noise_hu=15.0) == ()
+    metal = ring(2.4, 1500.0, first=12.0, last=24.0)
+    assert len(find_stents(volume(disc(2.4, 250.0), metal), [branch(2.4)], noise_hu=15.0)) == 1
+
+
 def test_lesions_made_of_metal_are_dropped_and_the_rest_is_numbered_anew() -> None:
     lesions = [lesion("pLAD", 60.0, number=0), msgspec.structs.replace(lesion("pLAD", 30.0, number=1), branch=0, minimum=50)]
     lesions = [msgspec.structs.replace(each, branch=0) for each in lesions]
