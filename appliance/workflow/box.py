@@ -12,6 +12,7 @@ from functools import partial
 
 from appliance.archive.archive import Archive
 from appliance.archive.components import Component
+from appliance.archive.redating import redate
 from appliance.errors import HardwareError, Reason
 from appliance.hardware.badges import BadgeReader
 from appliance.hardware.gpu import Gpu, NvmlProbe
@@ -134,11 +135,16 @@ def box_workers(settings: Settings, *, archive: Archive, present_badge: Callable
 
 
 def watch_clock(archive: Archive, stop: threading.Event) -> None:
-    """Say when the clock cannot be right, once per change. Nothing waits for it: every timer of ours runs on the monotonic clock."""
+    """Say when the clock cannot be right, once per change; put right what it has dated once it is.
+
+    Nothing waits for it: every timer of ours runs on the monotonic clock.
+    """
     told: bool | None = None
     while True:
         right = archive.clock.wall() >= OLDEST_CLOCK
         if right != told:
+            if right and redate(archive.database, before=OLDEST_CLOCK, now=archive.clock.wall()):
+                log.warning("the clock was wrong and is right now: what came meanwhile counts from now on")
             archive.components.report(CLOCK, ready=right, reason=None if right else CLOCK_FAULT)
             told = right
         if stop.wait(CLOCK_S):
