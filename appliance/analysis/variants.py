@@ -5,7 +5,8 @@ artery is the one that matters: CAD-RADS 2.0 (JCCT 2022;16:536) adds the modifie
 about the aortic root. A take-off is high from 20 mm above the annulus on, above the sinuses of all but the largest roots, or from 10 mm
 above the other artery's: both lie about 13 mm above the annulus with a spread of 3 mm (Cavalcanti et al., Arq Bras Cardiol 2003;81:359, not
 re-read), so such a difference lies beyond two of its own spreads, however the annulus was found. No artery but an anomalous circumflex
-comes from the right and runs on behind the aorta: a tree that does is one, whatever it was named.
+comes from the right and runs on behind the aorta: a tree that does is one, whatever it was named. Two left ostia lie so near to each other
+that both arteries may be traced from one of them; then a short branch leads from their beginning back to the aorta, beside that ostium.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ HIGH_MM = 20.0
 ABOVE_OTHER_MM = 10.0
 LONG_MM = 50.0
 """The branch to the sinus node, which may pass behind the aorta too, is shorter."""
+BACK_MM = 25.0
+"""A way back to the aorta is no longer than this, and leaves the tree no farther from its ostium."""
+AT_WALL_MM, APART_MM = 3.0, 4.0
+"""It ends at the aorta's wall, as well as the coarse map shows that, and so far from the ostium that it is another one."""
 ANNULUS_MM = 4.5
 """Aorta so near to the left ventricle is its root's lower end."""
 ASCENDING_MM = (25.0, 45.0)
@@ -67,6 +72,9 @@ def find_variants(heart: Heart, branches: Sequence[Branch]) -> tuple[Variant, ..
     unnamed = None if "lcx_from_right" in found else _behind_aorta(branches, around, heart)
     if unnamed is not None:
         found |= {"lcx_from_right": unnamed, "retroaortic_course": unnamed}
+    second = None if {"lcx_from_right", "separate_left_ostia"} & found.keys() else _back_to_aorta(branches, origins, around, heart)
+    if second is not None:
+        found["separate_left_ostia"] = second
     courses: tuple[tuple[VariantName, Vessel], ...] = (("rca_from_left", "RCA"), ("left_from_right", "LAD"), ("single_coronary", "RCA"))
     for name, vessel in courses:
         if name in found and _passes(origins[vessel].course, around, heart, Structure.PULMONARY_ARTERY):
@@ -111,6 +119,24 @@ def _behind_aorta(branches: Sequence[Branch], around: Surroundings, heart: Heart
         long = float(np.linalg.norm(np.diff(course, axis=0), axis=1).sum()) >= LONG_MM
         begins = float(around.distance(course[:1], Structure.AORTA)[0]) <= AT_AORTA_MM and side_of(course[0], heart) == "right"
         if long and begins and _passes(course, around, heart, Structure.LEFT_ATRIUM):
+            return branch.id
+    return None
+
+
+def _back_to_aorta(branches: Sequence[Branch], origins: dict[Vessel, _Origin], around: Surroundings, heart: Heart) -> int | None:
+    """A short branch without a name that leads from the beginning of the left artery back to the aorta, beside its ostium."""
+    left = origins.get("LAD")
+    if left is None:
+        return None
+    trunk = {branch.id for branch in branches if branch.id == left.root or branch.parent == left.root}
+    for branch in branches:
+        if branch.parent not in trunk or branch.name != "other":
+            continue
+        course = np.asarray(branch.points_mm, np.float64)
+        short = float(np.linalg.norm(np.diff(course, axis=0), axis=1).sum()) <= BACK_MM
+        near = float(np.linalg.norm(course[0] - left.ostium)) <= BACK_MM
+        apart = float(np.linalg.norm(course[-1] - left.ostium)) >= APART_MM and side_of(course[-1], heart) == "left"
+        if short and near and apart and float(around.distance(course[-1:], Structure.AORTA)[0]) <= AT_WALL_MM:
             return branch.id
     return None
 

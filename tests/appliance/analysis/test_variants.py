@@ -118,6 +118,15 @@ def test_a_course_between_the_great_vessels() -> None:
     assert "interarterial_course" not in names(branches)
 
 
+@pytest.mark.parametrize(("end", "second"), [(ostium(1.0, along=-0.6), True), (ostium(1.0, along=-0.1), False), (ostium(-1.0), False)])
+def test_a_way_back_to_the_aorta_beside_the_left_ostium_is_a_second_one(end: np.ndarray, second: bool) -> None:
+    fork = np.asarray(tree()[0].points_mm[-1])
+    branches = [*tree(), branch(4, "other", "other", [fork, fork - 3.0 * FRONT, end], parent=0, at=20)]
+    assert names(branches) == (["separate_left_ostia"] if second else [])
+    away = branch(4, "other", "other", [fork, fork + 18.0 * LEFTWARD], parent=0, at=20)
+    assert names([*tree(), away]) == []
+
+
 @pytest.mark.parametrize("length", [20.0, 45.0])
 def test_a_long_tree_without_a_name_that_runs_behind_the_aorta_is_a_circumflex_from_the_right(length: float) -> None:
     labels = HEART.structures.labels.copy()
