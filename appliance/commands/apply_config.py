@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from appliance.archive.files import make_folder, write_durably
-from appliance.maintenance.system_files import all_paths, system_files
+from appliance.maintenance.system_files import HOSTNAME, all_paths, system_files
 from appliance.settings import load_settings_or_new
 
 
@@ -24,7 +24,9 @@ def run(options: argparse.Namespace) -> int:
     for path in all_paths():
         target: Path = options.root / path
         if path not in files:
-            target.unlink(missing_ok=True)
+            # the machine's own name is not ours to take away where we write straight into its /etc
+            if path != HOSTNAME or options.root != Path("/"):
+                target.unlink(missing_ok=True)
             continue
         make_folder(target.parent)
         target.parent.chmod(0o755)

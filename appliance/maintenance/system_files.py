@@ -11,12 +11,15 @@ NETWORK = PurePosixPath("etc/systemd/network/20-coronet.network")
 TIME = PurePosixPath("etc/systemd/timesyncd.conf.d/coronet.conf")
 PEERS = tuple(PurePosixPath(f"etc/systemd/system/{unit}.service.d/peers.conf") for unit in ("coronet", "coronet-safe"))
 KIOSK = PurePosixPath("etc/coronet/kiosk.env")
+HOSTNAME = PurePosixPath("etc/hostname")
 
 
 def system_files(settings: Settings) -> dict[PurePosixPath, str]:
     """Path below the root -> content. A file that the settings do not ask for is not there, and an older one of ours is removed."""
     network = settings.network
     files = {NETWORK: _network(network), KIOSK: _kiosk(settings)}
+    if network.hostname:
+        files[HOSTNAME] = f"{network.hostname}\n"
     if network.ntp:
         files[TIME] = f"{NOTE}[Time]\nNTP={' '.join(network.ntp)}\n"
     if network.allowed:
@@ -28,7 +31,7 @@ def system_files(settings: Settings) -> dict[PurePosixPath, str]:
 
 def all_paths() -> tuple[PurePosixPath, ...]:
     """Every file that `system_files` may write."""
-    return (NETWORK, TIME, KIOSK, *PEERS)
+    return (NETWORK, TIME, KIOSK, HOSTNAME, *PEERS)
 
 
 def _network(network: NetworkSettings) -> str:

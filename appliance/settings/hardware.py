@@ -69,6 +69,8 @@ class NetworkSettings(Section, frozen=True, kw_only=True):
     address: str = ""
     """With the length of the prefix, e.g. ``192.0.2.5/24``; empty: DHCP."""
     gateway: str = ""
+    hostname: Annotated[str, msgspec.Meta(pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?$")] = ""
+    """Name of the box (RFC 1123, one label), told to the DHCP server and standing in the log; empty: as the image has it."""
     dns: tuple[str, ...] = ()
     ntp: tuple[str, ...] = ()
     time_zone: Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2})?$")] = ""

@@ -6,6 +6,7 @@ import argparse
 import configparser
 import importlib
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 
@@ -196,6 +197,8 @@ rotation = 270
 interface = "enp1s0"
 address = "192.0.2.5/24"
 gateway = "192.0.2.1"
+hostname = "coronet-ct2"
+time_zone = "Asia/Shanghai"
 dns = ["192.0.2.2"]
 ntp = ["192.0.2.3", "ntp.hospital.example"]
 allowed = ["192.0.2.0/28", "198.51.100.7"]
@@ -205,6 +208,9 @@ allowed = ["192.0.2.0/28", "198.51.100.7"]
     network.read(etc / "systemd/network/20-coronet.network")
     assert dict(network["Network"])["address"] == "192.0.2.5/24"
     assert "NTP=192.0.2.3 ntp.hospital.example" in (etc / "systemd/timesyncd.conf.d/coronet.conf").read_text()
+    assert (etc / "hostname").read_text() == "coronet-ct2\n"
+    assert (etc / "localtime").readlink() == Path("/usr/share/zoneinfo/Asia/Shanghai")
+    assert stat.S_IMODE((etc / "systemd/network/20-coronet.network").stat().st_mode) == 0o644, "networkd is not root"
     assert 'CAGE_OPTIONS="-r -r -r"' in (etc / "coronet/kiosk.env").read_text()
     assert '--language en --size 1080x1920"' in (etc / "coronet/kiosk.env").read_text()
     # the drop-in is one that systemd takes, beside the unit
@@ -213,7 +219,13 @@ allowed = ["192.0.2.0/28", "198.51.100.7"]
     assert (done.returncode, done.stderr) == (0, "")
     dropin = (root / "etc/systemd/system/coronet.service.d/peers.conf").read_text()
     assert dropin.splitlines()[-2:] == ["IPAddressAllow=", "IPAddressAllow=localhost 192.0.2.0/28 198.51.100.7 192.0.2.2"]
+    # settings that cannot be used change nothing
+    before = {path: path.read_bytes() for path in etc.rglob("*") if path.is_file()}
+    (tmp_path / "coronet.toml").write_text('[network]\nhostname = "not a name"\n')
+    assert main(["apply-config", "--settings", str(tmp_path / "coronet.toml"), "--root", str(tmp_path / "root")]) == 1
+    assert {path: path.read_bytes() for path in etc.rglob("*") if path.is_file()} == before
     # settings that no longer ask for it take it away again
     etc = applied(tmp_path, "")
+    assert not (etc / "hostname").exists()
     assert not (etc / "systemd/system/coronet.service.d/peers.conf").exists()
     assert "DHCP=yes" in (etc / "systemd/network/20-coronet.network").read_text()
