@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.image.machine import SHELL, emulator_is_here, overlay
+from tests.image.machine import SHELL, Machine, emulator_is_here, overlay
+from tests.image.starting import wait_for_echo, wait_for_unit
 
 REPO = Path(__file__).resolve().parents[2]
 OUT = REPO / "build/image"
@@ -47,6 +49,29 @@ def _with_a_shell(target: Path) -> None:
     subprocess.run(["dd", f"if={boot}", f"of={target}", "bs=1M", f"seek={at}", "conv=notrunc", "status=none"], check=True)
 
 
+@pytest.fixture(scope="session")
+def booted(image: Path, figures: dict[str, Any]) -> Path:
+    """The folder of a box that has had its first start: receiver and kiosk are up, a shell answers. Tests go on from its state ``ready``.
+
+    A start costs minutes in emulation, to go on from there seconds; so the state is kept, beside the image, for as long as the image.
+    """
+    folder = OUT / "booted"
+    done = folder / "figures.json"
+    if not done.is_file() or done.stat().st_mtime < image.stat().st_mtime:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        with Machine(disk=overlay(image, folder / "disk.qcow2"), folder=folder) as machine:
+            told = {"first_boot_to_echo_s": round(wait_for_echo(machine), 1)}
+            machine.wait_for_shell(seconds=600)
+            told["first_boot_to_echo_emulated_s"] = float(machine.shell("cut -d' ' -f1 /proc/uptime"))
+            wait_for_unit(machine, "coronet-kiosk.service")
+            machine.shell("sync")
+            machine.save("ready")
+        done.write_text(json.dumps(told) + "\n", "ascii")
+    figures |= json.loads(done.read_text("ascii"))
+    return folder
+
+
 @pytest.fixture
 def disk(image: Path, tmp_path: Path) -> Path:
     """A fresh disk of 24 GiB with the image on it; what the test writes goes with it."""
@@ -60,8 +85,8 @@ def figures() -> Iterator[dict[str, Any]]:
     yield told
     known = json.loads(FIGURES.read_text("ascii")) if FIGURES.is_file() else {}
     known |= told
-    for name in ("power_cuts", "power_cuts_lost"):  # over receiving and over the update
-        places = [name.replace("cuts", f"cuts_{place}") for place in ("receiving", "update")]
+    for name in ("power_cuts", "power_cuts_lost"):  # looked at from outside: over receiving, over an update; and one with a real start
+        places = [name.replace("cuts", f"cuts_{place}") for place in ("receiving", "small_update", "update", "started")]
         known[name] = sum(known[place] for place in places if place in known) if any(place in known for place in places) else None
     FIGURES.parent.mkdir(parents=True, exist_ok=True)
     FIGURES.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", "ascii")

@@ -22,6 +22,13 @@ VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 SHELL = "systemd.debug_shell=ttyS0"
 """What the kernel file of the tests is given besides: the product has no way to log in. Root and hash tree are the product's own."""
 
+NS_PER_INSTRUCTION_LOG2 = 3
+"""The box's own clock goes by the instructions that it has carried out, one each eight nanoseconds, and by ours only while it is idle.
+
+So its time limits (watchdogs, starts of units) mean what they mean on a real, slow processor, however slow or busy the machine
+is that emulates it, and times told by the box can be compared with each other.
+"""
+
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 """What a shell says to a terminal, such as that pasting begins: never part of an answer."""
 
@@ -46,6 +53,8 @@ class Machine:
     memory_mib: int = 3072
     cache: str = "writeback"
     clock: str = "utc"
+    resume: str = ""
+    """The state to go on from (`save`) instead of a start; the disk is that of the moment at which it was saved."""
     more: tuple[str, ...] = ()
     dicom_port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
@@ -65,9 +74,9 @@ class Machine:
     def start(self) -> None:
         """Power on."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        variables = self.folder / "firmware.fd"
+        variables = self.folder / "firmware.qcow2"  # a format that holds the states of `save`
         if not variables.is_file():
-            shutil.copy(VARIABLES, variables)
+            subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(VARIABLES), str(variables)], check=True)
         for name in ("serial", "qmp"):
             (self.folder / name).unlink(missing_ok=True)
         with (self.folder / "qemu.log").open("ab") as log:
@@ -104,7 +113,9 @@ class Machine:
             "-cpu",
             "max",
             "-smp",
-            "2",
+            "1",
+            "-icount",
+            f"shift={NS_PER_INSTRUCTION_LOG2},sleep=on",
             "-m",
             str(self.memory_mib),
         ]
@@ -125,9 +136,10 @@ class Machine:
             "-drive",
             f"if=pflash,format=raw,unit=0,readonly=on,file={FIRMWARE}",
             "-drive",
-            f"if=pflash,format=raw,unit=1,file={variables}",
+            f"if=pflash,format=qcow2,unit=1,file={variables}",
         ]
-        words += ["-drive", f"if=virtio,format={self.disk.suffix.lstrip('.')},file={self.disk},cache={self.cache},discard=unmap"]
+        drive = f"if=none,id=disk,format={self.disk.suffix.lstrip('.')},file={self.disk},cache={self.cache},discard=unmap"
+        words += ["-drive", drive, "-device", "virtio-blk-pci,drive=disk", "-device", "qemu-xhci,id=xhci"]
         words += [
             "-netdev",
             f"user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:{self.dicom_port}-:11112",
@@ -139,6 +151,8 @@ class Machine:
             f"socket,id=s0,path={self.folder / 'serial'},server=on,wait=off,logfile={self.folder / 'serial.log'},logappend=on",
         ]
         words += ["-serial", "chardev:s0", "-qmp", f"unix:{self.folder / 'qmp'},server=on,wait=off", "-action", "watchdog=reset"]
+        if self.resume:
+            words += ["-loadvm", self.resume]
         return [*words, *self.more]
 
     def _connect(self, name: str) -> socket.socket:
@@ -200,6 +214,7 @@ class Machine:
     def monitor(self, command: str, **arguments: Any) -> Any:
         """One command of QEMU's own monitor."""
         with self._connect("qmp") as one:
+            one.settimeout(900)  # to write the memory away takes its time
             reader = one.makefile("r")
             reader.readline()
             for words in ({"execute": "qmp_capabilities"}, {"execute": command, "arguments": arguments}):
@@ -208,6 +223,29 @@ class Machine:
                 while "event" in answer:
                     answer = json.loads(reader.readline())
             return answer
+
+    def told(self, command: str) -> None:
+        """One command of the monitor for people, which says nothing when it went well.
+
+        Raises:
+            AssertionError: it said something.
+        """
+        answer = self.monitor("human-monitor-command", **{"command-line": command})
+        assert answer.get("return") == "", answer
+
+    def save(self, name: str) -> None:
+        """Keep memory and disk as they are now, inside the disk's own file; ``resume`` goes on from there as often as wanted."""
+        self.told(f"savevm {name}")
+
+    def plug_in(self, stick: Path) -> None:
+        """A USB stick."""
+        medium = {"driver": "file", "filename": str(stick)}
+        for command, words in (
+            ("blockdev-add", {"driver": "raw", "node-name": "stick", "read-only": True, "file": medium}),
+            ("device_add", {"driver": "usb-storage", "bus": "xhci.0", "drive": "stick", "id": "usb-stick"}),
+        ):
+            answer = self.monitor(command, **words)
+            assert "error" not in answer, answer
 
     def screenshot(self, target: Path) -> Path:
         """A picture of what stands on the screen."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.image.machine import Machine
-from tests.image.test_boot import wait_for_echo
+from tests.image.starting import wait_for_echo
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(7200)]
 

@@ -9,12 +9,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import os
-import re
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,17 +19,16 @@ from typing import Any
 import pytest
 
 from tests.appliance.maintenance.machine import UPDATES, load
-from tests.image.machine import Machine, overlay
+from tests.image.cuts import FILES, Cuts, of_slot
+from tests.image.machine import Machine
+from tests.image.starting import SHELL_S
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(7200)]
 
-REPO = Path(__file__).resolve().parents[2]
-SLOT = REPO / "build/image/slot"
+OUT = Path(__file__).resolve().parents[2] / "build/image"
 MIB = 1 << 20
-FILES = {"boot": "boot.vfat", "root": "root.squashfs", "verity": "root.verity"}
-CUTS = 30
-SLICE_S = 0.2
-SHELL_S = 1200.0
+CUTS = 15
+SLICE_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -85,13 +80,10 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
 
 
 @pytest.fixture(scope="module")
-def box(image: Path, release: Release, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+def box(booted: Path, release: Release) -> Iterator[Machine]:
     """A box with the stick plugged in, which trusts the tests' own keys; the services stand still, so that the processor is RAUC's."""
-    folder = tmp_path_factory.mktemp("box")
-    drive = f"if=none,id=stick,format=raw,readonly=on,file={release.stick}"
-    usb = ("-device", "qemu-xhci,id=xhci", "-drive", drive, "-device", "usb-storage,bus=xhci.0,drive=stick")
-    with Machine(disk=overlay(image, folder / "disk.qcow2"), folder=folder, memory_mib=2048, more=usb) as machine:
-        machine.wait_for_shell(seconds=SHELL_S)
+    with Machine(disk=booted / "disk.qcow2", folder=booted, resume="ready") as machine:
+        machine.plug_in(release.stick)
         machine.shell("systemctl stop coronet-kiosk coronet-analyst coronet-updater coronet-trial coronet", seconds=SHELL_S)
         keyring = base64.b64encode(release.keyring.read_bytes()).decode()
         machine.shell("cp -r /usr/lib/coronet /run/trusting", seconds=SHELL_S)
@@ -121,61 +113,21 @@ def test_rauc_itself_refuses_what_must_not_be_installed(box: Machine, release: R
 def test_wherever_the_plug_is_pulled_a_whole_slot_is_started(
     box: Machine, release: Release, figures: dict[str, Any], tmp_path: Path
 ) -> None:
-    old = {name: (entry["bytes"], entry["sha256"]) for name, entry in json.loads((SLOT / "slot.json").read_text())["files"].items()}
     new = {name: (path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()) for name, path in _files(release.slot)}
     # the tests' image has a boot partition with one more word
-    old["boot.vfat"] = (old["boot.vfat"][0], _sha256(REPO / "build/image/test-boot.vfat"))
-    verdicts: list[tuple[str, bool]] = []
-    box.shell("(rauc install /run/coronet-stick/coronet-9.0.0.raucb > /run/install.log 2>&1; echo $? > /run/installed) &", seconds=SHELL_S)
-    after = 0
-    while after < 3 and len(verdicts) < 40 * CUTS:
-        time.sleep(SLICE_S)
-        box.monitor("stop")
-        raw = tmp_path / "cut.raw"
-        subprocess.run(["qemu-img", "convert", "-U", "-f", "qcow2", "-O", "raw", str(box.disk), str(raw)], check=True)
-        box.monitor("cont")
-        slot = started(raw)
-        verdicts.append((slot, _holds(raw, slot, old if slot == "A" else new)))
-        after += slot == "B"
-    assert box.shell("cat /run/installed", seconds=SHELL_S) == "0", box.shell("cat /run/install.log", seconds=SHELL_S)
-    figures["power_cuts_update"] = len(verdicts)
-    figures["power_cuts_update_lost"] = sum(not whole for _slot, whole in verdicts)
-    assert figures["power_cuts_update_lost"] == 0, verdicts
+    wanted = {"A": of_slot(OUT / "slot", boot=OUT / "test-boot.vfat"), "B": new}
+    cuts = Cuts(box, tmp_path / "layers", every_s=SLICE_S)
+    cuts.start()
+    told = box.shell("rauc install /run/coronet-stick/coronet-9.0.0.raucb 2>&1; echo ended $?", seconds=SHELL_S)
+    cuts.wait_for_more(3)
+    verdicts = cuts.verdicts(wanted, tmp_path)
+    assert told.endswith("ended 0"), told
+    figures["power_cuts_small_update"] = len(verdicts)
+    figures["power_cuts_small_update_lost"] = sum(not whole for _slot, whole in verdicts)
+    assert figures["power_cuts_small_update_lost"] == 0, verdicts
     assert len(verdicts) >= CUTS, f"only {len(verdicts)} cuts fitted in: make SLICE_S shorter"
     assert {slot for slot, _whole in verdicts} == {"A", "B"}
 
 
-def started(raw: Path) -> str:
-    """The slot that the loader would start, by its rule."""
-    text = subprocess.run(["mcopy", "-n", "-i", f"{raw}@@{MIB}", "::/coronet/grubenv", "-"], check=True, capture_output=True).stdout
-    state = dict(re.findall(r"^(\w+)=(.*)$", text.decode("ascii", "replace"), re.MULTILINE))
-    able = [slot for slot in state["ORDER"].split() if state[f"{slot}_OK"] == "1"]
-    return next((slot for slot in able if int(state[f"{slot}_TRY"]) < 3), able[0])
-
-
 def _files(slot: Path) -> list[tuple[str, Path]]:
     return [(name, slot / name) for name in FILES.values()]
-
-
-def _holds(raw: Path, slot: str, wanted: dict[str, tuple[int, str]]) -> bool:
-    """Whether every image of the slot lies there to the last byte."""
-    sys.path.insert(0, str(REPO / "image-build"))
-    from coronet_image.layout import start_mib
-
-    with raw.open("rb") as disk:
-        for part, name in FILES.items():
-            size, expected = wanted[name]
-            disk.seek(start_mib(f"coronet-{part}-{slot.lower()}") * MIB)
-            digest = hashlib.sha256()
-            while size > 0:
-                piece = disk.read(min(size, 4 * MIB))
-                digest.update(piece)
-                size -= len(piece)
-            if digest.hexdigest() != expected:
-                return False
-    return True
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,47 @@
+"""Waiting for a box: its receiver, its units. Emulation takes minutes for what a box does in seconds; nothing is judged by time."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from pynetdicom import AE
+
+from tests.image.machine import Machine
+
+PATIENCE_S = float(os.environ.get("CORONET_BOOT_SECONDS", "3600"))
+SHELL_S = 1200.0
+VERIFICATION = "1.2.840.10008.1.1"
+
+
+def echo(port: int) -> bool:
+    """Whether the receiver answers a C-ECHO."""
+    ae = AE(ae_title="CT1")
+    ae.add_requested_context(VERIFICATION)
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 60
+    association = ae.associate("127.0.0.1", port, ae_title="CORONET")
+    if not association.is_established:
+        return False
+    status = association.send_c_echo()
+    association.release()
+    return bool(status) and status.Status == 0
+
+
+def wait_for_echo(machine: Machine, *, seconds: float = PATIENCE_S) -> float:
+    """Seconds from power on to the first C-ECHO that was answered."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if echo(machine.dicom_port):
+            return machine.age()
+        assert machine.process is not None
+        assert machine.process.poll() is None, "the emulator has ended"
+        time.sleep(1)
+    raise AssertionError(f"no C-ECHO within {seconds:.0f} s")
+
+
+def wait_for_unit(machine: Machine, unit: str, *, seconds: float = PATIENCE_S) -> None:
+    """Until systemd says that a unit is up."""
+    deadline = time.monotonic() + seconds
+    while machine.shell(f"systemctl is-active {unit}", seconds=SHELL_S) != "active":
+        assert time.monotonic() < deadline, machine.shell(f"systemctl status --no-pager {unit}", seconds=SHELL_S)
+        time.sleep(5)
