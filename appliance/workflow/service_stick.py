@@ -7,6 +7,7 @@ order that names it, so a stick that was found opens nothing, and no clock has t
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 import tomllib
@@ -20,6 +21,7 @@ from appliance.archive.archive import Archive
 from appliance.archive.files import write_durably
 from appliance.errors import CoronetError, WorkflowError
 from appliance.study import Role
+from appliance.workflow.update_desk import read_record
 from appliance.worklist import ServiceReply
 
 CODE = "service-code"
@@ -69,10 +71,11 @@ class ServiceStick:
         self._last: tuple[str, ServiceReply] | None = None
 
     def code(self) -> str:
-        """What the sign-in screen shows: while a stick is plugged in, or nobody can sign in; else nothing."""
-        if not self._device.exists() and any(not user.disabled for user in self._archive.users.all()):
-            return ""
-        return self._code()
+        """What the sign-in screen shows: while a stick is plugged in, or nobody can sign in; else, or where it cannot be known, nothing."""
+        with contextlib.suppress(CoronetError):  # the screen must say what else is wrong: a full disk, a damaged database
+            if self._device.exists() or all(user.disabled for user in self._archive.users.all()):
+                return self._code()
+        return ""
 
     def carry_out(self, command: str) -> ServiceReply:
         """Do what the stick's order says; the same command again gets the same answer.
@@ -86,12 +89,15 @@ class ServiceStick:
             return self._last[1]
 
     def _order(self) -> Order:
+        if read_record(self._archive.data / "update").state in {"looking", "installing"}:
+            raise WorkflowError("WF-112", zh="正在更新系统,请稍后再试", en="an update is under way on the stick, try again later")
         try:
             self._ask("mount")
             try:
                 text = self._read(self._mounted / ORDER).decode()
             finally:
-                self._ask("unmount")
+                with contextlib.suppress(CoronetError):  # one that is not let go now is let go when it is pulled out
+                    self._ask("unmount")
             return msgspec.convert(tomllib.loads(text), Order)
         except CoronetError as error:
             raise WorkflowError("WF-112", zh=error.zh, en=error.en) from error

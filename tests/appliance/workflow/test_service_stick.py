@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import resource
+import signal
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,6 +17,8 @@ from appliance.errors import UpdateError, WorkflowError
 from appliance.maintenance.signature import read_signed
 from appliance.workflow.service_stick import ORDER, ServiceStick
 from appliance.workflow.slots_door import ask_slots
+from appliance.workflow.update_desk import write_record
+from appliance.workflow.update_states import UpdateRecord
 from tests.appliance.archive.fakes import make_archive
 from tests.appliance.maintenance.keys import Authority, Signer
 from tests.appliance.workflow.test_box_desk import Helper
@@ -109,6 +113,29 @@ def test_what_is_not_signed_by_us_does_nothing(box: Box, spoil: str, tmp_path: P
     assert not box.helper.erase.exists()
     assert box.desk.code() == before, "who has no order of ours cannot use the code up"
     assert box.helper.ran[-1][1] == "stop", "the stick is let go"
+
+
+def test_while_an_update_is_read_from_the_stick_it_is_left_alone(box: Box) -> None:
+    box.order("erase")
+    write_record(box.archive.data / "update", UpdateRecord(state="installing", number=3))
+    with pytest.raises(WorkflowError, match="WF-112"):
+        box.desk.carry_out("command-1")
+    assert box.helper.ran == [], "nor mounted, nor unmounted under the updater"
+    write_record(box.archive.data / "update", UpdateRecord(state="good", number=4))
+    box.desk.carry_out("command-2")
+
+
+def test_a_box_that_cannot_keep_a_code_still_shows_its_screen(box: Box) -> None:
+    """A full disk: the code cannot be written. The screen must still come up and say so."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limit[1]))
+    try:
+        assert box.desk.code() == ""
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, before)
+    assert re.fullmatch(r"[0-9]{8}", box.desk.code())
 
 
 def test_erase_leaves_the_mark_and_restarts(box: Box) -> None:
