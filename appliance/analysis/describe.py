@@ -43,8 +43,7 @@ def describe(
     motion: Session | None = None,
 ) -> Described:
     """Look along the branches of one measured study; ``motion`` is the network of that name, None for the written rule."""
-    noise, blood = quality.aorta_noise_hu or UNKNOWN_NOISE_HU, quality.aorta_mean_hu
-    stents = find_stents(volume, branches, noise_hu=noise, blood_hu=blood)
+    stents = find_stents(volume, branches, noise_hu=quality.aorta_noise_hu or UNKNOWN_NOISE_HU)
     return Described(
         stents=stents,
         bridges=tuple(
