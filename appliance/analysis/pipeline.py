@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
-
 from appliance.analysis.cadrads import Bands, with_category
 from appliance.analysis.calcium import not_scored, score_calcium
 from appliance.analysis.locate import Located, locate
@@ -238,7 +236,7 @@ def _findings(chosen: Chosen, second: SecondLook, scored: Calcium | str, models:
         models=models.model_infos,
         series=_series_info(study.main),
         other_series=tuple(_other_series(study, chosen.others, read_too)),
-        quality=msgspec.structs.replace(chosen.quality, not_assessable=seen.not_assessable),
+        quality=second.rate(chosen.quality),
         dominance=measured.dominance,
         dominance_reason="not_determined" if measured.dominance is None else None,
         branches=measured.branches,

@@ -25,16 +25,19 @@ from appliance.analysis.naming_corrections import dominance_of
 from appliance.analysis.phase_choice import Chosen, candidates, look_at
 from appliance.analysis.phase_reading import PhaseReading, read_phase
 from appliance.analysis.phases import DIASTOLE, SYSTOLE, Phase, distance_to_rest
+from appliance.analysis.quality import NAMES
 from appliance.analysis.reading import SeriesImages, SeriesSource
 from appliance.anatomy import SEGMENTS, Vessel
 from appliance.errors import AnalysisError, DeclinedError, VolumeError
-from appliance.findings import Branch, Bridge, Calcium, CalciumDeposit, Lesion, NotAssessable, Stent, Variant, VesselQuality
+from appliance.findings import Branch, Bridge, Calcium, CalciumDeposit, Lesion, NotAssessable, Quality, Stent, Variant, VesselQuality
 from appliance.geometry import arc_length
 from appliance.inference.engine import Session
 
 Seen = TypeVar("Seen", Bridge, Lesion, NotAssessable, Stent, Variant)
 
 ARTERIES: frozenset[Vessel] = frozenset({"LAD", "LCX", "RCA"})
+OF_ARTERY = frozenset({"DEC-151", "DEC-157"})
+"""Warnings about one artery in the main phase: it is shown too poorly, or better by another phase."""
 CLEARLY_MM = 5.0
 """So much more of a tree must be readable in the other phase: the length of the shortest segment that is judged."""
 PARTS = {"segment": (0.0, 0.7), "measure": (0.7, 0.97), "describe": (0.97, 1.0)}
@@ -49,11 +52,24 @@ class SecondLook:
         reading: the chosen phase, with the trees that were taken from the other one.
         other: the further phase that was read; None where none was needed or none could be read.
         taken: the arteries that were taken from it.
+        quality: of the further phase.
     """
 
     reading: PhaseReading
     other: SeriesImages | None = None
     taken: frozenset[Vessel] = frozenset()
+    quality: Quality | None = None
+
+    def rate(self, main: Quality) -> Quality:
+        """The quality of the study: that of the main phase, but of the arteries that were taken from the other one as they are there."""
+        shown = {each.vessel: each for each in (self.quality.vessels if self.quality is not None else ()) if each.vessel in self.taken}
+        about = tuple(f"the {NAMES[vessel][1]} is shown" for vessel in sorted(shown))
+        return msgspec.structs.replace(
+            main,
+            vessels=tuple(shown.get(each.vessel, each) for each in main.vessels),
+            warnings=tuple(each for each in main.warnings if not (each.code in OF_ARTERY and each.en.startswith(about))),
+            not_assessable=self.reading.seen.not_assessable,
+        )
 
 
 def look_again(
@@ -85,7 +101,7 @@ def look_again(
         look = look_at(images.volume, locate(images.volume, session=sessions["heart-loc"]), sessions.get("quality"))
         other = read_phase(images, look.located, look.quality, sessions=sessions, bands=bands, stage=stage)
         if not other.grafts:
-            return take_over(reading, other)
+            return dataclasses.replace(take_over(reading, other), quality=look.quality)
     return SecondLook(reading)
 
 

@@ -9,14 +9,16 @@ from appliance.analysis.describe import Described
 from appliance.analysis.locate import Located
 from appliance.analysis.phase_reading import PhaseReading
 from appliance.analysis.phases import Phase
+from appliance.analysis.quality import with_network
 from appliance.analysis.quality_network import Rated
 from appliance.analysis.reading import SeriesImages
-from appliance.analysis.second_look import take_over, trees, with_deposits, worth_a_look
+from appliance.analysis.second_look import SecondLook, take_over, trees, with_deposits, worth_a_look
 from appliance.analysis.stages import Heart, Measured, Segmentation
+from appliance.errors import Reason
 from appliance.findings import Bridge, Calcium, CalciumDeposit, NotAssessable, Stent, VesselQuality
 from appliance.study import StudyHeader
 from appliance.volume import Geometry, LabelMap, Volume
-from tests.appliance.report.studies import NORMAL, TREE, lesion
+from tests.appliance.report.studies import GOOD, NORMAL, TREE, lesion
 
 GRID = Geometry((2, 2, 2), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
 NOWHERE = np.zeros(GRID.shape, np.uint8)
@@ -102,6 +104,20 @@ def test_a_phase_that_shows_no_more_changes_nothing() -> None:
 def test_a_tree_that_does_not_move_stays_even_where_the_other_phase_shows_more() -> None:
     main = reading("75", "mRCA", "pLAD")
     assert take_over(main, reading("40")).taken == RIGHT
+
+
+def test_the_quality_of_an_artery_is_that_of_the_phase_it_was_taken_from() -> None:
+    poor, good = rated(LAD=3, RCA=1), rated(LAD=2, RCA=4)
+    main = with_network(GOOD, poor)
+    hint = Reason("DEC-157", zh="", en="the RCA is shown better by another phase 40%")
+    main = msgspec.structs.replace(main, warnings=(*main.warnings, hint))
+    assert {each.code for each in main.warnings} == {"DEC-151", "DEC-157"}
+    reads = reading("75", "pLAD")
+    told = SecondLook(reads, None, RIGHT, with_network(GOOD, good)).rate(main)
+    assert [(each.vessel, each.grade) for each in told.vessels] == [("LAD", 3), ("RCA", 4)]
+    assert told.warnings == ()
+    assert told.not_assessable == reads.seen.not_assessable
+    assert SecondLook(reads).rate(main).warnings == main.warnings
 
 
 def test_by_the_header_the_other_rest_is_looked_at() -> None:
