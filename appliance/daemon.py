@@ -13,7 +13,7 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -50,6 +50,7 @@ from appliance.workflow.probe import ReceiverProbe, own_door
 from appliance.workflow.relay import make_treater, relay_workers
 from appliance.workflow.release import make_router
 from appliance.workflow.safe_mode import SAFE_MODE, SafeMode
+from appliance.workflow.self_test import SelfTest
 from appliance.workflow.service import WorkflowService
 from appliance.workflow.service_stick import ServiceStick
 from appliance.workflow.set_up import SetUpDesk
@@ -59,6 +60,7 @@ from appliance.workflow.supervisor import Child
 from appliance.workflow.undo import UndoTimer, UndoWindows
 from appliance.workflow.update_desk import UpdateDesk
 from appliance.workflow.workers import Workers
+from appliance.worklist import SelfTestRow
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +70,7 @@ WARM_UP_AFTER_S = 20.0
 TICK_S = 0.5
 
 ReadSigned = Callable[[Path], bytes]
+ExamineBox = Callable[[], Sequence[SelfTestRow]]
 
 
 def run_daemon(
@@ -79,6 +82,7 @@ def run_daemon(
     apart: Collection[str] = (),
     safe_mode: bool = False,
     read_signed: ReadSigned | None = None,
+    examine_box: ExamineBox | None = None,
 ) -> int:
     """Run the appliance until SIGTERM or SIGINT; returns the exit status.
 
@@ -89,6 +93,7 @@ def run_daemon(
         clock: this machine's if not given.
         apart: names of processes that are not children of ours: units of their own run them.
         read_signed: the content of a file whose signature is good; without it no orders are taken from a stick.
+        examine_box: the self-test that the kiosk offers.
         safe_mode: run the receiver and the API only, until it ends by itself (`appliance.workflow.safe_mode`).
 
     Returns:
@@ -105,7 +110,13 @@ def run_daemon(
             appliance = _safe_appliance(settings, settings_path=settings_path, workers=workers, clock=clock)
         else:
             appliance = _appliance(
-                settings, settings_path=settings_path, workers=workers, clock=clock, apart=apart, read_signed=read_signed
+                settings,
+                settings_path=settings_path,
+                workers=workers,
+                clock=clock,
+                apart=apart,
+                read_signed=read_signed,
+                examine_box=examine_box,
             )
         with appliance as liveness:
             notifier.notify("READY=1")
@@ -129,6 +140,7 @@ def _appliance(
     clock: Clock,
     apart: Collection[str],
     read_signed: ReadSigned | None,
+    examine_box: ExamineBox | None,
 ) -> Iterator[Liveness]:
     """Everything built and started; stopped in reverse when the block ends, however it ends."""
     with ExitStack() as stack:
@@ -174,7 +186,9 @@ def _appliance(
         )
         for name, work in box_workers(settings, archive=archive, present_badge=badges.present).items():
             workers.start(name, work)
-        box = _box(settings, settings_path=settings_path, archive=archive, workers=workers, read_signed=read_signed)
+        box = _box(
+            settings, settings_path=settings_path, archive=archive, workers=workers, read_signed=read_signed, examine_box=examine_box
+        )
         info = _info(settings.policy, badge_reader=settings.badge.device is not None)
         stack.callback(_serve_api(service, info, settings.api.socket, box=box))
         _await_receiver(archive, workers)
@@ -268,7 +282,15 @@ def _warm_up(drafts: DraftFolders, stop: threading.Event) -> None:
         stop.wait()
 
 
-def _box(settings: Settings, *, settings_path: Path, archive: Archive, workers: Workers, read_signed: ReadSigned | None) -> BoxDesk:
+def _box(
+    settings: Settings,
+    *,
+    settings_path: Path,
+    archive: Archive,
+    workers: Workers,
+    read_signed: ReadSigned | None,
+    examine_box: ExamineBox | None,
+) -> BoxDesk:
     """Update, service by stick and first set-up, where a person may ask for them on the kiosk."""
     updates = UpdateDesk(archive=archive, installed=installed_version(), roles=update_roles(settings.policy))
     workers.start("update", updates.run)
@@ -280,7 +302,8 @@ def _box(settings: Settings, *, settings_path: Path, archive: Archive, workers: 
         restart=(lambda: ask_slots("restart")) if has_helper else None,
     )
     stick = ServiceStick(archive=archive, ask=ask_slots, read=read_signed) if has_helper and read_signed is not None else None
-    return BoxDesk(updates=updates, set_up=set_up, stick=stick)
+    self_test = SelfTest(archive=archive, run=examine_box, roles=update_roles(settings.policy)) if examine_box is not None else None
+    return BoxDesk(updates=updates, set_up=set_up, stick=stick, self_test=self_test)
 
 
 def _serve_api(service: WorkflowService, info: ApplianceInfo, socket_path: Path, *, box: BoxDesk | None = None) -> Callable[[], None]:

@@ -208,6 +208,23 @@ class UpdateInfo(Message, frozen=True, kw_only=True):
 Line = Annotated[str, msgspec.Meta(max_length=64)]
 
 
+class SelfTestRow(Message, frozen=True, kw_only=True):
+    """What the self-test says of one part. ``absent``: not there, and need not be."""
+
+    part: str
+    state: Literal["good", "absent", "bad"]
+    zh: str
+    en: str
+    code: str = ""
+
+
+class SelfTestInfo(Message, frozen=True, kw_only=True):
+    """The last self-test since the service started; no rows: there was none."""
+
+    running: bool = False
+    rows: tuple[SelfTestRow, ...] = ()
+
+
 class ServiceReply(Message, frozen=True, kw_only=True):
     """What became of the order on a service engineer's stick; it may hold a PIN, which is shown once."""
 

@@ -291,6 +291,11 @@ class TurnStep(Action):
 
 
 @dataclass(frozen=True)
+class RunSelfTest(Action):
+    """Have every part of the box tried."""
+
+
+@dataclass(frozen=True)
 class ReadServiceStick(Action):
     """Carry out the order on the service engineer's stick."""
 

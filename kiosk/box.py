@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from appliance.api.messages import ServiceReply, SetUpPeer, SetUpReply, SetUpRequest, UpdateInfo
+from appliance.api.messages import SelfTestInfo, ServiceReply, SetUpPeer, SetUpReply, SetUpRequest, UpdateInfo
 from kiosk import actions, words
-from kiosk.exchange import BoxAsk, ClientPort, FetchUpdate, SendService, SendSetUp, SendWish
+from kiosk.exchange import BoxAsk, ClientPort, FetchSelfTest, FetchUpdate, SendService, SendSetUp, SendWish, StartSelfTest
 from kiosk.set_up_fields import FIELDS, STEPS, first_values, fits
 from kiosk.state import KioskState, Service, SettingUp, Updating
 from kiosk.words import Words
@@ -42,6 +42,7 @@ class BoxDesk:
             actions.TurnStep: self._turn,
             actions.FinishSetUp: self._finish,
             actions.ReadServiceStick: self._read_service_stick,
+            actions.RunSelfTest: self._run_self_test,
         }
         self.typing: Mapping[type[actions.Action], Callable[[SettingUp, Any], None]] = {
             actions.TypeText: self._type,
@@ -70,6 +71,8 @@ class BoxDesk:
         open_now = state.updating if state.screen == "update" and state.online else None
         if open_now is not None and not open_now.asking and self._clock() - open_now.asked_at >= REFRESH_S:
             self._ask(open_now)
+            if open_now.test is not None and open_now.test.running:
+                self._client.send(FetchSelfTest())
 
     # the update
 
@@ -137,6 +140,12 @@ class BoxDesk:
             setting_up.sending, setting_up.error = True, None
             self._client.send(SendSetUp(wanted=_request(setting_up.values)))
 
+    def _run_self_test(self, _action: actions.RunSelfTest) -> None:
+        updating = self._state.updating
+        if updating is not None and (updating.test is None or not updating.test.running) and self._may_command():
+            updating.test = SelfTestInfo(running=True)
+            self._client.send(StartSelfTest(command=self._new_key()))
+
     # the service engineer's stick
 
     def _read_service_stick(self, _action: actions.ReadServiceStick) -> None:
@@ -154,6 +163,8 @@ class BoxDesk:
             self._state.updating.info = value
         if isinstance(value, SetUpReply) and self._state.setting_up is not None:
             self._state.setting_up.restarts = value.restarts
+        if isinstance(value, SelfTestInfo) and self._state.updating is not None:
+            self._state.updating.test = value
         if isinstance(value, ServiceReply):
             self._state.service = Service(said=Words(value.zh, value.en))
 
@@ -164,6 +175,9 @@ class BoxDesk:
             self._state.setting_up.error = why
         elif isinstance(ask, SendService):
             self._state.service = Service(said=why, error=True)
+        elif isinstance(ask, StartSelfTest) and self._state.updating is not None:
+            self._state.updating.test = None
+            self._say(why, error=True)
         elif isinstance(ask, SendWish):
             self._say(why, error=True)
 

@@ -56,6 +56,17 @@ UPDATE_WISH: dict[UpdateWish, Words] = {
     "restart": Words("立即重启", "Restart now"),
     "dismiss": Words("知道了", "Close"),
 }
+SELF_TEST = Words("自检", "Self-test")
+SELF_TEST_RUNNING = Words("自检进行中,最长约一分钟…", "The self-test takes up to a minute…")
+SELF_TEST_GOOD = Words("自检通过", "Self-test passed")
+SELF_TEST_BAD = Words("自检:{count} 项异常", "Self-test: {count} parts do not work")
+SELF_TEST_PART = {
+    "disk": Words("磁盘", "disk"), "database": Words("数据库", "database"), "models": Words("模型", "models"),
+    "receiver": Words("接收", "receiver"), "clock": Words("时钟", "clock"), "units": Words("系统服务", "system units"),
+    "display": Words("显示器", "display"), "panel": Words("前面板", "front panel"), "badge": Words("读卡器", "badge reader"),
+    "ups": Words("UPS", "UPS"), "gpu": Words("GPU", "GPU"), "destination": Words("发送目标", "destination"),
+    "printer": Words("打印机", "printer"),
+}  # fmt: skip
 UPDATE_LATER = Words("暂不安装", "Not now")
 STEP_CHECKED = Words("已核对", "Checked")
 STEP_WRITTEN = Words("已写入", "Written")

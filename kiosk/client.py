@@ -27,6 +27,7 @@ from appliance.api.messages import (
     ApplianceInfo,
     ErrorReply,
     EventsReply,
+    SelfTestInfo,
     ServiceReply,
     Session,
     SetUpReply,
@@ -66,7 +67,7 @@ COMMAND_DEADLINE_S = 30.0
 MAXIMUM_OPEN = 256
 THUMBNAIL = 200
 
-Value = Session | StudyDetail | StudyPage | Picture | UpdateInfo | SetUpReply | ServiceReply | None
+Value = Session | StudyDetail | StudyPage | Picture | UpdateInfo | SetUpReply | ServiceReply | SelfTestInfo | None
 AnyMessage = TypeVar("AnyMessage", bound=msgspec.Struct)
 Reply = TypeVar("Reply")
 

@@ -23,6 +23,7 @@ from appliance.api.messages import (
     RenameRequest,
     RetryRequest,
     SegmentName,
+    SelfTestInfo,
     SendAgainRequest,
     ServiceReply,
     ServiceRequest,
@@ -138,7 +139,7 @@ class BoxAsk(Ask):
     """About the box itself: a path of the API, what is sent to it (None: nothing, it is only read), and the shape of the answer."""
 
     path: ClassVar[str]
-    reply: ClassVar[type[UpdateInfo] | type[SetUpReply] | type[ServiceReply]]
+    reply: ClassVar[type[UpdateInfo] | type[SetUpReply] | type[ServiceReply] | type[SelfTestInfo]]
 
     def body(self) -> msgspec.Struct | None:
         """The message that the API expects."""
@@ -193,6 +194,27 @@ class SendService(BoxAsk):
         return ServiceRequest(command=self.command)
 
 
+@dataclass(frozen=True)
+class FetchSelfTest(BoxAsk):
+    """Answered by ``SelfTestInfo``."""
+
+    path = "/v1/self-test"
+    reply = SelfTestInfo
+
+
+@dataclass(frozen=True)
+class StartSelfTest(BoxAsk):
+    """Begin a self-test; answered by ``SelfTestInfo``."""
+
+    path = "/v1/self-test"
+    reply = SelfTestInfo
+    command: str
+
+    def body(self) -> msgspec.Struct:
+        """The message that the API expects."""
+        return CommandRequest(command=self.command)
+
+
 # what can be received
 
 
@@ -238,7 +260,7 @@ class Answered(Received):
 
     id: int
     ask: Ask
-    value: Session | StudyDetail | StudyPage | Picture | UpdateInfo | SetUpReply | ServiceReply | None
+    value: Session | StudyDetail | StudyPage | Picture | UpdateInfo | SetUpReply | ServiceReply | SelfTestInfo | None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from appliance.anatomy import Vessel
-from appliance.api.messages import ApplianceInfo, Health, SegmentName, Session, StudyDetail, StudyRow, UpdateInfo
+from appliance.api.messages import ApplianceInfo, Health, SegmentName, SelfTestInfo, Session, StudyDetail, StudyRow, UpdateInfo
 from kiosk.words import Language, Words
 
 ScreenName = Literal["sign_in", "worklist", "search", "review", "update"]
@@ -147,6 +147,8 @@ class Updating:
     asking: bool = False
     pending: bool = False
     """A wish is under way."""
+    test: SelfTestInfo | None = None
+    """The self-test that was asked for on this screen."""
 
 
 @dataclass

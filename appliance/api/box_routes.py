@@ -2,6 +2,8 @@
 
 GET  /v1/update                            UpdateInfo
 POST /v1/update                            {command, wish} -> UpdateInfo; wish: look, install, restart, dismiss
+GET  /v1/self-test                         SelfTestInfo
+POST /v1/self-test                         {command} -> SelfTestInfo; begins one, if none runs
 POST /v1/service                           {command} -> ServiceReply; no session: the order is signed, for this box, once
 POST /v1/set-up                            SetUpRequest -> SetUpReply; without a session, and only while nobody can sign in
 """
@@ -18,6 +20,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from appliance.api.messages import (
+    CommandRequest,
+    SelfTestInfo,
     ServiceReply,
     ServiceRequest,
     Session,
@@ -38,6 +42,14 @@ class BoxPort(Protocol):
 
     def order_update(self, *, session: Session, wish: UpdateWish, command: str) -> UpdateInfo:
         """What a person wants of the update."""
+        ...
+
+    def self_test(self, session: Session) -> SelfTestInfo:
+        """The last self-test."""
+        ...
+
+    def start_self_test(self, session: Session) -> SelfTestInfo:
+        """Begin one."""
         ...
 
     def service(self, command: str) -> ServiceReply:
@@ -80,6 +92,8 @@ class BoxRoutes:
         return [
             Route("/v1/update", self._update, methods=["GET"]),
             Route("/v1/update", self._order_update, methods=["POST"]),
+            Route("/v1/self-test", self._self_test, methods=["GET"]),
+            Route("/v1/self-test", self._start_self_test, methods=["POST"]),
             Route("/v1/service", self._service, methods=["POST"]),
             Route("/v1/set-up", self._set_up, methods=["POST"]),
         ]
@@ -92,6 +106,15 @@ class BoxRoutes:
         session = await self._signed_in(request)
         body: UpdateRequest = await self._body(request, UpdateRequest)
         return self._reply(await self._call(partial(self._box.order_update, session=session, wish=body.wish, command=body.command)))
+
+    async def _self_test(self, request: HttpRequest) -> Response:
+        session = await self._signed_in(request)
+        return self._reply(await self._call(partial(self._box.self_test, session)))
+
+    async def _start_self_test(self, request: HttpRequest) -> Response:
+        session = await self._signed_in(request)
+        await self._body(request, CommandRequest)
+        return self._reply(await self._call(partial(self._box.start_self_test, session)))
 
     async def _service(self, request: HttpRequest) -> Response:
         body: ServiceRequest = await self._body(request, ServiceRequest)

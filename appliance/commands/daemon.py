@@ -7,9 +7,11 @@ from functools import partial
 from pathlib import Path
 
 from appliance.daemon import run_daemon
+from appliance.maintenance.examination import absent, examine
 from appliance.maintenance.reset import finish_reset
 from appliance.maintenance.signature import KEYRING, read_signed
-from appliance.settings import load_settings_or_new
+from appliance.settings import Settings, load_settings_or_new
+from appliance.worklist import SelfTestRow
 
 MAXIMUM_ORDER = 16 * 1024
 
@@ -29,4 +31,17 @@ def run(options: argparse.Namespace) -> int:
     if finish_reset(settings.data):
         settings = load_settings_or_new(options.settings)  # the site's may have gone with it
     read = partial(read_signed, keyring=KEYRING, maximum_bytes=MAXIMUM_ORDER)
-    return run_daemon(settings, settings_path=options.settings, apart=options.apart, safe_mode=options.safe_mode, read_signed=read)
+    return run_daemon(
+        settings,
+        settings_path=options.settings,
+        apart=options.apart,
+        safe_mode=options.safe_mode,
+        read_signed=read,
+        examine_box=lambda: _examine(settings),
+    )
+
+
+def _examine(settings: Settings) -> list[SelfTestRow]:
+    """As `appliance doctor`, but the models: the analyst has tried them before it said that it is ready."""
+    findings = examine(settings, models=lambda: absent("models", "由分析服务启动时测试", "tried by the analysis at its start"))
+    return [SelfTestRow(part=each.part, state=each.state, zh=each.zh, en=each.en, code=each.code) for each in findings]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from appliance.errors import WorkflowError
 from appliance.settings import PolicySettings
 from appliance.study import Role
+from appliance.workflow.self_test import SelfTest
 from appliance.workflow.service_stick import ServiceStick
 from appliance.workflow.set_up import SetUpDesk
 from appliance.workflow.update_desk import UpdateDesk, Wish
-from appliance.worklist import ServiceReply, Session, SetUpRequest, UpdateInfo
+from appliance.worklist import SelfTestInfo, ServiceReply, Session, SetUpRequest, UpdateInfo
 
 _FROM: dict[str, tuple[Role, ...]] = {
     "engineer": ("engineer",),
@@ -25,10 +26,13 @@ def update_roles(policy: PolicySettings) -> tuple[Role, ...]:
 class BoxDesk:
     """See the module; the parts do the work."""
 
-    def __init__(self, *, updates: UpdateDesk, set_up: SetUpDesk, stick: ServiceStick | None = None) -> None:
+    def __init__(
+        self, *, updates: UpdateDesk, set_up: SetUpDesk, stick: ServiceStick | None = None, self_test: SelfTest | None = None
+    ) -> None:
         self._updates = updates
         self._set_up = set_up
         self._stick = stick
+        self._self_test = self_test
 
     def update(self, session: Session) -> UpdateInfo:
         """See `UpdateDesk.update`."""
@@ -41,6 +45,19 @@ class BoxDesk:
     def set_up(self, wanted: SetUpRequest) -> bool:
         """See `SetUpDesk.set_up`."""
         return self._set_up.set_up(wanted)
+
+    def self_test(self, session: Session) -> SelfTestInfo:
+        """See `SelfTest.info`."""
+        return self._tester().info(session)
+
+    def start_self_test(self, session: Session) -> SelfTestInfo:
+        """See `SelfTest.start`."""
+        return self._tester().start(session)
+
+    def _tester(self) -> SelfTest:
+        if self._self_test is None:
+            raise WorkflowError("WF-105", zh="本机不支持自检", en="this box has no self-test", kind="not_found")
+        return self._self_test
 
     def service(self, command: str) -> ServiceReply:
         """See `ServiceStick.carry_out`. Raises WorkflowError WF-105 where nobody could mount a stick (kind ``not_found``)."""

@@ -53,6 +53,9 @@ class UpdateScreen(Screen):
         self._bar.opacity = 0 if view.progress is None else 1
         self._bar.value = 1.0 if view.progress is None or view.progress < 0 else view.progress
         self._percent.words = f"{view.progress:.0%}" if view.progress is not None and view.progress >= 0 else ""
+        self._self_test.label.words = view.self_test
+        self._self_test.opacity = 1 if view.self_test else 0
+        self._self_test.tappable = bool(view.self_test)
         self._show_steps(view)
         self._show_keys(view)
 
@@ -80,7 +83,11 @@ class UpdateScreen(Screen):
         self._stick = Text(scale=scale, type_size=theme.BODY)
         line.add_widget(self._lamp_place)
         line.add_widget(self._stick)
-        for part in (self._installed_label, self._installed, Gap(scale=scale, height=16), line, Gap(scale=scale)):
+        self._self_test = TextTap(
+            scale=scale, test_id="self-test", text="", type_size=theme.BODY, on_tap=lambda: self.act(actions.RunSelfTest()),
+            fill=theme.PANEL, border=theme.LINE, size_hint_y=None, height=scale(60),
+        )  # fmt: skip
+        for part in (self._installed_label, self._installed, Gap(scale=scale, height=16), line, Gap(scale=scale), self._self_test):
             side.add_widget(part)
         self._lamp_good: bool | None = None
         return side

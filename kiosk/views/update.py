@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from appliance.api.messages import UpdateInfo, UpdateState, UpdateWish
+from appliance.api.messages import SelfTestInfo, SelfTestRow, UpdateInfo, UpdateState, UpdateWish
 from kiosk import box_words, words
 from kiosk.state import KioskState, Updating
 from kiosk.views.frame import Frame, make_frame
 from kiosk.views.worklist import Tone
-from kiosk.words import Words, words_of
+from kiosk.words import Language, Words, words_of
 
 TONE: dict[UpdateState, Tone] = {
     "idle": "quiet", "looking": "working", "offered": "todo", "installing": "working", "installed": "working", "restarting": "working",
@@ -59,6 +59,8 @@ class UpdateView:
     keys: tuple[WishKey, ...]
     switch_language: str
     sign_out: str
+    self_test: str
+    """The key that begins it; empty while one runs."""
 
 
 def make_update_view(state: KioskState, updating: Updating, *, now: float, wall: float) -> UpdateView:
@@ -82,8 +84,8 @@ def make_update_view(state: KioskState, updating: Updating, *, now: float, wall:
         version=frame.say(box_words.UPDATE_VERSION, version=info.version) if shown else "",
         text=_text(info, frame),
         matters=info.reason is not None or bool(info.waiting),
-        notes_title=frame.say(box_words.UPDATE_NOTES) if noted else "",
-        notes=(info.notes_zh if state.language == "zh" else info.notes_en) if noted else "",
+        notes_title=_test_title(updating.test, frame) if updating.test else frame.say(box_words.UPDATE_NOTES) if noted else "",
+        notes=_test_text(updating.test, frame) if updating.test else _notes(info, state.language) if noted else "",
         progress=_progress(info),
         steps=tuple((frame.say(text), done) for text, done in _steps(info)),
         keys=()
@@ -91,7 +93,34 @@ def make_update_view(state: KioskState, updating: Updating, *, now: float, wall:
         else tuple(_key(wish, frame, state=info.state, first=number == 0) for number, wish in enumerate(wishes)),
         switch_language=frame.say(words.SWITCH_LANGUAGE),
         sign_out=frame.say(words.SIGN_OUT),
+        self_test="" if updating.test is not None and updating.test.running else frame.say(box_words.SELF_TEST),
     )
+
+
+def _notes(info: UpdateInfo, language: Language) -> str:
+    return info.notes_zh if language == "zh" else info.notes_en
+
+
+def _test_title(test: SelfTestInfo, frame: Frame) -> str:
+    if test.running:
+        return frame.say(box_words.SELF_TEST_RUNNING)
+    bad = sum(row.state == "bad" for row in test.rows)
+    return frame.say(box_words.SELF_TEST_BAD, count=bad) if bad or not test.rows else frame.say(box_words.SELF_TEST_GOOD)
+
+
+def _test_text(test: SelfTestInfo, frame: Frame) -> str:
+    """One line for each part, what does not work first."""
+    order = {"bad": 0, "good": 1, "absent": 2}
+    return "\n".join(_test_line(row, frame) for row in sorted(test.rows, key=lambda row: order[row.state]))
+
+
+def _test_line(row: SelfTestRow, frame: Frame) -> str:
+    kind, _, name = row.part.partition(" ")  # "destination PACS"
+    said_kind = frame.say(box_words.SELF_TEST_PART[kind]) if kind in box_words.SELF_TEST_PART else kind
+    part = f"{said_kind} {name}".strip()
+    mark = {"good": "✓", "absent": "–", "bad": "×"}[row.state]
+    said = frame.say(Words(row.zh, row.en))
+    return f"{mark} {part}: {said}" + (f" ({row.code})" if row.code else "")
 
 
 def _key(wish: UpdateWish, frame: Frame, *, state: UpdateState, first: bool) -> WishKey:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from appliance.api.messages import ApplianceInfo, Reason, ServiceReply, Session, SetUpRequest, UpdateInfo, UpdateWish
+from appliance.api.messages import ApplianceInfo, Reason, SelfTestInfo, ServiceReply, Session, SetUpRequest, UpdateInfo, UpdateWish
 from appliance.errors import WorkflowError
 
 NOTES_ZH = "1. 左主干混合斑块的识别更准确\n2. 分析速度提高三成\n3. 修正:断电后首次登录偶尔变慢"
@@ -22,6 +22,7 @@ class MemoryBox:
         self.set_ups: list[SetUpRequest] = []
         self.refuse: Reason | None = None
         self.code = ""
+        self.test = SelfTestInfo()
         self.reply = ServiceReply(zh="已添加 孙工,PIN 码 048213,请立即记下", en="Sun was added. The PIN is 048213: write it down now")
 
     def info(self) -> ApplianceInfo:
@@ -49,6 +50,13 @@ class MemoryBox:
             after = {"look": "looking", "install": "installing", "restart": "restarting", "dismiss": "idle"}
             self.move(state=after[wish], reason=None)
         return self.update(session)
+
+    def self_test(self, session: Session) -> SelfTestInfo:
+        return self.test
+
+    def start_self_test(self, session: Session) -> SelfTestInfo:
+        self.test = SelfTestInfo(running=True)
+        return self.test
 
     def service(self, command: str) -> ServiceReply:
         if self.refuse is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.api.messages import Reason, SetUpPeer
+from appliance.api.messages import Reason, SelfTestInfo, SelfTestRow, SetUpPeer
 from appliance.api.server import make_app, serve
 from tests.appliance.api.memory_workflow import ENGINEER_PIN, PHYSICIAN_PIN, MemoryWorkflow
 from tests.kiosk.flow import ManualClock
@@ -181,4 +181,34 @@ def test_a_service_engineers_stick_on_the_sign_in_screen(language: str, tmp_path
         window.tap("sign-out")
         seen = window.wait(lambda seen: "sign-in" in seen["widgets"])
         assert not any("048213" in text for text in seen["texts"]), "a PIN does not stand there for ever"
+    camera.check_letters()
+
+
+@pytest.mark.parametrize("language", ["en", pytest.param("zh", marks=pytest.mark.image)])
+def test_the_self_test_names_what_does_not_work_first(language: str, tmp_path: Path) -> None:
+    wall = ManualClock()
+    workflow, box = MemoryWorkflow(pictures=tmp_path, clock=wall), MemoryBox()
+    socket = tmp_path / "box.sock"
+    camera = Camera(language, (1280, 800), tmp_path)
+    with (
+        serve(make_app(workflow, info=box.info, box=box), socket),
+        KioskWindow(socket=socket, folder=tmp_path, language=language) as window,
+    ):
+        window.sign_in(ENGINEER_PIN)
+        window.tap("update")
+        window.wait(lambda seen: seen["screen"] == "update" and "self-test" in seen["widgets"])
+        window.tap("self-test")
+        window.wait(lambda _seen: box.test.running)
+        rows = [
+            SelfTestRow(part="disk", state="good", zh="剩余 1200 GB,写入 310 MB/s", en="1200 GB free, writes 310 MB/s"),
+            SelfTestRow(part="destination PACS", state="bad", code="DCM-002", zh="无应答", en="does not answer"),
+            SelfTestRow(part="gpu", state="absent", zh="未配置", en="not in the settings"),
+            SelfTestRow(part="units", state="bad", code="WF-084", zh="系统服务文件被改动", en="units were changed"),
+            *(SelfTestRow(part=part, state="good", zh="正常", en="works") for part in ("database", "receiver", "clock", "display", "ups")),
+        ]  # fmt: skip
+        box.test = SelfTestInfo(rows=tuple(rows))
+        seen = window.wait(lambda seen: any("WF-084" in text for text in seen["texts"]))
+        camera.take(window, "44-self-test")
+        [lines] = [text.splitlines() for text in seen["texts"] if "WF-084" in text]
+        assert [line[0] for line in lines] == ["×"] * 2 + ["✓"] * 6 + ["–"]
     camera.check_letters()
