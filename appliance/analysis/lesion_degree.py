@@ -16,7 +16,8 @@ from appliance.analysis.stages import Float, NamedTree, Profile, Range, Referenc
 _LEAST_REFERENCE_MM = 0.1
 _NEAR_MM = 2.0
 _USUAL_RADIUS_MM = 1.5
-_HALF_PERCENT = 50.0
+_HALF_PERCENT, _CLOSED_PERCENT = 50.0, 100.0
+_REST_MM, _MOUTH_MM, _LEAST_REST = 30.0, 3.0, 10
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,17 @@ class LesionRules:
         even_log_odds: log-odds that speak neither for nor against: plaque is commoner in its samples than in patients.
         peak_seen, shortest_seen_mm: in place of ``peak`` and ``shortest_mm`` where it has looked.
         unexplained: no degree is given where the section model leaves more than this part of the blood's attenuation unexplained at the
-            narrowest place, as in a vessel that moved: what looks narrow there may be a blurred wide lumen.
+            narrowest place, as in a vessel that moved: what looks narrow there may be a blurred wide lumen. Beside calcium what is left is
+            the calcium's own, whose shape no section model gives exactly.
         beyond_parent_mm: a branch's own disease begins so far outside its parent's healthy lumen (about the blur's width).
-        blooming_mm2, usual_percent, least_trust, hidden_mm, clear_mm: beside so much calcium the blur leaves little of a small lumen to
-            be seen, and what is measured beyond the usual degree of plaque scatters up to closed. From ``clear_mm`` of healthy diameter on
-            it is trusted; towards ``hidden_mm`` only ``least_trust`` of what lies beyond is (regression to the mean).
-        severe_percent, at_least_percent: what was measured as severe stays at least moderate (grades of CAD-RADS 2.0): a doubt may lower a
-            severe stenosis, but only a person may call it mild.
-        smear_hu: a wall as bright as this along a whole lesion without calcium is blood smeared by motion (soft plaque reads 20 to 90 HU):
-            half and more is then not claimed.
+        blooming_mm2, blooming_error_mm, usual_percent, spread_percent: beside so much calcium a diameter is measured with about so large an
+            error (0.3 to 0.45 mm on development patients, less than half of it without calcium). A degree is therefore drawn towards the
+            mean of all degrees, 0 to 100 % being alike likely, by as much as the error asks for: the smaller the vessel, the more. Drawn
+            towards half it never crosses half, the border of what matters; a closed vessel stays closed.
+        smear_hu, rest_hu: a wall as bright as this along a whole lesion without calcium may be blood smeared by motion (soft plaque reads
+            20 to 90 HU). Motion smears more than the plaque: only where a quarter of the vessel's other walls reach the second value, or
+            too little of it is there to tell, half and more is not claimed. A tight lumen that the blur mixes with its wall does the same
+            in its own place only.
     """
 
     smallest_vessel_mm: float = 1.5
@@ -70,13 +73,11 @@ class LesionRules:
     unexplained: float = 0.14
     beyond_parent_mm: float = 0.5
     blooming_mm2: float = 0.5
-    usual_percent: float = 40.0
-    least_trust: float = 0.25
-    hidden_mm: float = 2.0
-    clear_mm: float = 2.6
-    severe_percent: float = 70.0
-    at_least_percent: float = 50.0
+    blooming_error_mm: float = 0.4
+    usual_percent: float = 50.0
+    spread_percent: float = 28.0
     smear_hu: float = 100.0
+    rest_hu: float = 90.0
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def believed(lesion: Stretch, profile: Profile, wall_hu: Float, along: Float, ru
         along: distance from the branch's first point, (n,).
         rules: when what is measured is believed.
     """
-    return smeared(regressed(lesion, profile, along, rules), profile, wall_hu, rules)
+    return smeared(regressed(lesion, profile, along, rules), profile, wall_hu, along, rules)
 
 
 def outside_parent(named: NamedTree, number: int, references: Sequence[Reference], beyond_mm: float) -> NDArray[np.bool_]:
@@ -130,23 +131,26 @@ def outside_parent(named: NamedTree, number: int, references: Sequence[Reference
 
 def regressed(lesion: Stretch, profile: Profile, along: Float, rules: LesionRules) -> Stretch:
     """The lesion with a degree nearer to the usual one, the less of its lumen can be seen beside calcium in a small vessel."""
-    if lesion.stenosis_percent is None or lesion.reference_mm is None or lesion.stenosis_percent <= rules.usual_percent:
+    percent, reference = lesion.stenosis_percent, lesion.reference_mm
+    if percent is None or reference is None or not rules.usual_percent < percent < _CLOSED_PERCENT:
         return lesion
-    near = np.abs(along - along[lesion.minimum]) <= _NEAR_MM
-    if float(profile.calcium_mm2[near].max()) < rules.blooming_mm2:
+    if not _beside_calcium(profile, along, lesion.minimum, rules):
         return lesion
-    trust = float(np.interp(lesion.reference_mm, [rules.hidden_mm, rules.clear_mm], [rules.least_trust, 1.0]))
-    percent = rules.usual_percent + trust * (lesion.stenosis_percent - rules.usual_percent)
-    if lesion.stenosis_percent >= rules.severe_percent:
-        percent = max(percent, rules.at_least_percent)
-    return replace(lesion, stenosis_percent=percent, lumen_mm=lesion.reference_mm * (1.0 - percent / 100.0))
+    error = 100.0 * rules.blooming_error_mm / reference
+    trust = rules.spread_percent**2 / (rules.spread_percent**2 + error**2)
+    percent = rules.usual_percent + trust * (percent - rules.usual_percent)
+    return replace(lesion, stenosis_percent=percent, lumen_mm=reference * (1.0 - percent / 100.0))
 
 
-def smeared(lesion: Stretch, profile: Profile, wall_hu: Float, rules: LesionRules) -> Stretch:
-    """The lesion without its degree where half and more was measured in a vessel that moved: its wall is as bright as thinned blood."""
+def smeared(lesion: Stretch, profile: Profile, wall_hu: Float, along: Float, rules: LesionRules) -> Stretch:
+    """The lesion without its degree where half and more was measured in a vessel that moved: its walls are as bright as thinned blood."""
     span = slice(lesion.start, lesion.end)
     narrow = lesion.stenosis_percent is not None and lesion.stenosis_percent >= _HALF_PERCENT
     if not narrow or float(profile.calcium_mm2[span].max()) >= rules.blooming_mm2 or float(np.median(wall_hu[span])) < rules.smear_hu:
+        return lesion
+    rest = (np.abs(along - along[lesion.minimum]) < _REST_MM) & (along > _MOUTH_MM)
+    rest &= (along < along[lesion.start] - _NEAR_MM) | (along > along[lesion.end - 1] + _NEAR_MM)
+    if rest.sum() >= _LEAST_REST and float(np.percentile(wall_hu[rest], 75)) < rules.rest_hu:
         return lesion
     return replace(lesion, stenosis_percent=None, unreadable=True)
 
@@ -189,7 +193,8 @@ def measure_stretch(
             # no narrowing: the place to show is where the plaque is thickest
             stenosis = 0.0
             at = start + int(np.argmax(evidence[start:end]))
-    unreadable = bool(stenosis) and _unexplained(profile, along, at) > rules.unexplained
+    unexplained = not _beside_calcium(profile, along, at, rules) and _unexplained(profile, along, at) > rules.unexplained
+    unreadable = bool(stenosis) and unexplained
     if unreadable:
         stenosis = None
     mean = float(evidence[start:end].mean())
@@ -212,6 +217,11 @@ def on_mended_line(lesion: Stretch, named: NamedTree, rules: LesionRules) -> Str
     """The lesion with less confidence where the line through it was mended."""
     mended = any(a < lesion.end and b > lesion.start for a, b in named.branches[lesion.branch].repaired)
     return replace(lesion, confidence=lesion.confidence * rules.mended_trust) if mended else lesion
+
+
+def _beside_calcium(profile: Profile, along: Float, at: int, rules: LesionRules) -> bool:
+    """Whether there is much calcium within 2 mm of a point."""
+    return bool(profile.calcium_mm2[np.abs(along - along[at]) <= _NEAR_MM].max() >= rules.blooming_mm2)
 
 
 def _unexplained(profile: Profile, along: Float, at: int) -> float:

@@ -35,6 +35,8 @@ from appliance.analysis.stages import Float, NamedTree, Profile, Reference
 from appliance.geometry import arc_length
 
 _LEAST_REFERENCE_MM = 0.1
+_TIP_MM = 3.0
+"""A vessel that ends in the tissue fades over so much; one that parts into daughters does not end."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def find_lesions(
     profiles = lumen.profiles
     masks = tuple(mask_sections(lumen.sections.labels[lumen.rows(number)]) for number in range(len(profiles)))
     along = [arc_length(branch.points_mm) for branch in named.branches]
-    junction = [junction_distance(named, i, profile) for i, profile in enumerate(profiles)]
+    junction = [junction_distance(named, i, profiles) for i in range(len(profiles))]
     thickness = [0.5 * (p.vessel_mm - p.lumen_mm) for p in profiles]
     calm = _usual_wall(profiles, thickness, masks, junction)
     evidence = [np.clip(calm.wall[i], -2, 6) + np.clip(calm.calcium[i], 0, 6) for i in range(len(profiles))]
@@ -201,7 +203,8 @@ def _stretches(
     wide = np.nan_to_num(reference.lumen_mm, nan=0.0) >= rules.smallest_vessel_mm
     if along[-1] < rules.shortest_branch_mm and named.branches[number].name != "LM":
         return []
-    inside = (along > 0.8) & (along < along[-1] - 3.0) & wide & free
+    tip_mm = 0.0 if goes_on(named, number) else _TIP_MM
+    inside = (along > 0.8) & (along < along[-1] - tip_mm) & wide & free
     ranges = joined_ranges(ranges_of((evidence > rules.edge) & inside), along, rules.join_mm)
     found = []
     for start, end in ranges:
@@ -214,6 +217,12 @@ def _stretches(
         if lesion.confidence >= rules.least_confidence:
             found.append(on_mended_line(lesion, named, rules))
     return found
+
+
+def goes_on(named: NamedTree, number: int) -> bool:
+    """Whether a branch goes on into another one at its end, as the left main does."""
+    last = len(named.branches[number].points_mm) - 1
+    return any(child.parent == number and child.parent_index is not None and child.parent_index >= last - 2 for child in named.branches)
 
 
 def without(survey: Survey, refused: set[int]) -> Survey:

@@ -17,23 +17,33 @@ from appliance.geometry import arc_length
 
 KERNEL_MM = 12.0
 _FLOOR_MM = 0.5
+_NARROWEST_MM, _WIDEST_MM = 1.5, 5.0
+_BEHIND_MM = (2.0, 8.0)
 
 
-def junction_distance(named: NamedTree, number: int, profile: Profile) -> Float:
-    """Distance in local vessel diameters to the nearest place where another vessel opens, (n,); ostia and origins count."""
+def junction_distance(named: NamedTree, number: int, profiles: Sequence[Profile]) -> Float:
+    """Distance to the nearest place where another vessel opens, (n,), as a multiple of that opening's width; ostia and origins count.
+
+    A branch opens over about its own diameter, so a thin one spoils less of a wide vessel than a wide one; its own origin is measured in
+    diameters of the branch itself.
+    """
     branch = named.branches[number]
     along = arc_length(branch.points_mm)
-    places = [0.0]
-    places += [
-        float(along[min(child.parent_index, len(along) - 1)])
-        for child in named.branches
-        if child.parent == number and child.parent_index is not None
-    ]
-    if any(child.parent == number and child.parent_index == len(along) - 1 for child in named.branches):
-        places.append(float(along[-1]))
-    nearest = np.abs(along[:, None] - np.asarray(places)[None]).min(axis=1)
-    size = np.clip(np.nan_to_num(profile.vessel_mm, nan=2.0), 1.5, 5.0)
-    return np.asarray(nearest / size)
+    own = np.clip(np.nan_to_num(profiles[number].vessel_mm, nan=2.0), _NARROWEST_MM, _WIDEST_MM)
+    nearest = along / own
+    for i, child in enumerate(named.branches):
+        if child.parent == number and child.parent_index is not None:
+            place = along[min(child.parent_index, len(along) - 1)]
+            nearest = np.minimum(nearest, np.abs(along - place) / np.minimum(_width_of(child.points_mm, profiles[i]), own))
+    return np.asarray(nearest)
+
+
+def _width_of(points: Float, profile: Profile) -> float:
+    """Outer diameter of a branch just behind its origin; of the widest where it is too short to tell."""
+    along = arc_length(points)
+    behind = profile.vessel_mm[(along > _BEHIND_MM[0]) & (along < _BEHIND_MM[1])]
+    known = behind[np.isfinite(behind)]
+    return float(np.clip(np.median(known), _NARROWEST_MM, _WIDEST_MM)) if len(known) else _WIDEST_MM
 
 
 def reference_of(profile: Profile, along: Float, healthy: Float) -> Reference:
