@@ -39,8 +39,9 @@ SMEARED_MM = 1.2
 """Half-level radius of the lumen in its widest directions less that in its narrowest: a section at rest is round."""
 DILUTED = 0.65
 """Contrast of the middle against the aorta below which the blood is spread over more than the lumen."""
-TOO_FAR = 0.5
-"""Mean probability along a segment that it moved farther than it is wide."""
+TOO_FAR = 0.6
+"""Mean probability along a segment that it moved farther than it is wide; from here on the network is right as often as the rule is
+(60 scans of 20 development patients), and finds nearly twice as many."""
 FEWEST_WINDOWS = 3
 RADII_MM = np.arange(0.0, 5.01, 0.2)
 SMOOTH_MM = 1.5
