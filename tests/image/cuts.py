@@ -15,10 +15,12 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.image.encrypted import decipher
+from appliance.archive.archive import open_archive
+from tests.image.encrypted import Reader
 from tests.image.machine import Machine
 
 REPO = Path(__file__).resolve().parents[2]
@@ -59,25 +61,26 @@ class Cut:
                 return False
         return True
 
-    def data(self, folder: Path) -> Path:
-        """What the box keeps below /var/lib/coronet, after the file system has taken up its journal.
+    def data(self, folder: Path, reader: Reader | None = None) -> tuple[Path, Reader]:
+        """What the box keeps below /var/lib/coronet, after the file system has taken up its journal; and the reader, for the next cut.
 
         Raises:
             AssertionError: the file system cannot be repaired without a person.
         """
         start, size = self._data_partition(folder)
         partition = self.part(folder / "data.luks", start=start, size=size)
-        esp = self._partition(folder, "coronet-esp")
-        key = subprocess.run(["mcopy", "-n", "-i", str(esp), "::/coronet/data.key", "-"], check=True, capture_output=True).stdout
-        clear = decipher(partition, folder / "data.ext4", key)
-        partition.unlink()
+        if reader is None:
+            esp = self._partition(folder, "coronet-esp")
+            key = subprocess.run(["mcopy", "-n", "-i", str(esp), "::/coronet/data.key", "-"], check=True, capture_output=True).stdout
+            reader = Reader(folder, key)
+        clear = reader.read(partition, folder / "data.ext4")
         done = subprocess.run(["e2fsck", "-p", str(clear)], check=False, capture_output=True, text=True)
         assert done.returncode <= 1, done.stdout + done.stderr
         kept = folder / "coronet"
         shutil.rmtree(kept, ignore_errors=True)
         subprocess.run(["debugfs", "-R", f"rdump /coronet {folder}", str(clear)], check=True, capture_output=True)
         clear.unlink()
-        return kept
+        return kept, reader
 
     def _partition(self, folder: Path, label: str, *, size: int = 0) -> Path:
         sys.path.insert(0, str(REPO / "image-build"))
@@ -157,14 +160,16 @@ class Cuts(threading.Thread):
 
 
 def kept_images(coronet: Path) -> set[str]:
-    """SOP Instance UIDs of images whose file lies in the spool as the database says, to the last byte."""
+    """SOP Instance UIDs of the images whose file lies in the spool as the database says, to the last byte.
+
+    First the receiver's own recovery is run, as at each start of the box: what was acknowledged may lie in its journal still.
+    """
+    with closing(open_archive(coronet)) as archive:
+        archive.spool(minimum_free_bytes=0).recover()
     files = {hashlib.sha256(one.read_bytes()).hexdigest() for one in (coronet / "spool").glob("[0-9a-f][0-9a-f]/*")}
-    database = sqlite3.connect(coronet / "coronet.db")
-    try:
+    with closing(sqlite3.connect(coronet / "coronet.db")) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         return {str(uid) for uid, digest in database.execute("SELECT sop_instance_uid, sha256 FROM instances") if digest in files}
-    finally:
-        database.close()
 
 
 def of_slot(slot: Path, *, boot: Path | None = None) -> Wanted:

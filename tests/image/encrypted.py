@@ -11,12 +11,13 @@ import ctypes.util
 import hashlib
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 KEY_AREA_SECTOR = 512
-PIECE = 1 << 20
+PIECE = 1 << 18
 
 
 class Xts:
@@ -98,20 +99,41 @@ def _diffused(block: bytes, name: str) -> bytes:
     return b"".join(hashlib.new(name, number.to_bytes(4, "big") + part).digest()[: len(part)] for number, part in enumerate(parts))
 
 
-def decipher(partition: Path, target: Path, passphrase: bytes) -> Path:
-    """The file system inside, as a file with holes where nothing was ever written."""
-    told = header(partition)
-    segment = next(iter(told["segments"].values()))
-    assert segment["encryption"] == "aes-xts-plain64"
-    xts = Xts(volume_key(partition, told, passphrase), segment["sector_size"])
-    offset = int(segment["offset"])
-    with partition.open("rb") as source, target.open("wb") as clear:
-        clear.truncate(os.fstat(source.fileno()).st_size - offset)
-        for at, size in _written(source.fileno(), offset):
-            source.seek(at)
-            clear.seek(at - offset)
-            clear.write(xts.decipher(source.read(size), (at - offset) // 512 + int(segment["iv_tweak"])))
-    return target
+class Reader:
+    """Deciphers states of one partition, one after the other; what has not changed since the last is not deciphered again.
+
+    Args:
+        folder: where the last state is kept.
+        passphrase: opens the first key slot.
+    """
+
+    def __init__(self, folder: Path, passphrase: bytes) -> None:
+        self._before, self._clear = folder / "before.luks", folder / "clear.ext4"
+        self._passphrase = passphrase
+        self._xts: Xts | None = None
+
+    def read(self, partition: Path, target: Path) -> Path:
+        """The file system inside, as a file with holes where nothing was ever written. ``partition`` is taken away."""
+        told = header(partition)
+        segment = next(iter(told["segments"].values()))
+        assert segment["encryption"] == "aes-xts-plain64"
+        if self._xts is None:
+            self._xts = Xts(volume_key(partition, told, self._passphrase), segment["sector_size"])
+        offset, tweak = int(segment["offset"]), int(segment["iv_tweak"])
+        self._before.touch()
+        self._clear.touch()
+        os.truncate(self._clear, partition.stat().st_size - offset)
+        with partition.open("rb") as source, self._before.open("rb") as before, self._clear.open("r+b") as clear:
+            for at, size in _written(source.fileno(), offset):
+                source.seek(at)
+                before.seek(at)
+                data = source.read(size)
+                if data != before.read(size):
+                    clear.seek(at - offset)
+                    clear.write(self._xts.decipher(data, (at - offset) // 512 + tweak))
+        partition.replace(self._before)
+        subprocess.run(["cp", "--sparse=always", str(self._clear), str(target)], check=True)
+        return target
 
 
 def _written(descriptor: int, start: int) -> Iterator[tuple[int, int]]:

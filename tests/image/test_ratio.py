@@ -1,4 +1,7 @@
-"""How long the box takes from power on to its first C-ECHO, as a ratio to a bare Debian's start up to its login, in the same run."""
+"""How long the box takes from its kernel's start to its first C-ECHO, as a ratio to a bare Debian's start, in the same run.
+
+Both times are told by the emulated processor's own clock, which counts instructions (`tests.image.machine`): a busy machine is no matter.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.image.machine import Machine
-from tests.image.starting import wait_for_echo
+from tests.image.cuts import cut
+from tests.image.machine import SHELL, Machine
+from tests.image.starting import PATIENCE_S, SHELL_S, wait_for_echo, wait_for_unit
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(7200)]
 
@@ -18,17 +22,20 @@ REPO = Path(__file__).resolve().parents[2]
 BARE = "linux-image-amd64,initramfs-tools,systemd-sysv,udev,dbus,kmod,iproute2,login"
 
 
-def test_boot_ratio(disk: Path, tmp_path: Path, figures: dict[str, Any]) -> None:
-    with Machine(disk=disk, folder=tmp_path / "box") as machine:  # the first start makes the data partition
-        wait_for_echo(machine)
-        machine.wait_for_shell(seconds=600)
-        machine.shell("sync")
+def test_boot_ratio(booted: Path, tmp_path: Path, figures: dict[str, Any]) -> None:
+    disk = tmp_path / "layers/000.qcow2"
+    with Machine(disk=booted / "disk.qcow2", folder=booted, resume="ready") as machine:
+        machine.shell("sync", seconds=SHELL_S)
+        cut(machine, disk.parent)
     with Machine(disk=disk, folder=tmp_path / "box") as machine:
-        box = wait_for_echo(machine)
+        figures["boot_to_echo_s"] = round(wait_for_echo(machine), 1)
+        machine.wait_for_shell(seconds=SHELL_S)
+        box = float(machine.shell("cut -d' ' -f1 /proc/uptime", seconds=SHELL_S))
     with Machine(disk=bare_debian(tmp_path), folder=tmp_path / "bare") as machine:
-        machine.read_until("bare login:", seconds=3000)
-        bare = machine.age()
-    figures["bare_debian_s"], figures["box_s"] = round(bare, 1), round(box, 1)
+        machine.wait_for_shell(seconds=PATIENCE_S)
+        wait_for_unit(machine, "multi-user.target")
+        bare = int(machine.shell("systemctl show -P ActiveEnterTimestampMonotonic multi-user.target", seconds=SHELL_S)) / 1e6
+    figures["bare_debian_emulated_s"], figures["box_emulated_s"] = round(bare, 1), round(box, 1)
     figures["boot_ratio_to_debian"] = round(box / bare, 2)
 
 
@@ -55,7 +62,7 @@ def bare_debian(folder: Path) -> Path:
     run("mmdebstrap", *options, *hooks, SUITE, root, apt_sources(), env=where.environment())
     file_system = folder / "bare.ext4"
     subprocess.run(["mke2fs", "-q", "-t", "ext4", "-L", "bare", "-d", str(root), str(file_system), "1500M"], check=True)
-    (folder / "cmdline").write_text("root=/dev/vda2 rw quiet console=ttyS0\n\0", "ascii")
+    (folder / "cmdline").write_text(f"root=/dev/vda2 rw quiet {SHELL}\n\0", "ascii")
     kernel, initrd = next((root / "boot").glob("vmlinuz-*")), next((root / "boot").glob("initrd.img-*"))
     parts = ((".cmdline", folder / "cmdline", 0x30000), (".linux", kernel, 0x2000000), (".initrd", initrd, 0x4000000))
     words = [word for name, file, at in parts for word in ("--add-section", f"{name}={file}", "--change-section-vma", f"{name}={at:#x}")]
