@@ -76,6 +76,11 @@ class VesselPath:
         """Length from the ostium to the end."""
         return (len(self.points) - 1) * self.step_mm
 
+    @property
+    def note(self) -> tuple[str, str]:
+        """What a picture's own caption adds where it is of another phase than the report names; empty for the main one."""
+        return ("", "") if self.series_uid is None else (" 另一期相", " other phase")
+
     def index_at(self, position_mm: float) -> int:
         """Index of the point nearest to ``position_mm`` from the ostium, held inside the path."""
         return int(np.clip(round(position_mm / self.step_mm), 0, len(self.points) - 1))

@@ -44,7 +44,8 @@ def curved_views(volume: Volume, path: VesselPath, *, angles: Sequence[float]) -
     for angle in angles:
         made = curve(volume, path, angle_degrees=angle, size=CURVED_SIZE)
         canvas = Canvas.of(to_grey(made.hu, CTA_WINDOW), scale=1.15)
-        canvas.caption(f"{vessel_title(path.name)} 曲面重建 {angle:.0f}°", f"{path.name} CPR {angle:.0f}°")
+        zh, en = path.note
+        canvas.caption(f"{vessel_title(path.name)} 曲面重建 {angle:.0f}°{zh}", f"{path.name} CPR {angle:.0f}°{en}")
         _dress(canvas, made, path, CTA_WINDOW)
         yield KeyView(
             id=f"cpr-{path.name.lower()}-{angle:03.0f}",
@@ -63,8 +64,9 @@ def curved_mip_view(volume: Volume, path: VesselPath) -> KeyView:
     """Maximum intensity over a thin slab that follows the vessel."""
     made = curve(volume, path, angle_degrees=0.0, size=CURVED_SIZE, thickness_mm=CURVED_SLAB_MM, projection="max")
     canvas = Canvas.of(to_grey(made.hu, MIP_WINDOW), scale=1.15)
+    zh, en = path.note
     canvas.caption(
-        f"{vessel_title(path.name)} 曲面薄层 MIP {CURVED_SLAB_MM:g} mm", f"{path.name} curved thin-slab MIP {CURVED_SLAB_MM:g} mm"
+        f"{vessel_title(path.name)} 曲面薄层 MIP {CURVED_SLAB_MM:g} mm{zh}", f"{path.name} curved thin-slab MIP {CURVED_SLAB_MM:g} mm{en}"
     )
     _dress(canvas, made, path, MIP_WINDOW)
     return KeyView(
@@ -141,8 +143,9 @@ def straight_views(volume: Volume, path: VesselPath, *, angles: Sequence[float])
 def _dress_strip(canvas: Canvas, made: Reformation, path: VesselPath, angle: float) -> None:
     above, below = STRIP_BANDS
     bottom = canvas.image.height - below
-    canvas.text((8, above / 2), f"{path.name} {angle:.0f}°", size=18, anchor="lm", weight="Bold")
-    right = 8 + canvas.size_of(f"{path.name} {angle:.0f}°", 18, "Bold")[0] + 24
+    head = f"{path.name} {angle:.0f}°{path.note[0]}"
+    canvas.text((8, above / 2), head, size=18, anchor="lm", weight="Bold")
+    right = 8 + canvas.size_of(head, 18, "Bold")[0] + 24
     for span in path.lesions:
         right = _mark_lesion(canvas, made, span, above, right)
     for number, segment in enumerate(path.segments):
@@ -278,7 +281,7 @@ def _mip_view(volume: Volume, key: str, title: tuple[str, str], centre: Float, a
         volume, centre=centre, across=across, down=down, thickness_mm=SLAB_MM, size=(MIP_SIZE, MIP_SIZE), spacing_mm=spacing, path=path
     )
     canvas = Canvas.of(to_grey(made.hu, MIP_WINDOW), scale=1.15)
-    canvas.caption(*title)
+    canvas.caption(title[0] + path.note[0], title[1] + path.note[1])
     canvas.scale_bar(10.0, spacing)
     canvas.footer(_window_text(MIP_WINDOW))
     canvas.orientation(across, down)
