@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from functools import partial
 from pathlib import Path
 
 from appliance.daemon import run_daemon
 from appliance.maintenance.examination import absent, examine
+from appliance.maintenance.last_good import FOLDER, keep_settings
 from appliance.maintenance.reset import finish_reset
 from appliance.maintenance.signature import KEYRING, read_signed
-from appliance.settings import Settings, load_settings_or_new
+from appliance.settings import Settings, SettingsError, load_settings, load_settings_or_new
 from appliance.worklist import SelfTestRow
 
 MAXIMUM_ORDER = 16 * 1024
@@ -22,23 +24,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--apart", action="append", default=[], choices=["analyst"], help="a process that is not started here: a unit of its own runs it"
     )
+    parser.add_argument("--last-good", type=Path, default=Settings().data / FOLDER, help=argparse.SUPPRESS)
     parser.add_argument("--safe-mode", action="store_true", help="only receive and store (systemd, after too many failures)")
 
 
 def run(options: argparse.Namespace) -> int:
     """Run until told to stop."""
-    settings = load_settings_or_new(options.settings)
+    settings, path = _settings(options)
     if finish_reset(settings.data):
-        settings = load_settings_or_new(options.settings)  # the site's may have gone with it
+        settings = load_settings_or_new(path)  # the site's may have gone with it
+    elif not options.safe_mode:
+        keep_settings(settings, path)
     read = partial(read_signed, keyring=KEYRING, maximum_bytes=MAXIMUM_ORDER)
     return run_daemon(
         settings,
-        settings_path=options.settings,
+        settings_path=path,
         apart=options.apart,
         safe_mode=options.safe_mode,
         read_signed=read,
         examine_box=lambda: _examine(settings),
     )
+
+
+def _settings(options: argparse.Namespace) -> tuple[Settings, Path]:
+    """The site's, and where they stand; in safe mode the last good ones where the site's cannot be used.
+
+    Raises:
+        SettingsError: those of the site, where there are no others.
+    """
+    path: Path = options.settings
+    try:
+        return load_settings_or_new(path), path
+    except SettingsError as error:
+        good: Path = options.last_good / path.name
+        if not options.safe_mode or not good.is_file():
+            raise
+        sys.stderr.write(f"{error.code}\n{error.zh}\n{error.en}\n")
+        return load_settings(good), good
 
 
 def _examine(settings: Settings) -> list[SelfTestRow]:

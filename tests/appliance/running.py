@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +82,7 @@ def daemon(
     options: Sequence[str] = (),
     minimum_free_bytes: int = 0,
     program: Sequence[str] = ("-m", "appliance"),
+    spoil: Callable[[Path], None] = lambda _settings: None,
 ) -> Iterator[Running]:
     """Start a daemon and wait until it says that it is ready."""
     folder.mkdir(exist_ok=True)
@@ -90,6 +91,7 @@ def daemon(
     settings.write_text(
         SETTINGS.format(data=folder / "data", port=port, query_port=query_port, minimum_free_bytes=minimum_free_bytes) + more_settings
     )
+    spoil(settings)
     (folder / "notify").unlink(missing_ok=True)
     notify = NotifySocket(folder / "notify")
     environment = {**os.environ, "NOTIFY_SOCKET": str(notify.path), "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
