@@ -37,8 +37,10 @@ def box(image: Path, tmp_path: Path) -> Iterator[Ask]:
         process = subprocess.Popen(["bash", "-c", start], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def ask(command: str) -> str:
-        init = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text("ascii").split()
-        assert init, (tmp_path / "log").read_text("utf-8")
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while not (init := children.read_text("ascii").split()):  # its first process has yet to begin
+            assert process.poll() is None, (tmp_path / "log").read_text("utf-8")
+            time.sleep(0.05)
         inside = ["nsenter", "-t", init[0], "-m", "-p", "-n", "-u", "-i", "-r", "-w", "--", "/bin/sh", "-c", command]
         return subprocess.run(inside, check=False, capture_output=True, text=True).stdout.strip()
 
