@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from pynetdicom import AE
 
@@ -45,3 +48,11 @@ def wait_for_unit(machine: Machine, unit: str, *, seconds: float = PATIENCE_S) -
     while machine.shell(f"systemctl is-active {unit}", seconds=SHELL_S) != "active":
         assert time.monotonic() < deadline, machine.shell(f"systemctl status --no-pager {unit}", seconds=SHELL_S)
         time.sleep(5)
+
+
+@contextmanager
+def gone_on(booted: Path) -> Iterator[Machine]:
+    """The box in its state ``ready`` (fixture ``booted``), its clock put right as a time server would: certificates begin at a time."""
+    with Machine(disk=booted / "disk.qcow2", folder=booted, resume="ready") as machine:
+        machine.shell(f"date -s @{time.time():.0f}", seconds=SHELL_S)
+        yield machine

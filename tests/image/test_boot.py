@@ -19,7 +19,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE
 
 from tests.image.machine import Machine
-from tests.image.starting import PATIENCE_S, SHELL_S, echo, wait_for_unit
+from tests.image.starting import PATIENCE_S, SHELL_S, echo, gone_on, wait_for_unit
 from tests.peers.datasets import ct_slice
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(3600)]
@@ -50,7 +50,7 @@ def store(port: int, *, series: str, images: int) -> list[int]:
 @pytest.fixture(scope="module")
 def box(booted: Path) -> Iterator[Machine]:
     """The box as it was after its first start; the tests of this file follow each other on it."""
-    with Machine(disk=booted / "disk.qcow2", folder=booted, resume="ready") as machine:
+    with gone_on(booted) as machine:
         yield machine
 
 

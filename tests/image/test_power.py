@@ -20,7 +20,7 @@ from pynetdicom import AE
 
 from tests.image.cuts import Cut, cut, kept_images
 from tests.image.machine import Machine
-from tests.image.starting import SHELL_S, wait_for_echo
+from tests.image.starting import SHELL_S, gone_on, wait_for_echo
 from tests.image.test_boot import image_to_send, store
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(7200)]
@@ -73,7 +73,7 @@ class Sender(threading.Thread):
 def test_every_acknowledged_image_is_there_after_each_power_cut(booted: Path, tmp_path: Path, figures: dict[str, Any]) -> None:
     chance, layers = random.Random(7), tmp_path / "layers"
     cuts: list[tuple[Cut, set[str]]] = []
-    with Machine(disk=booted / "disk.qcow2", folder=booted, resume="ready") as machine:
+    with gone_on(booted) as machine:
         machine.shell("systemctl stop coronet-kiosk coronet-analyst", seconds=SHELL_S)  # the emulated processor is the receiver's
         sender = Sender(machine.dicom_port)
         sender.start()
@@ -97,7 +97,7 @@ def test_after_the_emulator_was_killed_the_box_starts_with_every_image_even_if_i
     booted: Path, tmp_path: Path, figures: dict[str, Any]
 ) -> None:
     disk = tmp_path / "layers/000.qcow2"
-    with Machine(disk=booted / "disk.qcow2", folder=booted, resume="ready") as machine:
+    with gone_on(booted) as machine:
         machine.shell("systemctl stop coronet-kiosk coronet-analyst", seconds=SHELL_S)
         cut(machine, disk.parent)  # what is written from here on goes with this test
         sender = Sender(machine.dicom_port)

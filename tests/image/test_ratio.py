@@ -14,7 +14,7 @@ import pytest
 
 from tests.image.cuts import cut
 from tests.image.machine import SHELL, Machine
-from tests.image.starting import PATIENCE_S, SHELL_S, wait_for_echo, wait_for_unit
+from tests.image.starting import PATIENCE_S, SHELL_S, gone_on, wait_for_echo, wait_for_unit
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(7200)]
 
@@ -24,7 +24,7 @@ BARE = "linux-image-amd64,initramfs-tools,systemd-sysv,udev,dbus,kmod,iproute2,l
 
 def test_boot_ratio(booted: Path, tmp_path: Path, figures: dict[str, Any]) -> None:
     disk = tmp_path / "layers/000.qcow2"
-    with Machine(disk=booted / "disk.qcow2", folder=booted, resume="ready") as machine:
+    with gone_on(booted) as machine:
         machine.shell("sync", seconds=SHELL_S)
         cut(machine, disk.parent)
     with Machine(disk=disk, folder=tmp_path / "box") as machine:

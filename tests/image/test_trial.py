@@ -20,7 +20,7 @@ import pytest
 from tests.appliance.maintenance.machine import UPDATES, load
 from tests.image.cuts import Cuts, of_slot
 from tests.image.machine import SHELL, Machine
-from tests.image.starting import PATIENCE_S, SHELL_S, wait_for_echo, wait_for_unit
+from tests.image.starting import PATIENCE_S, SHELL_S, gone_on, wait_for_echo, wait_for_unit
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(7200)]
 
@@ -91,7 +91,7 @@ def test_a_good_version_is_written_started_proved_and_stays(
 ) -> None:
     stick, keyring = make_stick("0.2.0", "")
     wanted = {"A": of_slot(OUT / "slot", boot=OUT / "test-boot.vfat"), "B": of_slot(OUT / "variant-0.2.0/slot")}
-    with Machine(disk=booted / "disk.qcow2", folder=booted, resume="ready") as machine:
+    with gone_on(booted) as machine:
         machine.plug_in(stick)
         order_the_update(machine, keyring)
         cuts = Cuts(machine, tmp_path / "layers", every_s=UPDATE_S / CUTS)
@@ -114,7 +114,7 @@ def test_a_good_version_is_written_started_proved_and_stays(
 
 def test_a_version_whose_daemon_does_not_start_goes_back_by_itself(booted: Path, make_stick: MakeStick, figures: dict[str, Any]) -> None:
     stick, keyring = make_stick("0.3.0", "daemon")
-    with Machine(disk=booted / "disk.qcow2", folder=booted, resume="ready") as machine:
+    with gone_on(booted) as machine:
         machine.plug_in(stick)
         order_the_update(machine, keyring)
         machine.read_until("GRUB", seconds=PATIENCE_S)

@@ -21,7 +21,7 @@ import pytest
 from tests.appliance.maintenance.machine import UPDATES, load
 from tests.image.cuts import FILES, Cuts, of_slot
 from tests.image.machine import Machine
-from tests.image.starting import SHELL_S
+from tests.image.starting import SHELL_S, gone_on
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(7200)]
 
@@ -82,7 +82,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
 @pytest.fixture(scope="module")
 def box(booted: Path, release: Release) -> Iterator[Machine]:
     """A box with the stick plugged in, which trusts the tests' own keys; the services stand still, so that the processor is RAUC's."""
-    with Machine(disk=booted / "disk.qcow2", folder=booted, resume="ready") as machine:
+    with gone_on(booted) as machine:
         machine.plug_in(release.stick)
         machine.shell("systemctl stop coronet-kiosk coronet-analyst coronet-updater coronet-trial coronet", seconds=SHELL_S)
         keyring = base64.b64encode(release.keyring.read_bytes()).decode()
