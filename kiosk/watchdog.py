@@ -9,7 +9,7 @@ import systemd.daemon
 
 
 class Watchdog:
-    """Says READY with the first frame and feeds the watchdog while frames go on. Harmless without systemd."""
+    """Says READY once the first frame stands on the screen and feeds the watchdog while frames go on. Harmless without systemd."""
 
     def __init__(
         self,
@@ -24,9 +24,16 @@ class Watchdog:
         period = (os.environ if environment is None else environment).get("WATCHDOG_USEC", "")
         self._every_s = int(period) / 1e6 / 3 if period.isdecimal() else 1.0
         self._last: float | None = None
+        self._begun = False
 
     def frame(self) -> None:
-        """A frame was drawn."""
+        """A frame is about to be drawn, so the one before it was.
+
+        The first can take minutes where the processor draws (shaders are compiled): that time is of the start, not of the watchdog.
+        """
+        if not self._begun:
+            self._begun = True
+            return
         now = self._clock()
         if self._last is None:
             self._notify("READY=1")
