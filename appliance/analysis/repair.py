@@ -4,8 +4,8 @@ Every way to join every piece has a cost: the length of the cheapest way through
 face each other or the piece would be entered at its thin end (``repair_places``), less where the network sees a vessel in the gap
 (``repair_network``). What a piece may cost grows with its length and brightness: a long artery must come from somewhere, a short piece
 beside a vessel is as likely a vein. The surest join is made first, and what was joined can carry further pieces; each is joined once. A
-long piece that begins at the aorta may have an ostium of its own. The rules keep their veto over chambers and over what a piece
-must be like.
+long piece that begins at the aorta may have an ostium of its own. A way through a chamber is dearer than one through fat, not forbidden:
+the map of the chambers is coarse. The rules keep their veto over what a piece must be like.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scipy.spatial import cKDTree
 from appliance.analysis.centrelines import Centrelines, dropped_at, grow, with_voxels
 from appliance.analysis.ostia import TOUCH_MM, Ostium, side_of
 from appliance.analysis.repair_network import Gap, GapJudge
-from appliance.analysis.repair_path import CHAMBERS, FORBIDDEN, cheapest
+from appliance.analysis.repair_path import CHAMBERS, cheapest
 from appliance.analysis.repair_places import Facing, Place, Sources, Tips, facing_cost, places_of, sources_of, tips_of
 from appliance.analysis.runs import ranges_of
 from appliance.analysis.stages import Dropped, Float, Orphan, Segmentation, Structure, Tree, TreeBranch, VesselClass
@@ -61,7 +61,7 @@ class RepairRules:
     deepest_mm: float = 3.0
     farthest_mm: float = 8.0
     allowance: float = 12.0
-    allowance_per_mm: float = 0.6
+    allowance_per_mm: float = 1.0
     longest_counted_mm: float = 60.0
     bright_hu: float = 0.5
     beside_vein: float = 0.5
@@ -290,7 +290,7 @@ class Ways:
     def _bridge(self, place: Place, orphan: Orphan) -> Bridge | None:
         verdict = self.judge.verdicts([Gap(near_mm=place.source, far_mm=place.target)])[0] if self.judge is not None else None
         path = cheapest(place.source, place.target, orphan.voxels, self.segmentation, self.surroundings, blood=self.blood, verdict=verdict)
-        if path is None or path.dearest >= FORBIDDEN:
+        if path is None:
             return None
         said = 0.0 if verdict is None else self.rules.network * (1.0 - 2.0 * verdict.vessel)
         cost = path.length_mm * path.price + facing_cost(place, self.rules.facing) + said

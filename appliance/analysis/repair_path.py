@@ -1,6 +1,6 @@
 """The way that a bridge takes through the image.
 
-It is cheap where the network half saw a vessel or the attenuation is a vessel's, dear through fat, forbidden through chambers.
+It is cheap where the network half saw a vessel or the attenuation is a vessel's, dear through fat, dearest through chambers.
 """
 
 from __future__ import annotations
@@ -11,25 +11,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.analysis.repair_network import Verdict
-from appliance.analysis.stages import Float, Segmentation, Structure
+from appliance.analysis.stages import Float, Segmentation, Structure, VesselClass
 from appliance.analysis.surroundings import Surroundings
 from appliance.analysis.voxelgraph import cheapest_paths, graph_of
 
-FORBIDDEN = 20.0
+IN_CHAMBER = 7.0
 """Price of a voxel in a chamber."""
 CHAMBERS = (Structure.LEFT_ATRIUM, Structure.LV, Structure.RIGHT_ATRIUM, Structure.RV, Structure.AORTA, Structure.PULMONARY_ARTERY)
 USUAL_BLOOD_HU = 400.0
+_ELSEWHERE = 4.0
+_SEEN = 0.35
+_RIM_MM = 1.5
+"""The chambers' map has voxels of 3 mm: less deep in one may be outside."""
 _BESIDE_MM = 3.0
 """How far a way may lead beside the box of its two ends."""
 
 
 @dataclass(frozen=True)
 class Path:
-    """A way through the image: its voxels (n, 3), its mean and highest price, its length."""
+    """A way through the image: its voxels (n, 3), its mean price, its length."""
 
     voxels: NDArray[np.int32]
     price: float
-    dearest: float
     length_mm: float
 
 
@@ -69,7 +72,7 @@ def cheapest(
     while before[path[-1]] >= 0:
         path.append(int(before[path[-1]]))
     nodes = np.asarray(path[::-1])
-    return Path(graph.voxels[nodes], float(cost[end] / length[end]), float(price[nodes].max()), float(length[end]))
+    return Path(graph.voxels[nodes], float(cost[end] / length[end]), float(length[end]))
 
 
 def _nodes(lookup: NDArray[np.int32], corner: NDArray[np.int32], voxels: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -82,17 +85,20 @@ def _nodes(lookup: NDArray[np.int32], corner: NDArray[np.int32], voxels: NDArray
 def _price(
     voxels: NDArray[np.int32], segmentation: Segmentation, surroundings: Surroundings, blood: float, verdict: Verdict | None
 ) -> NDArray[np.float32]:
-    """Price per mm of each voxel: 1 in seen vessel, up to 6 in fat, 20 in a chamber.
+    """Price per mm of each voxel: 1 in seen vessel, up to 6 in fat, 4 in the blood of veins and the rims of chambers, 7 in a chamber.
 
     Half of it is the network's where that is sure of a vessel; where it sees none, its course says nothing.
     """
     z, y, x = voxels.T
     seen = segmentation.coronary[z, y, x] / 255.0
     hu = segmentation.hu[z, y, x].astype(np.float64)
-    tissue = np.interp(hu, [-80.0, 0.0, 0.3 * blood, 0.7 * blood], [6.0, 4.0, 2.5, 1.5])
+    tissue = np.interp(hu, [-80.0, 0.0, 0.3 * blood, 0.7 * blood], [6.0, 4.0, 2.5, 1.3])
     price = 1.0 + (tissue - 1.0) * (1.0 - np.clip(seen / 0.4, 0.0, 1.0))
     if verdict is not None:
         share = 0.5 * verdict.vessel
         price = (1.0 - share) * price + share * (1.0 + 5.0 * (1.0 - verdict.at(voxels)))
-    deep = surroundings.distance(segmentation.geometry.to_points(voxels), *CHAMBERS) < -1.5
-    return np.where(deep & (seen < 0.35), FORBIDDEN, price).astype(np.float32)
+    inside = surroundings.distance(segmentation.geometry.to_points(voxels), *CHAMBERS)
+    unseen = seen < _SEEN
+    others = unseen & (hu > 0.4 * blood) & ((inside < 0.0) | (segmentation.classes[z, y, x] == VesselClass.VEIN))
+    price = np.where(others, np.maximum(price, _ELSEWHERE), price)
+    return np.where(unseen & (inside < -_RIM_MM), IN_CHAMBER, price).astype(np.float32)

@@ -139,10 +139,10 @@ class Facing:
         full_mm: gap from which directions count in full: over shorter ones they are unsure.
     """
 
-    into: float = 4.0
-    elsewhere: float = 8.0
-    onward: float = 4.0
-    side: float = 4.0
+    into: float = 8.0
+    elsewhere: float = 12.0
+    onward: float = 6.0
+    side: float = 6.0
     thin_end: float = 12.0
     wider: float = 6.0
     full_mm: float = 5.0
