@@ -104,10 +104,10 @@ def draw_places(patient: Patient, rng: np.random.Generator) -> list[tuple[Path, 
     places: list[tuple[Path, int]] = []
     for lesion in (patient.lesions[i] for i in rng.permutation(len(patient.lesions))[:LESIONS_PER_PATIENT]):
         path = paths[lesion.branch]
-        places += [(path, path.upstream + int(rng.integers(lesion.start, lesion.end + 1))) for _ in range(WINDOWS_PER_LESION)]
+        places += [(path, _any_point(path, lesion.start, lesion.end, rng)) for _ in range(WINDOWS_PER_LESION)]
     for stent in patient.stents:
         path = paths[stent.branch]
-        places += [(path, path.upstream + int(rng.integers(stent.start, stent.end + 1))) for _ in range(WINDOWS_PER_STENT)]
+        places += [(path, _any_point(path, stent.start, stent.end, rng)) for _ in range(WINDOWS_PER_STENT)]
     sizeable = [i for i, b in enumerate(patient.branches) if len(b.points_mm) > 12 and float(np.max(b.healthy_radius_mm)) > 0.6]
     side = [i for i in sizeable if patient.branches[i].parent is not None]
     for number in rng.permutation(side)[:4]:
@@ -117,6 +117,11 @@ def draw_places(patient: Patient, rng: np.random.Generator) -> list[tuple[Path, 
     if rng.random() < 0.5 and (vein := _vein_path(patient, rng)) is not None:
         places.append((vein, int(rng.integers(0, len(vein.points)))))
     return [places[i] for i in rng.permutation(len(places))]
+
+
+def _any_point(path: Path, start: int, end: int, rng: np.random.Generator) -> int:
+    """A point of the path between two of its vessel's; a plaque that reaches the vessel's end may be counted one point beyond it."""
+    return min(path.upstream + int(rng.integers(start, end + 1)), len(path.points) - 1)
 
 
 def draw_windows(
