@@ -88,5 +88,6 @@ def figures() -> Iterator[dict[str, Any]]:
     for name in ("power_cuts", "power_cuts_lost"):  # looked at from outside: over receiving, over an update; and one with a real start
         places = [name.replace("cuts", f"cuts_{place}") for place in ("receiving", "small_update", "update", "started")]
         known[name] = sum(known[place] for place in places if place in known) if any(place in known for place in places) else None
+    known["power_cuts_followed_by_a_start"] = known.get("power_cuts_started", 0)  # all others were read from outside
     FIGURES.parent.mkdir(parents=True, exist_ok=True)
     FIGURES.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", "ascii")
