@@ -34,6 +34,7 @@ WINDOWS_PER_STENT = 3
 LINES_PER_BOX = 2
 _SHOULDER_MM = 1.0
 _SHOULDER_WEIGHT = 0.3
+_ORIGIN_POINTS = 24
 _SMALL_MM = 1.3
 _SMALL_WEIGHT = 0.3
 _MARGIN_MM = PIXEL_MM * SIDE / 2 * 1.5 + 2.0
@@ -111,7 +112,7 @@ def draw_places(patient: Patient, rng: np.random.Generator) -> list[tuple[Path, 
     sizeable = [i for i, b in enumerate(patient.branches) if len(b.points_mm) > 12 and float(np.max(b.healthy_radius_mm)) > 0.6]
     side = [i for i in sizeable if patient.branches[i].parent is not None]
     for number in rng.permutation(side)[:4]:
-        places.append((paths[number], paths[number].upstream + int(rng.integers(0, 25))))
+        places.append((paths[number], _any_point(paths[number], 0, _ORIGIN_POINTS, rng)))
     for number in rng.choice(sizeable, 6):
         places.append((paths[number], int(rng.integers(paths[number].upstream, len(paths[number].points)))))
     if rng.random() < 0.5 and (vein := _vein_path(patient, rng)) is not None:
@@ -120,7 +121,7 @@ def draw_places(patient: Patient, rng: np.random.Generator) -> list[tuple[Path, 
 
 
 def _any_point(path: Path, start: int, end: int, rng: np.random.Generator) -> int:
-    """A point of the path between two of its vessel's; a plaque that reaches the vessel's end may be counted one point beyond it."""
+    """A point of the path between two of its vessel's, or the vessel's last where that has no more."""
     return min(path.upstream + int(rng.integers(start, end + 1)), len(path.points) - 1)
 
 

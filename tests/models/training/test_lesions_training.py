@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 from appliance.analysis.lesion_network import PADDING_HU, SIDE  # noqa: E402
 from models.networks.lesions import CLASSES, FEATURES, NONE, STENT  # noqa: E402
 from models.phantom.types import Branch, Grid, Lesion, Patient, Stent  # noqa: E402
-from models.training.lesions_samples import LENGTH, LesionSample, Truth, true_labels, true_path, wander  # noqa: E402
+from models.training.lesions_samples import LENGTH, LesionSample, Truth, draw_places, true_labels, true_path, wander  # noqa: E402
 from models.training.lesions_task import lesion_loss, lesions_task, make_batch, measure_pieces, read_piece  # noqa: E402
 from models.training.trainer import Schedule, Trainer  # noqa: E402
 
@@ -47,6 +47,13 @@ def patient() -> Patient:
         lesions=(plaque(0, 25, 45, "mixed", frozenset({"spotty", "positive_remodeling"})), plaque(1, 10, 30, "calcified")),
         stents=(stent,),
     )  # fmt: skip
+
+
+def test_places_lie_within_vessels_that_are_shorter_than_the_stretch_after_an_origin(patient: Patient) -> None:
+    short = replace(patient, branches=(patient.branches[0], branch(1, 14, parent=0, parent_index=70)), lesions=(plaque(1, 8, 14, "mixed"),))
+    for seed in range(20):
+        for path, at in draw_places(short, np.random.default_rng(seed)):
+            assert 0 <= at < len(path.points)
 
 
 def test_labels_are_what_was_drawn(patient: Patient) -> None:
