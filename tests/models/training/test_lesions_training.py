@@ -50,7 +50,7 @@ def patient() -> Patient:
 
 
 def test_places_lie_within_vessels_that_are_shorter_than_the_stretch_after_an_origin(patient: Patient) -> None:
-    short = replace(patient, branches=(patient.branches[0], branch(1, 14, parent=0, parent_index=70)), lesions=(plaque(1, 8, 14, "mixed"),))
+    short = replace(patient, branches=(patient.branches[0], branch(1, 14, parent=0, parent_index=70)), lesions=(plaque(1, 8, 13, "mixed"),))
     for seed in range(20):
         for path, at in draw_places(short, np.random.default_rng(seed)):
             assert 0 <= at < len(path.points)
