@@ -96,7 +96,8 @@ def find_lesions(
         free = outside_parent(named, number, references, rules.beyond_parent_mm)
         wall = lumen.fitted.wall_hu[lumen.rows(number)]
         found = _stretches(number, profiles[number], references[number], evidence[number], along[number], named, rules, free)
-        stretches += [believed(one, profiles[number], wall, along[number], rules) for one in found]
+        narrowing = readings[number].narrowing if readings is not None else None
+        stretches += [believed(one, profiles[number], wall, along[number], rules, narrowing=narrowing) for one in found]
     return Survey(
         profiles=profiles,
         references=tuple(references),

@@ -168,7 +168,8 @@ class OnePatient:
                 profile, reference = survey.profiles[number], survey.references[number]
                 rules = LesionRules()
                 one = measure_stretch(number, start, end, profile, reference, survey.evidence[number], along, rules)
-                yield believed(one, profile, lumen.fitted.wall_hu[lumen.rows(number)], along, rules)
+                narrowing = survey.readings[number].narrowing if survey.readings else None
+                yield believed(one, profile, lumen.fitted.wall_hu[lumen.rows(number)], along, rules, narrowing=narrowing)
 
     def _stented(self) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], ...]:
         masks = tuple(np.zeros(len(branch.points_mm), np.bool_) for branch in self.kept.branches)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from appliance.analysis.lesion_degree import LesionRules, Stretch, outside_parent, regressed, smeared
+from appliance.analysis.lesion_degree import LesionRules, Stretch, informed, outside_parent, regressed, smeared
 from appliance.analysis.lesion_network import Reading, nothing
 from appliance.analysis.lesions import Survey, find_lesions, goes_on, joined_evidence
 from appliance.analysis.lumen import LumenResult, measure_lumen
@@ -201,6 +201,21 @@ def lesion(percent: float, *, reference: float = 3.0) -> Stretch:
 def profile(calcium: float = 0.0) -> Profile:
     same = np.full(40, 3.0)
     return Profile(same, same, same, same + 1.0, np.full(40, calcium), np.full(40, 400.0), np.full(40, 15.0), np.ones(40))
+
+
+def test_without_calcium_the_degree_lies_between_fit_and_network_by_their_errors() -> None:
+    seen = np.full(40, 0.3)
+
+    def told(percent: float, reference: float, calcium: float = 0.0) -> float:
+        return informed(lesion(percent, reference=reference), profile(calcium), seen, ALONG, RULES).stenosis_percent or 0.0
+
+    # an error of 0.2 mm is 10 points of 2 mm; the network's is 16 points
+    assert told(70.0, 2.0) == pytest.approx(30.0 + 40.0 * 16.0**2 / (16.0**2 + 10.0**2))
+    assert told(10.0, 2.0) == pytest.approx(30.0 - 20.0 * 16.0**2 / (16.0**2 + 10.0**2))
+    assert told(70.0, 4.0) > told(70.0, 2.0)  # the wider the vessel, the surer the fit
+    assert (told(100.0, 2.0), told(70.0, 2.0, calcium=2.0)) == (100.0, 70.0)
+    one = informed(lesion(70.0, reference=2.0), profile(), seen, ALONG, RULES)
+    assert one.lumen_mm == pytest.approx(2.0 * (1.0 - told(70.0, 2.0) / 100.0))
 
 
 def test_beside_calcium_a_small_vessel_is_believed_less_than_a_wide_one() -> None:
