@@ -13,11 +13,13 @@ it is whole. A hostile peer, and just as well a pulled cable, can so hold every 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import ipaddress
 import logging
 import socket
 import ssl
 import struct
+import termios
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -183,6 +185,8 @@ class PduReader:
     def cut(self, why: str) -> NoReturn:
         """Send an A-ABORT if that goes at once, shut the connection down, and raise.
 
+        Where answers wait that the peer has not taken, it is reset: they would keep its end open for minutes.
+
         Raises:
             ConnectionAbortedError: always.
         """
@@ -191,6 +195,8 @@ class PduReader:
         sock = self._association.dul.socket.socket
         with contextlib.suppress(OSError):
             sock.settimeout(0)
+            if _unsent(sock):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             sock.send(ABORT_INVALID_PARAMETER)
         with contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
@@ -247,6 +253,12 @@ class PduReader:
             with contextlib.suppress(OSError):
                 sock.settimeout(self._timeout)
         return at
+
+
+def _unsent(sock: socket.socket) -> int:
+    """Bytes that were given to the socket and that the peer has not acknowledged (tcp(7), SIOCOUTQ)."""
+    waiting = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, struct.pack("i", 0))
+    return int(struct.unpack("i", waiting)[0])
 
 
 def tune_socket(sock: socket.socket, *, unacknowledged_s: float) -> None:
