@@ -148,6 +148,8 @@ def informed(lesion: Stretch, profile: Profile, narrowing: Float, along: Float, 
     seen = 100.0 * float(narrowing[np.abs(along - along[lesion.minimum]) <= _NEAR_MM].max())
     trust = rules.network_error_percent**2 / (rules.network_error_percent**2 + (100.0 * rules.fit_error_mm / reference) ** 2)
     percent = seen + trust * (percent - seen)
+    if percent < rules.noise_percent:
+        return replace(lesion, stenosis_percent=0.0)
     return replace(lesion, stenosis_percent=percent, lumen_mm=reference * (1.0 - percent / 100.0))
 
 

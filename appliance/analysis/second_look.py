@@ -10,8 +10,9 @@ two phases: between them it has moved. At most one further phase is read, so the
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -32,6 +33,8 @@ from appliance.errors import AnalysisError, DeclinedError, VolumeError
 from appliance.findings import Branch, Bridge, Calcium, CalciumDeposit, Lesion, NotAssessable, Quality, Stent, Variant, VesselQuality
 from appliance.geometry import arc_length
 from appliance.inference.engine import Session
+
+log = logging.getLogger(__name__)
 
 Seen = TypeVar("Seen", Bridge, Lesion, NotAssessable, Stent, Variant)
 
@@ -96,13 +99,16 @@ def look_again(
         first, last = PARTS[name]
         return nullcontext(lambda part: progress(first + (last - first) * part))
 
-    with suppress(DeclinedError, VolumeError, AnalysisError):
+    try:
         images = source.read()
         look = look_at(images.volume, locate(images.volume, session=sessions["heart-loc"]), sessions.get("quality"))
         other = read_phase(images, look.located, look.quality, sessions=sessions, bands=bands, stage=stage)
-        if not other.grafts:
-            return dataclasses.replace(take_over(reading, other), quality=look.quality)
-    return SecondLook(reading)
+    except (DeclinedError, VolumeError, AnalysisError) as error:
+        log.warning("the further phase could not be read: %s", error.code)
+        return SecondLook(reading)
+    if other.grafts:
+        return SecondLook(reading)
+    return dataclasses.replace(take_over(reading, other), quality=look.quality)
 
 
 def _moving(reading: PhaseReading) -> frozenset[Vessel]:

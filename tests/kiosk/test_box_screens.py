@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,16 +24,20 @@ BACK = Reason(
 REFUSED = Reason(code="MNT-003", zh="更新包的签名无效或不受信任", en="the update is not signed by one of our keys")
 
 
-@pytest.mark.parametrize("language", ["en", pytest.param("zh", marks=pytest.mark.image)])
-def test_an_update_from_stick_to_proof_and_what_may_go_wrong(language: str, tmp_path: Path) -> None:
-    wall = ManualClock()
-    workflow, box = MemoryWorkflow(pictures=tmp_path, clock=wall), MemoryBox()
-    socket = tmp_path / "box.sock"
-    camera = Camera(language, (1280, 800), tmp_path)
+@contextmanager
+def open_kiosk(box: MemoryBox, language: str, folder: Path, *, first: str = "sign_in") -> Iterator[tuple[MemoryBox, KioskWindow, Camera]]:
+    workflow = MemoryWorkflow(pictures=folder, clock=ManualClock())
+    socket = folder / "box.sock"
     with (
         serve(make_app(workflow, info=box.info, box=box), socket),
-        KioskWindow(socket=socket, folder=tmp_path, language=language) as window,
+        KioskWindow(socket=socket, folder=folder, language=language, first=first) as window,
     ):
+        yield box, window, Camera(language, (1280, 800), folder)
+
+
+@pytest.mark.parametrize("language", ["en", pytest.param("zh", marks=pytest.mark.image)])
+def test_an_update_from_stick_to_proof_and_what_may_go_wrong(language: str, tmp_path: Path) -> None:
+    with open_kiosk(MemoryBox(), language, tmp_path) as (box, window, camera):
 
         def shown(name: str, *widgets: str, moving: bool = False) -> Seen:
             seen = window.wait(lambda seen: all(each in seen["widgets"] for each in widgets), what=name)
@@ -100,12 +106,7 @@ def hide_keyboard(window: KioskWindow) -> None:
 
 @pytest.mark.parametrize("language", ["zh", pytest.param("en", marks=pytest.mark.image)])
 def test_a_new_box_is_set_up_by_touch(language: str, tmp_path: Path) -> None:
-    wall = ManualClock()
-    workflow, box = MemoryWorkflow(pictures=tmp_path, clock=wall), MemoryBox(new=True)
-    socket = tmp_path / "new.sock"
-    camera = Camera(language, (1280, 800), tmp_path)
-    server = serve(make_app(workflow, info=box.info, box=box), socket)
-    with server, KioskWindow(socket=socket, folder=tmp_path, language=language, first="set_up") as window:
+    with open_kiosk(MemoryBox(new=True), language, tmp_path, first="set_up") as (box, window, camera):
         window.tap(f"choose-language-{language}")
         type_text(window, "institution", "CITY HOSPITAL 1")
         camera.take(window, "30-set-up-site")
@@ -153,14 +154,7 @@ def test_a_new_box_is_set_up_by_touch(language: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("language", ["zh", pytest.param("en", marks=pytest.mark.image)])
 def test_a_service_engineers_stick_on_the_sign_in_screen(language: str, tmp_path: Path) -> None:
-    wall = ManualClock()
-    workflow, box = MemoryWorkflow(pictures=tmp_path, clock=wall), MemoryBox()
-    socket = tmp_path / "box.sock"
-    camera = Camera(language, (1280, 800), tmp_path)
-    with (
-        serve(make_app(workflow, info=box.info, box=box), socket),
-        KioskWindow(socket=socket, folder=tmp_path, language=language) as window,
-    ):
+    with open_kiosk(MemoryBox(), language, tmp_path) as (box, window, camera):
         assert "service-stick" not in window.wait(lambda seen: "sign-in" in seen["widgets"])["widgets"]
         box.code = "48217730"
         window.wait(lambda seen: "service-stick" in seen["widgets"] and any("4821 7730" in text for text in seen["texts"]))
@@ -186,14 +180,7 @@ def test_a_service_engineers_stick_on_the_sign_in_screen(language: str, tmp_path
 
 @pytest.mark.parametrize("language", ["en", pytest.param("zh", marks=pytest.mark.image)])
 def test_the_self_test_names_what_does_not_work_first(language: str, tmp_path: Path) -> None:
-    wall = ManualClock()
-    workflow, box = MemoryWorkflow(pictures=tmp_path, clock=wall), MemoryBox()
-    socket = tmp_path / "box.sock"
-    camera = Camera(language, (1280, 800), tmp_path)
-    with (
-        serve(make_app(workflow, info=box.info, box=box), socket),
-        KioskWindow(socket=socket, folder=tmp_path, language=language) as window,
-    ):
+    with open_kiosk(MemoryBox(), language, tmp_path) as (box, window, camera):
         window.sign_in(ENGINEER_PIN)
         window.tap("update")
         window.wait(lambda seen: seen["screen"] == "update" and "self-test" in seen["widgets"])

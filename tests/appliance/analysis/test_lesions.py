@@ -214,6 +214,8 @@ def test_without_calcium_the_degree_lies_between_fit_and_network_by_their_errors
     assert told(10.0, 2.0) == pytest.approx(30.0 - 20.0 * 16.0**2 / (16.0**2 + 10.0**2))
     assert told(70.0, 4.0) > told(70.0, 2.0)  # the wider the vessel, the surer the fit
     assert (told(100.0, 2.0), told(70.0, 2.0, calcium=2.0)) == (100.0, 70.0)
+    # fit and network together may see less than what counts as a narrowing: then there is none, not 2 %
+    assert informed(lesion(0.0), profile(), np.full(40, 0.1), ALONG, RULES).stenosis_percent == 0.0
     one = informed(lesion(70.0, reference=2.0), profile(), seen, ALONG, RULES)
     assert one.lumen_mm == pytest.approx(2.0 * (1.0 - told(70.0, 2.0) / 100.0))
 
