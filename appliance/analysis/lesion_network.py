@@ -47,6 +47,23 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """Diameters at each point of a branch as the network sees them, in mm, (n,) each.
+
+    Attributes:
+        lumen: of the lumen.
+        lumen_error: expected absolute error of it (scale of a Laplace distribution).
+        healthy: of the lumen without disease.
+        healthy_error: expected absolute error of it.
+    """
+
+    lumen: Float
+    lumen_error: Float
+    healthy: Float
+    healthy_error: Float
+
+
+@dataclass(frozen=True)
 class Reading:
     """What the network says of one branch, one entry per point of the branch, (n,) unless said otherwise.
 
@@ -56,6 +73,7 @@ class Reading:
         kinds: probability of each of ``KINDS``, given that there is plaque, (n, 3).
         narrowing: part of the healthy diameter that is missing, 0..1.
         features: probability of each of ``FEATURES`` in the plaque, (n, 4).
+        sizes: diameters and their expected errors in mm as in ``Sizes``; None from a network that does not give them.
     """
 
     share: Float
@@ -63,6 +81,7 @@ class Reading:
     kinds: Float
     narrowing: Float
     features: Float
+    sizes: Sizes | None = None
 
 
 def straighten(points: Float, upstream: Float | None = None) -> Line:
@@ -186,6 +205,7 @@ def _read_branch(named: NamedTree, number: int, volume: Volume, blood: Float, se
         kinds=kinds / np.maximum(kinds.sum(axis=1, keepdims=True), 1e-6),
         narrowing=np.clip(at_points("narrowing")[:, 0], 0.0, 1.0),
         features=np.clip(at_points("features"), 0.0, 1.0),
+        sizes=Sizes(*at_points("sizes").T) if "sizes" in outputs else None,
     )
 
 

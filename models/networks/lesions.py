@@ -1,4 +1,4 @@
-"""lesions: plaque along a straightened vessel, its kind, its features and the narrowing, from cross-sections every 0.5 mm."""
+"""lesions: plaque along a straightened vessel, its kind and features, how narrow and how wide it is, from cross-sections every 0.5 mm."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ from models.networks.blocks import ResidualUnit
 CLASSES = ("none", "calcified", "mixed", "noncalcified", "stent")
 NONE, STENT = 0, 4
 FEATURES = ("low_attenuation", "positive_remodeling", "spotty", "napkin_ring")
+SIZES = ("lumen_mm", "lumen_error_mm", "healthy_mm", "healthy_error_mm")
+"""Diameters of the lumen and of the lumen without disease, each with its expected absolute error (scale of a Laplace distribution)."""
 HU_RANGE = (-200.0, 1400.0)
 BLOOD_RANGE = (100.0, 900.0)
 _SOFT_RANGE = (-150.0, 300.0)
 _CLASS_SHARES = (0.7, 0.08, 0.08, 0.12, 0.02)
+_USUAL_MM = 2.5
+_USUAL_LOG_ERROR = -1.0
+_LOG_ERRORS = (-4.0, 1.0)
 
 __all__ = ["CHANNELS", "SIDE", "STEP_MM", "WINDOW", "DeployedLesions", "Lesions"]
 
 
 class Lesions(nn.Module):
-    """Raw sections (n, 2, z, 21, 21) -> scores (n, 10, z): 5 classes, narrowing, 4 features; any z.
+    """Raw sections (n, 2, z, 21, 21) -> scores (n, 14, z): 5 classes, narrowing, 4 features, 4 for the sizes; any z.
 
     Channel 0 is attenuation in HU, channel 1 that of the vessel's own blood. Residual units work on the sections and their neighbours
     while the sections shrink to one point each, then dilated convolutions look 15 mm to either side.
@@ -37,7 +42,7 @@ class Lesions(nn.Module):
         self.narrow = ResidualUnit(third)
         self.gather = _conv(third, line_width, (1, 3, 3))
         self.line = nn.ModuleList(LineUnit(line_width, dilation) for dilation in (1, 2, 4, 8))
-        self.head = nn.Conv3d(line_width, len(CLASSES) + 1 + len(FEATURES), 1)
+        self.head = nn.Conv3d(line_width, len(CLASSES) + 1 + len(FEATURES) + len(SIZES), 1)
         if self.head.bias is None:
             raise ValueError("the classifier needs a bias")
         with torch.no_grad():
@@ -73,12 +78,13 @@ class LineUnit(nn.Module):
 
 
 class DeployedLesions(nn.Module):
-    """The graph that the appliance runs: raw sections -> plaque and stent as bytes, kinds, narrowing, features, check, per section.
+    """The graph that the appliance runs: raw sections -> plaque and stent as bytes, kinds, narrowing, features, sizes, check, per section.
 
-    ``kinds`` are probabilities given that there is plaque; ``narrowing`` is the part of the healthy diameter that is missing.
+    ``kinds`` are probabilities given that there is plaque; ``narrowing`` is the part of the healthy diameter that is missing; ``sizes`` are
+    millimetres, see `SIZES`.
     """
 
-    outputs = ("plaque", "stent", "kinds", "narrowing", "features", "check")
+    outputs = ("plaque", "stent", "kinds", "narrowing", "features", "sizes", "check")
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -92,8 +98,21 @@ class DeployedLesions(nn.Module):
         kinds = torch.softmax(scores[:, 1:STENT], dim=1).transpose(1, 2)
         plaque = probability[:, 1] + probability[:, 2] + probability[:, 3]
         narrowing = torch.sigmoid(scores[:, count : count + 1]).transpose(1, 2)
-        features = torch.sigmoid(scores[:, count + 1 :]).transpose(1, 2)
-        return _byte(plaque), _byte(probability[:, STENT]), kinds, narrowing, features, scores.abs().mean(dim=(1, 2))
+        features = torch.sigmoid(scores[:, count + 1 : -len(SIZES)]).transpose(1, 2)
+        sizes = sizes_of(scores).transpose(1, 2)
+        return _byte(plaque), _byte(probability[:, STENT]), kinds, narrowing, features, sizes, scores.abs().mean(dim=(1, 2))
+
+
+def sizes_of(scores: torch.Tensor) -> torch.Tensor:
+    """Diameters and their errors in mm (n, 4, z), in the order of `SIZES`, from the network's scores (n, 14, z)."""
+    lumen, lumen_error, healthy, healthy_error = scores[:, -len(SIZES) :].unbind(dim=1)
+    return torch.stack(
+        [torch.relu(lumen + _USUAL_MM), _error_mm(lumen_error), torch.relu(healthy + _USUAL_MM), _error_mm(healthy_error)], dim=1
+    )
+
+
+def _error_mm(score: torch.Tensor) -> torch.Tensor:
+    return torch.exp((score + _USUAL_LOG_ERROR).clamp(*_LOG_ERRORS))
 
 
 def scaled(channels: torch.Tensor) -> torch.Tensor:

@@ -48,19 +48,21 @@ class Truth:
         kind: index into `CLASSES`, uint8.
         narrowing: part of the healthy diameter that is missing, 0..1.
         features: 1 where the plaque has a feature of `FEATURES`, (n, 4).
+        diameters: of the lumen and of the lumen without disease in mm, (n, 2); NaN in a vessel that is no coronary artery.
         weight: in the loss; less at the shoulders of a plaque, where nothing can be seen yet, and in the smallest vessels.
-        blood_hu: attenuation of unblurred blood relative to the aorta.
+        blood: attenuation of unblurred blood relative to the aorta.
     """
 
     kind: npt.NDArray[np.uint8]
     narrowing: Float
     features: Float
+    diameters: Float
     weight: Float
     blood: Float
 
     def take(self, rows: npt.NDArray[np.intp]) -> Truth:
         """Some of the points."""
-        return Truth(self.kind[rows], self.narrowing[rows], self.features[rows], self.weight[rows], self.blood[rows])
+        return Truth(self.kind[rows], self.narrowing[rows], self.features[rows], self.diameters[rows], self.weight[rows], self.blood[rows])
 
 
 @dataclass(frozen=True)
@@ -211,9 +213,11 @@ def true_labels(patient: Patient, number: int) -> Truth:
         features[inside] = [float(name in lesion.features) for name in FEATURES]
         edge = np.minimum(np.abs(along - along[lesion.start]), np.abs(along - along[lesion.end]))
         weight[edge < _SHOULDER_MM] *= _SHOULDER_WEIGHT
-    narrowing = np.clip(1.0 - np.asarray(branch.lumen_radius_mm, np.float64) / np.maximum(healthy, 1e-3), 0.0, 1.0)
+    lumen = np.asarray(branch.lumen_radius_mm, np.float64)
+    narrowing = np.clip(1.0 - lumen / np.maximum(healthy, 1e-3), 0.0, 1.0)
+    diameters = 2.0 * np.stack([lumen, healthy], axis=1)
     blood = np.ones(count) if branch.look is None else np.asarray(branch.look.contrast, np.float64)
-    return Truth(kind=kind, narrowing=narrowing, features=features, weight=weight, blood=blood)
+    return Truth(kind=kind, narrowing=narrowing, features=features, diameters=diameters, weight=weight, blood=blood)
 
 
 def true_path(patient: Patient, labels: list[Truth], number: int) -> Path:
@@ -244,7 +248,7 @@ def _vein_path(patient: Patient, rng: np.random.Generator) -> Path | None:
     count = len(points)
     truth = Truth(
         kind=np.full(count, NONE, np.uint8), narrowing=np.zeros(count), features=np.zeros((count, len(FEATURES))),
-        weight=np.full(count, 0.5), blood=np.full(count, float(rng.uniform(0.5, 1.0))),
+        diameters=np.full((count, 2), np.nan), weight=np.full(count, 0.5), blood=np.full(count, float(rng.uniform(0.5, 1.0))),
     )  # fmt: skip
     return Path(points=points, upstream=0, truth=truth)
 

@@ -14,7 +14,7 @@ from torch import nn
 from appliance.analysis.lesion_network import PADDING_HU
 from appliance.analysis.runs import ranges_of
 from models.networks import lesions
-from models.networks.lesions import CLASSES, NONE, STENT, DeployedLesions, Lesions
+from models.networks.lesions import CLASSES, NONE, SIZES, STENT, DeployedLesions, Lesions, sizes_of
 from models.phantom import draw_scan
 from models.training.families import load_families
 from models.training.lesions_samples import LesionSample, draw_places, draw_windows, lesion_windows
@@ -26,6 +26,7 @@ PIECES_PER_PATIENT = 16
 _CLASS_WEIGHTS = (1.0, 1.5, 1.5, 1.2, 1.0)
 _NARROWING_WEIGHT = 1.0
 _FEATURES_WEIGHT = 0.4
+_SIZES_WEIGHT = 0.25
 _GAIN = 0.03
 _OFFSET_HU = 12.0
 _SPECK_HU = 10.0
@@ -68,6 +69,10 @@ def lesions_task() -> Task:
                         "name": "features", "role": "scores", "axes": 1, "classes": list(lesions.FEATURES),
                         "meaning": "probability of the feature, given plaque",
                     },
+                    {
+                        "name": "sizes", "role": "scores", "axes": 1, "classes": list(SIZES),
+                        "meaning": "diameters of the lumen and of the lumen without disease in mm, each with its expected error",
+                    },
                     {"name": "check", "role": "check", "meaning": "mean absolute score"},
                 ],
             },
@@ -89,6 +94,7 @@ def make_batch(samples: list[LesionSample], rng: np.random.Generator) -> Arrays:
         "kind": np.stack([t.kind for t in truths]).astype(np.int64),
         "narrowing": np.stack([t.narrowing for t in truths]).astype(np.float32),
         "features": np.stack([t.features.T for t in truths]).astype(np.float32),
+        "diameters": np.stack([t.diameters.T for t in truths]).astype(np.float32),
         "weight": np.stack([t.weight for t in truths]).astype(np.float32),
     }
 
@@ -106,10 +112,13 @@ def _vary(sample: LesionSample, rng: np.random.Generator) -> npt.NDArray[np.floa
 
 
 def lesion_loss(scores: torch.Tensor, batch: Tensors) -> tuple[torch.Tensor, dict[str, float]]:
-    """Entropy of the classes, and of narrowing and features as shares, all weighted by position; features only inside plaque."""
-    kind, narrowing, features, weight = batch["kind"], batch["narrowing"], batch["features"], batch["weight"]
-    if kind is None or narrowing is None or features is None or weight is None:
-        raise ValueError("a batch for lesions needs kind, narrowing, features and weight")
+    """Entropy of the classes, and of narrowing and features as shares, and how improbable the true diameters are, weighted by position.
+
+    Features count inside plaque only, diameters in coronary arteries only.
+    """
+    kind, narrowing, features, weight, diameters = (batch[name] for name in ("kind", "narrowing", "features", "weight", "diameters"))
+    if kind is None or narrowing is None or features is None or weight is None or diameters is None:
+        raise ValueError("a batch for lesions needs kind, narrowing, features, diameters and weight")
     scores, count = scores.float(), len(CLASSES)
     share = weight / weight.sum().clamp(min=1.0)
     classes = torch.tensor(_CLASS_WEIGHTS, device=scores.device)
@@ -117,11 +126,22 @@ def lesion_loss(scores: torch.Tensor, batch: Tensors) -> tuple[torch.Tensor, dic
     binary = nn.functional.binary_cross_entropy_with_logits
     missing = (binary(scores[:, count], narrowing, reduction="none") * share).sum()
     plaque = weight * ((kind != NONE) & (kind != STENT))
-    looks = binary(scores[:, count + 1 :], features, reduction="none").mean(dim=1)
+    looks = binary(scores[:, count + 1 : -len(SIZES)], features, reduction="none").mean(dim=1)
     seen = (looks * plaque).sum() / plaque.sum().clamp(min=1.0)
-    loss = entropy + _NARROWING_WEIGHT * missing + _FEATURES_WEIGHT * seen
-    terms = {"loss": loss, "entropy": entropy, "narrowing": missing, "features": seen}
+    sizes = _size_loss(sizes_of(scores), diameters, weight)
+    loss = entropy + _NARROWING_WEIGHT * missing + _FEATURES_WEIGHT * seen + _SIZES_WEIGHT * sizes
+    terms = {"loss": loss, "entropy": entropy, "narrowing": missing, "features": seen, "sizes": sizes}
     return loss, {name: float(term.detach()) for name, term in terms.items()}
+
+
+def _size_loss(sizes: torch.Tensor, diameters: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Negative log likelihood of both true diameters under Laplace distributions of the network's own widths."""
+    known = torch.isfinite(diameters).all(dim=1)
+    off = (sizes[:, ::2] - torch.nan_to_num(diameters)).abs()
+    unlikely = (off / sizes[:, 1::2] + torch.log(sizes[:, 1::2])).sum(dim=1)
+    counted = weight * known
+    total: torch.Tensor = (unlikely * counted).sum() / counted.sum().clamp(min=1.0)
+    return total
 
 
 def example() -> torch.Tensor:
@@ -180,12 +200,17 @@ def measure_pieces(pieces: list[LesionSample], readings: list[dict[str, npt.NDAr
     """What `LesionScore` gives, from pieces and readings."""
     found: list[float] = []
     narrow: list[float] = []
+    degree: list[float] = []
+    off: list[npt.NDArray[np.float64]] = []
     right: dict[int, list[float]] = {}
     false, length = 0, 0.0
     for piece, reading in zip(pieces, readings, strict=True):
         truth = piece.truth
         plaque = (truth.kind != NONE) & (truth.kind != STENT)
         marked = (reading["plaque"] >= _LEAST_SHARE) & (truth.weight > 0)
+        counted = (truth.weight >= 1.0) & np.isfinite(truth.diameters).all(axis=1)
+        off.append(np.abs(reading["sizes"][counted, ::2] - truth.diameters[counted]))
+        by_size = 1.0 - reading["sizes"][:, 0] / np.maximum(reading["sizes"][:, 2], 0.5)
         length += lesions.STEP_MM * float((truth.weight > 0).sum()) / 100.0
         for start, end in ranges_of(plaque):
             if truth.weight[start:end].max() < 1.0 or end - start < _LEAST_POSITIONS:
@@ -194,9 +219,12 @@ def measure_pieces(pieces: list[LesionSample], readings: list[dict[str, npt.NDAr
             if found[-1]:
                 guess = 1 + int((reading["kinds"][start:end] * reading["plaque"][start:end, None]).sum(axis=0).argmax())
                 right.setdefault(int(truth.kind[start]), []).append(float(guess == truth.kind[start]))
-                narrow.append(abs(float(reading["narrowing"][start:end].max()) - float(truth.narrowing[start:end].max())))
+                worst = float(truth.narrowing[start:end].max())
+                narrow.append(abs(float(reading["narrowing"][start:end].max()) - worst))
+                degree.append(abs(float(by_size[start:end].max()) - worst))
         false += sum(end - start >= _LEAST_POSITIONS and not plaque[max(start - 2, 0) : end + 2].any() for start, end in ranges_of(marked))
     kinds = [value for values in right.values() for value in values]
+    lumen_off, healthy_off = np.concatenate(off).mean(axis=0) if off else (0.0, 0.0)
     by_kind = {f"kind_{CLASSES[k]}": float(np.mean(right[k])) if k in right else 0.0 for k in range(1, STENT)}
     return {
         "found": _mean(found),
@@ -204,6 +232,9 @@ def measure_pieces(pieces: list[LesionSample], readings: list[dict[str, npt.NDAr
         "kind_right": _mean(kinds),
         **by_kind,
         "narrowing_error": _mean(narrow),
+        "degree_error": _mean(degree),
+        "lumen_error_mm": float(lumen_off),
+        "healthy_error_mm": float(healthy_off),
     }
 
 

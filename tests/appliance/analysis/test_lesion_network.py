@@ -112,6 +112,7 @@ class MeanSession:
                 Output(name="kinds", role="scores", axes=1, classes=network.KINDS),
                 Output(name="narrowing", role="scores", axes=1, classes=("narrowing",)),
                 Output(name="features", role="scores", axes=1, classes=network.FEATURES),
+                Output(name="sizes", role="scores", axes=1, classes=("lumen_mm", "lumen_error_mm", "healthy_mm", "healthy_error_mm")),
                 Output(name="check", role="check"),
             ),
         )  # fmt: skip
@@ -123,7 +124,7 @@ class MeanSession:
         score = np.stack([mean, mean / 2, mean / 4, mean / 8], axis=-1).astype(np.float32)
         outputs = {
             "plaque": mean.astype(np.uint8), "stent": np.zeros(mean.shape, np.uint8), "kinds": score[..., :3],
-            "narrowing": score[..., :1] / 255, "features": score / 255, "check": np.ones(len(mean), np.float32),
+            "narrowing": score[..., :1] / 255, "features": score / 255, "sizes": score / 100, "check": np.ones(len(mean), np.float32),
         }  # fmt: skip
         return dict(check_outputs(self.model, channels, outputs))
 
@@ -157,4 +158,9 @@ def test_a_reading_has_one_entry_for_every_point_of_every_branch() -> None:
         np.testing.assert_allclose(reading.kinds.sum(axis=1), 1.0)
         assert (reading.share >= 0).all()
         assert (reading.share <= 1).all()
+        if reading.share.any():
+            assert reading.sizes is not None
+            np.testing.assert_allclose(reading.sizes.lumen, 2.0 * reading.sizes.lumen_error)
+            np.testing.assert_allclose(reading.sizes.lumen, 4.0 * reading.sizes.healthy)
+    assert readings[2].sizes is None
     assert (readings[2].share == 0).all()  # too short to be straightened: nothing is said of it

@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from appliance.analysis.lesion_network import PADDING_HU, SIDE  # noqa: E402
-from models.networks.lesions import CLASSES, FEATURES, NONE, STENT  # noqa: E402
+from models.networks.lesions import CLASSES, FEATURES, NONE, SIZES, STENT  # noqa: E402
 from models.phantom.types import Branch, Grid, Lesion, Patient, Stent  # noqa: E402
 from models.training.lesions_samples import LENGTH, LesionSample, Truth, draw_places, true_labels, true_path, wander  # noqa: E402
 from models.training.lesions_task import lesion_loss, lesions_task, make_batch, measure_pieces, read_piece  # noqa: E402
@@ -64,6 +64,8 @@ def test_labels_are_what_was_drawn(patient: Patient) -> None:
     narrowing = np.zeros(100)
     narrowing[30:41] = 0.5
     np.testing.assert_allclose(truth.narrowing, narrowing)
+    np.testing.assert_allclose(truth.diameters[:, 0], 3.0 * (1.0 - narrowing))
+    np.testing.assert_allclose(truth.diameters[:, 1], 3.0)
     inside = dict(zip(FEATURES, truth.features[35], strict=True))
     assert inside == {"low_attenuation": 0.0, "positive_remodeling": 1.0, "spotty": 1.0, "napkin_ring": 0.0}
     assert (truth.features[kind != CLASSES.index("mixed")] == 0).all()
@@ -102,6 +104,7 @@ def drawn_sample(rng: np.random.Generator, length: int = LENGTH) -> LesionSample
     hu = np.where(radius < 4, 400.0, np.where(radius < 5.5, 60.0, -90.0))[None].repeat(length, axis=0)
     kind = np.zeros(length, np.uint8)
     narrowing = np.zeros(length)
+    diameters = np.full((length, 2), 2.8)
     if rng.random() < 0.7:
         start = int(rng.integers(5, length - 25))
         span = slice(start, start + int(rng.integers(10, 20)))
@@ -111,9 +114,12 @@ def drawn_sample(rng: np.random.Generator, length: int = LENGTH) -> LesionSample
         else:
             hu[span][:, radius >= 2] = np.where(radius[radius >= 2] < 6.5, 60.0, -90.0)
             narrowing[span] = 0.5
+            diameters[span, 0] = 1.4
     hu += rng.normal(0.0, 25.0, hu.shape)
     count = np.zeros((length, len(FEATURES)))
-    truth = Truth(kind=kind, narrowing=narrowing, features=count, weight=np.ones(length), blood=np.ones(length))
+    truth = Truth(
+        kind=kind, narrowing=narrowing, features=count, diameters=diameters, weight=np.ones(length), blood=np.ones(length)
+    )  # fmt: skip
     return LesionSample(hu=hu.astype(np.int16), blood_hu=np.full(length, 400.0, np.float32), truth=truth)
 
 
@@ -139,10 +145,15 @@ def test_a_batch_turns_sections_and_leaves_padding_and_truth() -> None:
 def test_the_loss_falls_with_the_truth_and_ignores_what_weighs_nothing() -> None:
     sample = drawn_sample(np.random.default_rng(1))
     batch = {name: torch.from_numpy(a) for name, a in make_batch([sample], np.random.default_rng(0)).items() if a is not None}
-    scores = torch.zeros(1, 10, LENGTH)
+    scores = torch.zeros(1, len(CLASSES) + 1 + len(FEATURES) + len(SIZES), LENGTH)
     right = scores.clone()
     right[0, batch["kind"][0], torch.arange(LENGTH)] = 8.0
     assert float(lesion_loss(right, batch)[0]) < float(lesion_loss(scores, batch)[0])
+    unsure = {**batch, "diameters": torch.full((1, 2, LENGTH), 2.5)}
+    assert float(lesion_loss(scores, unsure)[0]) < float(lesion_loss(scores, {**unsure, "diameters": unsure["diameters"] + 1.0})[0])
+    # a vein has no diameters to learn
+    vein = {**batch, "diameters": torch.full((1, 2, LENGTH), torch.nan)}
+    assert np.isfinite(float(lesion_loss(scores, vein)[0]))
     nowhere = {**batch, "weight": torch.zeros(1, LENGTH)}
     assert float(lesion_loss(right, nowhere)[0]) == 0.0
 
@@ -150,18 +161,22 @@ def test_the_loss_falls_with_the_truth_and_ignores_what_weighs_nothing() -> None
 def test_measures_count_found_plaques_false_stretches_and_kinds() -> None:
     truth = Truth(
         kind=np.repeat(np.array([0, 1, 0, 3, 0, 0], np.uint8), 16), narrowing=np.repeat([0.0, 0.4, 0.0, 0.2, 0.0, 0.0], 16),
-        features=np.zeros((LENGTH, 4)), weight=np.ones(LENGTH), blood=np.ones(LENGTH),
+        features=np.zeros((LENGTH, 4)), diameters=np.tile([1.5, 3.0], (LENGTH, 1)), weight=np.ones(LENGTH), blood=np.ones(LENGTH),
     )  # fmt: skip
     piece = LesionSample(hu=np.zeros((LENGTH, SIDE, SIDE), np.int16), blood_hu=np.zeros(LENGTH, np.float32), truth=truth)
     plaque_share = np.repeat([0.0, 0.9, 0.0, 0.1, 0.0, 0.8], 16)
     reading = {
         "plaque": plaque_share, "kinds": np.tile([0.1, 0.7, 0.2], (LENGTH, 1)), "narrowing": np.full((LENGTH, 1), 0.5),
+        "sizes": np.tile([1.75, 0.1, 2.5, 0.1], (LENGTH, 1)),
     }  # fmt: skip
     measures = measure_pieces([piece], [reading])
     assert measures["found"] == 0.5
     assert measures["kind_right"] == 0.0  # calcified was called mixed
     assert measures["false_in_100mm"] == pytest.approx(1 / 0.48)
     assert measures["narrowing_error"] == pytest.approx(0.1)
+    assert measures["degree_error"] == pytest.approx(0.1)  # 1 - 1.75 / 2.5 = 0.3 where 0.4 is true
+    assert measures["lumen_error_mm"] == pytest.approx(0.25)
+    assert measures["healthy_error_mm"] == pytest.approx(0.5)
 
 
 def test_a_short_training_learns_to_find_and_to_type(tmp_path: Path) -> None:
@@ -178,3 +193,5 @@ def test_a_short_training_learns_to_find_and_to_type(tmp_path: Path) -> None:
     measures = score(trainer.network)
     assert measures["found"] > 0.8
     assert measures["kind_right"] > 0.8
+    # always saying the mean of all diameters would be off by 0.3 mm and more
+    assert measures["lumen_error_mm"] < 0.25
