@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.analysis.cadrads import apply_corrections, enter
-from appliance.analysis.grafts import settle_grafts
 from appliance.analysis.naming_corrections import rename, set_dominance
 from appliance.anatomy import Dominance, SegmentName
 from appliance.errors import WorkflowError
@@ -73,4 +72,9 @@ def entry_change(entered: Entered) -> DraftChange:
             "after": {name: now for name, (_, now) in changed.items()},
         }
 
-    return DraftChange(lambda findings: enter(settle_grafts(findings, rejected=entered.grafts is False), entered), told)
+    def apply(findings: Findings) -> Findings:
+        from appliance.analysis.grafts import settle_grafts  # brings numeric libraries, which would keep the daemon's start from receiving
+
+        return enter(settle_grafts(findings, rejected=entered.grafts is False), entered)
+
+    return DraftChange(apply, told)

@@ -125,6 +125,13 @@ def test_an_analyst_apart_is_not_started_here(tmp_path: Path) -> None:
         assert "analyst started" not in running.log.read_text()
 
 
+def test_receiving_does_not_wait_for_numeric_libraries() -> None:
+    script = "import sys, appliance.commands.daemon; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
+    assert "appliance.workflow.changing" in modules  # the changes that bring them when somebody makes one
+    assert {"scipy", "numba", "SimpleITK", "onnxruntime", "openvino"}.isdisjoint(modules)
+
+
 def test_settings_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     path = tmp_path / "coronet.toml"
     path.write_text("[receiver]\nprot = 104\n")
