@@ -14,8 +14,8 @@ from appliance.anatomy import SegmentName, Vessel
 
 Role = Literal["radiographer", "physician", "engineer"]
 
-DRAFT_NOTICE = "AI 草稿,待医师审核 / AI draft, for review by a physician"
-NOT_VALIDATED_NOTICE = "未经临床验证,不得用于诊断 / Not validated on patients, not for diagnosis"
+DRAFT_NOTICE = "AI 草稿，待医师审核 / AI draft, for review by a physician"
+NOT_VALIDATED_NOTICE = "未经临床验证，不得用于诊断 / Not validated on patients, not for diagnosis"
 
 
 class StudyHeader(msgspec.Struct, frozen=True, kw_only=True):

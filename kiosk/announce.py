@@ -2,7 +2,8 @@
 
     {"screen": "review", "study": "KEY" | null, "language": "zh", "online": true, "size": [w, h], "frame": n,
      "state": "draft", "revision": 1, "cad_rads": "CAD-RADS 3/P2", "undo_seconds": 6 | null,
-     "widgets": {"approve": [x, y, w, h], ...}, "disabled": [...], "texts": ["...", ...], "cut": [texts that do not fit], "touched": false}
+     "widgets": {"approve": [x, y, w, h], ...}, "disabled": [...], "texts": ["...", ...], "cut": [texts that do not fit],
+     "small": [widgets too small for a finger], "touched": false}
 
 Rectangles are window pixels from the top left, cut to what can be seen; only what can be tapped now is listed under ``widgets`` (nothing
 below an open pop-up). The file holds what is on the screen, patient names too: it is for tests and the demo, never for a hospital.
@@ -21,11 +22,14 @@ from kivy.uix.scrollview import ScrollView
 from kivy.uix.widget import Widget
 
 from kiosk.screens.frame import Screen
+from kiosk.screens.theme import Scale
 from kiosk.screens.widgets import Text
 from kiosk.views import ReviewView, View
 
 Rectangle = tuple[float, float, float, float]
 SMALLEST = 8
+LEAST_TARGET = 44
+"""Design pixels a fingertip needs at least, either way (WCAG 2.2, success criterion 2.5.5)."""
 
 
 class Announcer:
@@ -55,9 +59,13 @@ def describe(screen: Screen, view: View, size: tuple[float, float]) -> dict[str,
     disabled: list[str] = []
     texts: list[str] = []
     cut: list[str] = []
+    small: list[str] = []
+    least = LEAST_TARGET * Scale.for_window(*size).factor
     top: Widget = screen.popup or screen
     for widget, seen in _seen(top, (0.0, 0.0, *size)):
         name = getattr(widget, "test_id", None)
+        if name is not None and hasattr(widget, "tappable") and min(widget.size) < least - 1:
+            small.append(name)
         if name is not None and not getattr(widget, "tappable", True):
             disabled.append(name)
         elif name is not None:
@@ -82,6 +90,7 @@ def describe(screen: Screen, view: View, size: tuple[float, float]) -> dict[str,
         "disabled": disabled,
         "texts": texts,
         "cut": cut,
+        "small": small,
     }
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 from appliance.api.messages import ErrorReply, Grade, Ischaemia, Reason, SegmentName, StudyState
 from appliance.comparison import Change
 from appliance.findings import HighRiskFeature, NotAssessableReason, PlaqueType
+from appliance.punctuation import chinese_punctuation
 
 Language = Literal["zh", "en"]
 
@@ -22,12 +23,19 @@ class Words:
     def say(self, language: Language, **blanks: object) -> str:
         """The sentence in ``language``, ``{names}`` replaced by ``blanks``."""
         sentence = self.zh if language == "zh" else self.en
-        return sentence.format(**blanks) if blanks else sentence
+        said = sentence.format(**blanks) if blanks else sentence
+        return chinese_punctuation(said) if language == "zh" else said
 
 
 def words_of(error: ErrorReply | Reason) -> Words:
     """The sentence of an error or reason, with its code for the service engineer."""
-    return Words(f"{error.zh.rstrip('。')}({error.code})", f"{error.en.rstrip('.')} ({error.code})")
+    return Words(f"{error.zh.rstrip('。')}({error.code})", f"{sentence_case(error.en.rstrip('.'))} ({error.code})")
+
+
+def sentence_case(english: str) -> str:
+    """Reasons begin small, as they also stand inside log lines; on a screen they begin large, but never a name such as ``pRCA``."""
+    first = english.partition(" ")[0]
+    return english[:1].upper() + english[1:] if first.isalpha() and first.islower() else english
 
 
 APPLIANCE = Words("冠脉 CT 智能后处理", "Coronary CT post-processing")
@@ -108,7 +116,7 @@ ALL_VESSELS = Words("全部", "All")
 LESIONS = Words("病变", "Lesions")
 NO_LESIONS = Words("未见斑块及狭窄", "No plaque and no stenosis")
 NO_LESIONS_HERE = Words("该血管未见斑块及狭窄", "No plaque and no stenosis in this vessel")
-LENGTH = Words("长 {mm} mm", "{mm} mm")
+LENGTH = Words("长 {mm}\u00a0mm", "{mm}\u00a0mm")
 AREA = Words("面积狭窄 {percent}", "{percent} by area")
 CORRECTED = Words("已修改", "corrected")
 NOT_MEASURED = Words("未测量", "not measured")
@@ -173,8 +181,8 @@ DOMINANCE_MEANS = {
 }
 GRAFTS = Words("桥血管 {count}", "Grafts {count}")
 NOT_ASSESSABLE = Words("{segment}:无法评价({reason})", "{segment}: not assessable ({reason})")
-COMPARED = Words("与 {date} 比较", "Compared with {date}")
-COMPARED_UNSIGNED = Words("与 {date} 比较(该次未经医师终审)", "Compared with {date} (never approved by a physician)")
+COMPARED = Words("与 {date} 比较:", "Compared with {date}: ")
+COMPARED_UNSIGNED = Words("与 {date} 比较(该次未经医师终审):", "Compared with {date} (never approved by a physician): ")
 COMPARED_CALCIUM = Words("钙化积分 {before} → {now} ({change})", "calcium score {before} → {now} ({change})")
 CHANGE: dict[Change, Words] = {
     "new": Words("新发 {segments}", "new {segments}"),

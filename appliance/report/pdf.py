@@ -13,11 +13,12 @@ from reportlab.lib.units import mm
 from reportlab.platypus import CondPageBreak, Flowable, KeepTogether, Spacer, Table, TableStyle
 
 from appliance.findings import Findings
+from appliance.punctuation import chinese_punctuation
 from appliance.report.pdf_lesions import lesion_table
 from appliance.report.pdf_page import ACCENT, BODY_WIDTH, RULE, WASH, NumberedCanvas, ReportPages, prepare_library
 from appliance.report.pdf_pictures import choose_rows, pictures
 from appliance.report.pdf_text import BODY, CAPTION, CATEGORY, CELL, CELL_FONT, ENGLISH, HEADING, PART, SMALL, paragraph
-from appliance.report.phrases import Phrase, chinese_punctuation
+from appliance.report.phrases import Phrase
 from appliance.study import Approval, KeyView, ReportSection, ReportText, StudyHeader
 
 SHORT_TABLE = 3

@@ -6,7 +6,6 @@ Terms follow the Chinese reporting standard for coronary CT angiography (Chin J 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from appliance.anatomy import Dominance
@@ -20,15 +19,6 @@ class Phrase:
 
     zh: str
     en: str
-
-
-_FULL_WIDTH = str.maketrans({",": "\uff0c", ";": "\uff1b", ":": "\uff1a", "(": "\uff08", ")": "\uff09"})
-_PUNCTUATION = re.compile(r"(?<!\d)[,;:]|[,;:](?!\d)|[()]")
-
-
-def chinese_punctuation(text: str) -> str:
-    """A Chinese sentence with full-width commas, colons, semicolons and brackets; those inside numbers and times stay as they are."""
-    return _PUNCTUATION.sub(lambda match: match.group().translate(_FULL_WIDTH), text)
 
 
 TITLE = Phrase("冠状动脉 CT 血管成像报告", "Coronary CT angiography report")

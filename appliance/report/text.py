@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from appliance.anatomy import SEGMENTS, SegmentName
 from appliance.findings import Findings, Lesion, is_bypassed
+from appliance.punctuation import chinese_punctuation
 from appliance.report.comparison_text import comparison
 from appliance.report.impression import impression, untraced_sentence
 from appliance.report.phrases import (
@@ -22,7 +23,6 @@ from appliance.report.phrases import (
     TITLE,
     Headings,
     Phrase,
-    chinese_punctuation,
 )
 from appliance.report.regions import (
     REGIONS,

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-NOT_FIRST = set("、,。:;?!)》」』】〕…,.;:?!)]}%°·")
-NOT_LAST = set("(《「『【〔([{")
-TOKEN = re.compile(r"\s+|[^\s\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]+|.", re.DOTALL)
+NOT_FIRST = set("、。》」』】〕…,.;:?!)]}%°·\uff0c\uff1a\uff1b\uff1f\uff01\uff09")
+NOT_LAST = set("《「『【〔([{\uff08")
+TOKEN = re.compile(r"[^\S\u00a0]+|(?:[^\s\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef]|\u00a0)+|.", re.DOTALL)
 
 
 def break_lines(text: str, *, width: float, measure: Callable[[str], float], maximum_lines: int | None = None) -> list[str]:

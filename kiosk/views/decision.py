@@ -134,7 +134,7 @@ def delivery_line(row: DeliveryRow, *, wall: float, language: Language) -> Deliv
         else:
             details.append(words.NEXT_ATTEMPT.say(language, seconds=max(math.ceil(row.next_attempt_at - wall), 0)))
         if row.last_error is not None:
-            details.append(row.last_error.zh if language == "zh" else row.last_error.en)
+            details.append(words.Words(row.last_error.zh, row.last_error.en).say(language))
     if row.attempts > 1:
         details.append(words.ATTEMPTS.say(language, count=row.attempts))
     return DeliveryLine(

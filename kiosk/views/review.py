@@ -271,7 +271,7 @@ def _compared(detail: StudyDetail | None, *, language: Language) -> str:
         parts.append(words.COMPARED_CALCIUM.say(language, before=before, now=after, change=f"{after - before:+d}"))
     comma = words.LIST_COMMA.say(language)
     parts += [words.CHANGE[change].say(language, segments=comma.join(names)) for change in CHANGES if (names := compared.of(change))]
-    return f"{head.say(language, date=date)}:{' · '.join(parts)}"
+    return f"{head.say(language, date=date)}{' · '.join(parts)}"
 
 
 def _other_phases(detail: StudyDetail | None, *, language: Language) -> tuple[str, ...]:

@@ -141,7 +141,7 @@ def test_a_new_box_is_set_up_by_touch(language: str, tmp_path: Path) -> None:
         box.refuse = None
         window.tap("set-up-next")
         window.wait(lambda _seen: bool(box.set_ups))
-        window.wait(lambda seen: any(text in {"设置已保存,正在重启…", "Saved. The box restarts…"} for text in seen["texts"]))
+        window.wait(lambda seen: any(text in {"设置已保存，正在重启…", "Saved. The box restarts…"} for text in seen["texts"]))
         camera.take(window, "36-set-up-saved")
         wanted = box.set_ups[0]
         box.new = False

@@ -329,7 +329,7 @@ def test_a_badge_opens_the_worklist(workflow: MemoryWorkflow, socket_path: Path)
     with serve(make_app(workflow, info=ApplianceInfo(badge_reader=True)), socket_path):
         client.start()
         journey = Journey(controller=controller, clock=clock)
-        journey.wait(lambda view: isinstance(view, SignInView) and "wrong PIN" in str(view), what="the refusal")
+        journey.wait(lambda view: isinstance(view, SignInView) and "Wrong PIN" in str(view), what="the refusal")
         workflow.badge_reader.append(PHYSICIAN_PIN)
         journey.wait(on_worklist, what="the worklist")
     client.stop()

@@ -23,6 +23,7 @@ def test_deciding_needs_no_display_and_no_network() -> None:
 def test_the_kiosk_knows_only_the_messages_of_the_appliance() -> None:
     loaded = {name for name in imported_by("kiosk.client") if name.startswith("appliance.")}
     allowed = {"api", "api.messages", "anatomy", "findings", "findings_parts", "degrees", "comparison", "errors", "study", "worklist"}
+    allowed |= {"punctuation"}
     assert loaded == {f"appliance.{name}" for name in allowed}
 
 

@@ -34,7 +34,7 @@ def test_wrong_pin_says_so_and_the_right_one_signs_in(journey: Journey) -> None:
         Step(actions.PressDigit("9"), lambda view: isinstance(view, SignInView) and view.digits == 1),
         Step(actions.SubmitPin(), lambda view: isinstance(view, SignInView) and view.error and "4" in view.prompt),
         Step(pin("999"), lambda view: isinstance(view, SignInView) and view.error and "PIN 不正确" in view.prompt),
-        Step(actions.SwitchLanguage(), lambda view: isinstance(view, SignInView) and "wrong PIN" in view.prompt),
+        Step(actions.SwitchLanguage(), lambda view: isinstance(view, SignInView) and "Wrong PIN" in view.prompt),
         Step(pin(RADIOGRAPHER_PIN), on_worklist),
     )
 
@@ -63,7 +63,7 @@ def test_radiographer_corrects_approves_and_undoes(journey: Journey, workflow: M
 
 def test_approval_goes_through_to_delivery(journey: Journey, workflow: MemoryWorkflow) -> None:
     journey.run(*signed_in(PHYSICIAN_PIN), OPEN, Step(actions.Approve(), on_review("approving")))
-    assert journey.review.frame.notices == ("AI 草稿,待医师审核 / AI draft, for review by a physician", journey.review.frame.notices[1])
+    assert journey.review.frame.notices == ("AI 草稿，待医师审核 / AI draft, for review by a physician", journey.review.frame.notices[1])
     journey.clock.advance(9)
     journey.run(
         Step(workflow.tick, on_review("delivering")),
@@ -75,7 +75,7 @@ def test_approval_goes_through_to_delivery(journey: Journey, workflow: MemoryWor
     assert review.approve is None
     assert review.undo is None
     assert "定稿" in review.approved_title
-    assert review.frame.notices == ("未经临床验证,不得用于诊断 / Not validated on patients, not for diagnosis",)
+    assert review.frame.notices == ("未经临床验证，不得用于诊断 / Not validated on patients, not for diagnosis",)
 
 
 def test_refused_delivery_names_the_reason(journey: Journey, workflow: MemoryWorkflow) -> None:

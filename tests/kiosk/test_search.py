@@ -75,7 +75,7 @@ def test_pages_turn_and_end(journey: Journey, workflow: MemoryWorkflow) -> None:
         Step(actions.TurnPage(1), lambda view: keys(view)[:1] == ["old-020"]),
     )
     assert isinstance(view, SearchView)
-    assert (view.position, view.previous, view.next, view.keyboard) == ("第 21–25 项,共 25 项", True, False, False)
+    assert (view.position, view.previous, view.next, view.keyboard) == ("第 21–25 项，共 25 项", True, False, False)
     journey.run(Step(actions.FilterDays(7), lambda view: isinstance(view, SearchView) and not view.rows))
     journey.run(Step(actions.FilterDays(None), lambda view: keys(view)[:1] == ["old-000"]))
 
@@ -177,11 +177,11 @@ def test_all_troubles_of_the_box_can_be_read(journey: Journey, workflow: MemoryW
     signed_in(journey)
     view = journey.view
     assert isinstance(view, WorklistView)
-    assert view.warnings == "磁盘将满(ARC-050) … 另有 1 项,点此查看"
+    assert view.warnings == "磁盘将满（ARC-050） … 另有 1 项，点此查看"
     view = journey.run(Step(actions.ShowTroubles(), lambda view: isinstance(view, WorklistView) and view.troubles is not None))
     assert isinstance(view, WorklistView)
     assert view.troubles is not None
-    assert view.troubles.troubles == ("磁盘将满(ARC-050)", "PACS 无法连接(DCM-001)")
+    assert view.troubles.troubles == ("磁盘将满（ARC-050）", "PACS 无法连接（DCM-001）")
     journey.run(Step(actions.Dismiss(), lambda view: isinstance(view, WorklistView) and view.troubles is None))
 
 

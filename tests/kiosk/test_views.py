@@ -85,9 +85,9 @@ def test_category_is_read_from_the_text(text: str | None, category: str | None) 
 
 def test_declined_and_failed_say_why() -> None:
     rows = by_key(worklist(*sample_details(NOW)))
-    assert rows["s-declined"].detail == "未见对比剂增强,不是冠状动脉 CTA(DEC-004)"
+    assert rows["s-declined"].detail == "未见对比剂增强，不是冠状动脉 CTA（DEC-004）"
     assert not rows["s-declined"].can_open
-    assert (rows["s-failed"].detail, rows["s-failed"].retry) == ("未找到升主动脉(ANA-010)", "重试")
+    assert (rows["s-failed"].detail, rows["s-failed"].retry) == ("未找到升主动脉（ANA-010）", "重试")
 
 
 def test_a_result_that_lacks_a_later_series_says_so_and_can_be_done_again() -> None:
@@ -118,7 +118,7 @@ def test_an_artery_that_another_phase_showed_better_is_told() -> None:
     series = OtherSeries(series_uid="1.9", role="phase", phase_percent=40.0, read=True)
     found = msgspec.structs.replace(found, branches=branches, other_series=(series,))
     detail = StudyDetail(row=row("s", "draft", header(1, name="A"), received_at=NOW), findings=found)
-    assert "RCA:在另一期相(40%)测量(主期相不能完全评价)" in review(detail).warnings
+    assert "RCA：在另一期相（40%）测量（主期相不能完全评价）" in review(detail).warnings
 
 
 def test_what_changed_since_an_earlier_examination_stands_in_a_line() -> None:
@@ -127,7 +127,7 @@ def test_what_changed_since_an_earlier_examination_stands_in_a_line() -> None:
     detail = StudyDetail(
         row=row("s", "draft", header(1, name="A"), received_at=NOW), findings=msgspec.structs.replace(found, earlier=earlier)
     )
-    assert review(detail).compared == "与 2025-03-01 比较:CAD-RADS 2/P2 → 3/P2 · 新发 pRCA · 进展 pLAD"
+    assert review(detail).compared == "与 2025-03-01 比较：CAD-RADS 2/P2 → 3/P2 · 新发 pRCA · 进展 pLAD"
     assert review(draft()).compared == ""
 
 
@@ -158,7 +158,7 @@ def test_health_names_what_is_wrong() -> None:
         "disk": False,
     }
     assert lamps["disk"].text == "磁盘余 4%"
-    assert view.warnings == "3 幅影像无法读取(WF-058)"
+    assert view.warnings == "3 幅影像无法读取（WF-058）"
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_lesions_the_worst_first_and_a_correction_is_told_from_a_measurement() -
 
 def test_a_lesion_shows_its_length_and_what_is_left_of_the_area() -> None:
     view = review(draft(lesion(0, "D1", "LAD", 0.0, "none"), lesion(1, "pLAD", "LAD", 50.0, "moderate")))
-    assert [card.plaque for card in view.lesions] == ["混合斑块 · 长 12 mm · 面积狭窄 75%", "混合斑块 · 长 12 mm"]
+    assert [card.plaque for card in view.lesions] == ["混合斑块 · 长 12\u00a0mm · 面积狭窄 75%", "混合斑块 · 长 12\u00a0mm"]
 
 
 def test_unmeasured_lesion_has_no_number() -> None:
@@ -215,7 +215,7 @@ def test_segment_that_cannot_be_read_is_never_silent() -> None:
         not_assessable=(NotAssessable(segment="mRCA", reason="motion"),),
     )
     detail = msgspec.structs.replace(detail, findings=msgspec.structs.replace(detail.findings, quality=quality))
-    assert review(detail).warnings == ("mRCA:无法评价(运动伪影)",)
+    assert review(detail).warnings == ("mRCA：无法评价（运动伪影）",)
 
 
 def test_study_without_lesions_says_so() -> None:
@@ -246,7 +246,7 @@ def test_undo_counts_down_in_whole_seconds_and_closes() -> None:
 
 @pytest.mark.parametrize(
     ("name", "shown"),
-    [("Zhang^Jianguo=张^建国", "张建国"), ("Smith^John", "Smith John"), ("", "(无姓名)"), ("Li^Na=", "Li Na")],
+    [("Zhang^Jianguo=张^建国", "张建国"), ("Smith^John", "Smith John"), ("", "（无姓名）"), ("Li^Na=", "Li Na")],
 )
 def test_name_is_never_empty(name: str, shown: str) -> None:
     assert patient_name(header(1, name=name), language="zh") == shown

@@ -172,6 +172,7 @@ class Camera:
         picture.save(self._place / f"{name}.png")
         assert len(np.unique(np.asarray(picture.convert("L")))) > 20, f"{name} is blank"
         assert seen["cut"] == [], f"{name}: text is cut: {seen['cut']}"
+        assert seen["small"] == [], f"{name}: too small for a finger: {seen['small']}"
         self._texts.update(seen["texts"])
 
     def check_letters(self) -> None:
