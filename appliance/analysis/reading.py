@@ -83,6 +83,11 @@ class SeriesSource:
     slices: tuple[SliceHeader, ...]
     keep: object = None
 
+    @property
+    def sop_instances(self) -> tuple[tuple[str, str], ...]:
+        """(SOP class UID, SOP instance UID) of its images, each once, whether of one frame or many."""
+        return tuple(dict.fromkeys((each.sop_class_uid, each.sop_instance_uid) for each in self.slices))
+
     def read(self) -> SeriesImages:
         """The volume.
 

@@ -24,7 +24,8 @@ def make_encapsulated_pdf(pdf: bytes, *, origin: Origin, report: ReportText) -> 
     dataset.AcquisitionDateTime = ""
     dataset.BurnedInAnnotation = "YES"
     dataset.RecognizableVisualFeatures = "NO"
-    dataset.SourceInstanceSequence = [reference(*instance) for instance in origin.source]
+    images = (*origin.source, *(instance for _, instances in origin.further for instance in instances))
+    dataset.SourceInstanceSequence = [reference(*instance) for instance in images]
     dataset.DocumentTitle = " / ".join((report.title_en, *report.notices))
     dataset.VerificationFlag = "VERIFIED" if origin.final else "UNVERIFIED"
     dataset.ConceptNameCodeSequence = [_title()]

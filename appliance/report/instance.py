@@ -27,6 +27,7 @@ class Origin:
         header: patient and study.
         findings: software, engine and models.
         source: (SOP class UID, SOP instance UID) of the source images, all of ``header.series_uid``.
+        further: series UID and images of each other series of the study that was read.
         approval: who approved; None for a draft.
         uids: makes a fresh UID at each call.
         now: the time of making.
@@ -38,6 +39,7 @@ class Origin:
     approval: Approval | None
     uids: Callable[[], str]
     now: datetime
+    further: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
 
     @property
     def final(self) -> bool:

@@ -28,6 +28,7 @@ def make_objects(
     key_views: Sequence[KeyView],
     source: Sequence[tuple[str, str]],
     *,
+    further: Sequence[tuple[str, tuple[tuple[str, str], ...]]] = (),
     approval: Approval | None,
     uids: Callable[[], str],
     now: datetime,
@@ -44,7 +45,8 @@ def make_objects(
         report: text; its notices stand in every object.
         pdf: the report's pages.
         key_views: the pictures.
-        source: (SOP class UID, SOP instance UID) of the images that were analysed.
+        source: (SOP class UID, SOP instance UID) of the images of the main series that was analysed.
+        further: series UID and images of each other series that was read: a calcium scan, another phase.
         approval: who approved, None for a draft; decides on completion and verification flags.
         uids: makes a fresh UID at each call; called in a fixed order.
         now: the time of making.
@@ -57,7 +59,7 @@ def make_objects(
     """
     if not header.institution:
         header = msgspec.structs.replace(header, institution=institution)
-    origin = Origin(header=header, findings=findings, source=tuple(source), approval=approval, uids=uids, now=now)
+    origin = Origin(header=header, findings=findings, source=tuple(source), approval=approval, uids=uids, now=now, further=tuple(further))
     objects = [make_structured_report(origin=origin, report=report), make_encapsulated_pdf(pdf, origin=origin, report=report)]
     captures = make_captures(key_views, origin=origin, notices=report.notices, clear=clear)
     if captures:

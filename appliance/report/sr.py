@@ -49,7 +49,8 @@ def make_structured_report(*, origin: Origin, report: ReportText) -> Dataset:
     dataset.CodingSchemeIdentificationSequence = [_private_scheme()]
     dataset.ReferencedPerformedProcedureStepSequence = []
     dataset.PerformedProcedureCodeSequence = [codes.CT_CORONARY_ANGIOGRAPHY]
-    dataset.CurrentRequestedProcedureEvidenceSequence = [evidence(origin.header.study_uid, [(origin.header.series_uid, origin.source)])]
+    series = [(origin.header.series_uid, origin.source), *origin.further]
+    dataset.CurrentRequestedProcedureEvidenceSequence = [evidence(origin.header.study_uid, series)]
     dataset.CompletionFlag = "COMPLETE" if origin.final else "PARTIAL"
     dataset.VerificationFlag = "VERIFIED" if origin.final else "UNVERIFIED"
     dataset.PreliminaryFlag = "FINAL" if origin.final else "PRELIMINARY"

@@ -36,6 +36,7 @@ from appliance.study import Approval, KeyView, ReportText, StudyHeader
 from appliance.volume import Volume
 from appliance.workflow.draft_folder import (
     Draft,
+    FurtherSource,
     read_draft,
     read_structures,
     whole_folder,
@@ -97,6 +98,7 @@ def make_draft(
         write_key_views(views, part / "key-views")
         (part / "header.json").write_bytes(msgspec.json.encode(header))
         (part / "source.json").write_bytes(msgspec.json.encode(study.main.sop_instances))
+        (part / "further.json").write_bytes(msgspec.json.encode(further_sources(study, findings)))
         _write_report(part, header, findings, views, approval=None, institution=settings.policy.institution)
         seconds["report"] = round(time.perf_counter() - start, 3)
         seconds["total"] = round(sum(seconds.values()), 3)
@@ -120,8 +122,9 @@ def correct_draft(folder: Path, corrected: Path, *, change: Callable[[Findings],
     draft = read_draft(folder)
     findings = change(draft.findings)
     with whole_folder(corrected) as part:
-        for name in ("header.json", "source.json", "structures.npz"):
-            os.link(folder / name, part / name)
+        for name in ("header.json", "source.json", "further.json", "structures.npz"):
+            if (folder / name).exists():  # drafts of earlier versions have no further.json
+                os.link(folder / name, part / name)
         shutil.copytree(folder / "key-views", part / "key-views", copy_function=os.link)
         (part / "findings.json").write_bytes(findings.to_json())
         _write_report(part, draft.header, findings, draft.key_views, approval=None, institution=institution)
@@ -166,6 +169,7 @@ def make_release(
                     pdf,
                     views,
                     draft.source,
+                    further=draft.further,
                     approval=approval,
                     uids=_repeatable_uids(draft.header.study_uid, released.name),
                     now=approval.at,
@@ -191,7 +195,17 @@ def preview_release(draft: Draft, folder: Path, *, printer: PrinterSettings | No
     pdf = (draft.folder / "report.pdf").read_bytes()
     views = list(draft.key_views)
     objects = make_objects(
-        draft.header, draft.findings, draft.report, pdf, views, draft.source, approval=None, uids=uids, now=now, institution=institution
+        draft.header,
+        draft.findings,
+        draft.report,
+        pdf,
+        views,
+        draft.source,
+        further=draft.further,
+        approval=None,
+        uids=uids,
+        now=now,
+        institution=institution,
     )
     write_objects(objects, folder / "objects")
     if printer is not None and draft.findings.status == "analysed":
@@ -209,6 +223,15 @@ def _current_views(draft: Draft, study: Callable[[], StudyInput], progress: Prog
     volume, others = images.holding(draft.source).volume, _further(images, draft.findings)
     drawing = None if progress is None else lambda _, part: progress("key_views", part)
     return make_key_views(volume, draft.findings, structures=structures, others=others, progress=drawing)
+
+
+def further_sources(study: StudyInput, findings: Findings) -> FurtherSource:
+    """The images of the series beside the main one that something in the findings was measured in, or that were read for it in vain."""
+    read = {series.series_uid for series in findings.other_series if series.read}
+    if findings.calcium is not None:
+        read.add(findings.calcium.series_uid)
+    every = (*study.phases, *([] if study.calcium is None else [study.calcium]))
+    return tuple((source.header.series_uid, source.sop_instances) for source in every if source.header.series_uid in read)
 
 
 def _further(study: StudyInput, findings: Findings) -> dict[str, Volume]:

@@ -1,7 +1,8 @@
 """The folder of a draft: it appears whole or not at all, and is read back from what is in it.
 
     findings.json            the contract of ARCHITECTURE.md, 'The findings file'
-    header.json, source.json whose study it is, which instances it was made from
+    header.json, source.json whose study it is, which instances of the main series it was made from
+    further.json             the instances of the other series that were read: a calcium scan that was scored, another phase
     report.json, report.pdf  the report as text and as pages
     key-views/               index.json and a PNG per key view
     structures.npz           the heart's structures, to make the pictures again after a correction
@@ -28,6 +29,8 @@ from appliance.volume import Geometry, LabelMap
 
 Source = tuple[tuple[str, str], ...]
 """(SOP class UID, SOP instance UID) of each source image."""
+FurtherSource = tuple[tuple[str, Source], ...]
+"""Series UID and images of each further series."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Draft:
     findings: Findings
     header: StudyHeader
     source: Source
+    further: FurtherSource
     report: ReportText
     key_views: tuple[KeyView, ...]
 
@@ -53,9 +57,15 @@ def read_draft(folder: Path) -> Draft:
         findings=Findings.read(folder / "findings.json"),
         header=msgspec.json.decode((folder / "header.json").read_bytes(), type=StudyHeader),
         source=msgspec.json.decode((folder / "source.json").read_bytes(), type=Source),
+        further=_read_further(folder / "further.json"),
         report=msgspec.json.decode((folder / "report.json").read_bytes(), type=ReportText),
         key_views=tuple(read_key_views(folder / "key-views")),
     )
+
+
+def _read_further(path: Path) -> FurtherSource:
+    """The further series; none in a draft that an earlier version made, which did not keep them."""
+    return msgspec.json.decode(path.read_bytes(), type=FurtherSource) if path.exists() else ()
 
 
 def write_key_views(views: Sequence[KeyView], folder: Path) -> None:

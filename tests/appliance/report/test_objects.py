@@ -276,6 +276,23 @@ def test_all_source_images_are_evidence() -> None:
     assert tuple((item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID) for item in series.ReferencedSOPSequence) == SOURCE
 
 
+def test_every_series_that_was_read_is_evidence(tmp_path: Path) -> None:
+    """A calcium score and an artery of another phase rest on images of their own."""
+    score, phase = ("1.2.826.0.1.3680043.10.1.7", SOURCE[:2]), ("1.2.826.0.1.3680043.10.1.8", SOURCE[2:5])
+    report = write_report(HEADER, SEVERAL)
+    made = make_objects(
+        HEADER, SEVERAL, report, any_pdf(), KEY_VIEWS, SOURCE, further=[score, phase], approval=None, uids=uid_maker(), now=NOW
+    )
+    (study,) = of_class(made, SR)[0].CurrentRequestedProcedureEvidenceSequence
+    named = [
+        (each.SeriesInstanceUID, tuple((item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID) for item in each.ReferencedSOPSequence))
+        for each in study.ReferencedSeriesSequence
+    ]
+    assert named == [(HEADER.series_uid, SOURCE), score, phase]
+    assert len(of_class(made, PDF)[0].SourceInstanceSequence) == len(SOURCE) + 5
+    assert {path.name: errors_of(path) for path in write_objects(made, tmp_path)} == {path.name: [] for path in tmp_path.iterdir()}
+
+
 def test_the_pdf_comes_back_byte_for_byte() -> None:
     document = of_class(objects_of(SEVERAL), PDF)[0]
     assert document.EncapsulatedDocument[: document.EncapsulatedDocumentLength] == any_pdf()
