@@ -78,7 +78,7 @@ Content = Callable[[Sheet, Area], None]
 def _check(page_pixels: tuple[int, int], orientation: Orientation, key_views: Sequence[KeyView]) -> None:
     columns, rows = page_pixels
     if not key_views:
-        raise ImagingError("IMG-020", zh="没有可打印的图像,无法排版胶片。", en="There is no picture to print, so no film can be set.")
+        raise ImagingError("IMG-020", zh="没有可打印的图像，无法排版胶片。", en="There is no picture to print, so no film can be set.")
     if min(page_pixels) < 600 or (columns > rows) != (orientation == "LANDSCAPE"):
         raise ImagingError(
             "IMG-021",
@@ -255,12 +255,10 @@ def _summary(sheet: Sheet, area: Area, findings: Findings) -> None:
     if not lesions:
         top = _table_row(sheet, Area(area.left, top, area.width, row), ("未见斑块 No plaque found",), (1.0,), size=size)
     if len(lesions) > len(shown):
-        more = f"另有 {len(lesions) - len(shown)} 处,见报告 / {len(lesions) - len(shown)} more in the report"
+        more = f"另有 {len(lesions) - len(shown)} 处，见报告 / {len(lesions) - len(shown)} more in the report"
         top = _table_row(sheet, Area(area.left, top, area.width, row), (more,), (1.0,), size=3.3, shade=GREY)
     if any(lesion.grade_source == "corrected" for lesion in shown):
-        top = _table_row(
-            sheet, Area(area.left, top, area.width, row), ("* 医师修改 corrected by a physician",), (1.0,), size=3.3, shade=GREY
-        )
+        top = _table_row(sheet, Area(area.left, top, area.width, row), ("* 人工修改 corrected by a reader",), (1.0,), size=3.3, shade=GREY)
     _conclusion(sheet, Area(area.left, top + 2.0, area.width, area.bottom - top - 2.0), findings)
 
 
@@ -314,16 +312,22 @@ def _banner(sheet: Sheet, area: Area, header: StudyHeader, findings: Findings, i
     sheet.fitted(Area(left.left, left.top, left.width - 4, 12.0), place, size=7.0, weight="Bold")
     sheet.fitted(Area(left.left, left.top + 12.0, left.width - 4, 8.0), "冠状动脉 CTA  Coronary CT angiography", size=3.9, shade=GREY)
     fields = (
-        (("姓名 Name", header.display_name or words.UNKNOWN), ("性别 Sex", words.sex(header)), ("年龄 Age", words.age(header))),
+        (
+            ("姓名 Name", header.display_name or words.UNKNOWN),
+            ("患者号 Patient ID", header.patient_id or words.UNKNOWN),
+            ("性别 Sex", words.sex(header)),
+            ("年龄 Age", words.age(header)),
+        ),
         (
             ("检查号 No.", words.examination_number(header)),
-            ("日期 Date", words.date(header)),
+            ("日期 Date", words.date(header.study_date)),
             ("期相 Phase", words.phase(header, findings)),
+            ("出生 Born", words.date(header.patient_birth_date)),
         ),
     )
     for row, line in enumerate(fields):
         for column, (label, value) in enumerate(line):
-            widths = (0.42, 0.32, 0.26)
+            widths = (0.35, 0.29, 0.15, 0.21)
             x = middle.left + middle.width * sum(widths[:column])
             width = middle.width * widths[column] - 3
             y = middle.top + 0.6 + row * 10.6
@@ -338,7 +342,7 @@ def _footer(sheet: Sheet, area: Area, marks: Sequence[str], approval: Approval |
     """The notices in a frame of their own, then who approved."""
     signed = ""
     if approval is not None:
-        role = "审核医师 Approved by" if approval.final else "操作 Released by"
+        role = "审核医师 Approved by" if approval.final else "放行 Released by"
         signed = f"{role} {approval.user_name}  {approval.at:%Y-%m-%d %H:%M}"
     width = sheet.width_of(signed, 3.6) + 4.0 if signed else 0.0
     room = area.width - width

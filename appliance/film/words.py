@@ -43,15 +43,14 @@ def age(header: StudyHeader) -> str:
     return f"{int(text[:-1])} {zh} {en}"
 
 
-def date(header: StudyHeader) -> str:
-    """StudyDate as 2026-11-22."""
-    text = header.study_date
+def date(text: str) -> str:
+    """A DICOM date as 2026-11-22; a dash for none."""
     return f"{text[:4]}-{text[4:6]}-{text[6:8]}" if len(text) == 8 and text.isdigit() else text or UNKNOWN
 
 
 def examination_number(header: StudyHeader) -> str:
-    """Accession number, else study ID, else patient ID."""
-    return header.accession_number or header.study_id or header.patient_id or UNKNOWN
+    """Accession number, else study ID."""
+    return header.accession_number or header.study_id or UNKNOWN
 
 
 def phase(header: StudyHeader, findings: Findings) -> str:

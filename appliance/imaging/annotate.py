@@ -21,7 +21,7 @@ Colour = tuple[int, int, int]
 Box = tuple[float, float, float, float]
 
 WHITE: Colour = (240, 240, 240)
-GREY: Colour = (168, 176, 184)
+GREY: Colour = (196, 203, 210)
 GRADE_COLOUR: dict[Grade, Colour] = {
     "none": (205, 214, 222),
     "minimal": (205, 214, 222),
@@ -31,7 +31,7 @@ GRADE_COLOUR: dict[Grade, Colour] = {
     "occluded": (255, 132, 100),
 }
 GRADE_TEXT: dict[Grade, tuple[str, str]] = {
-    "none": ("斑块,无狭窄", "plaque, no stenosis"),
+    "none": ("斑块，无狭窄", "plaque, no stenosis"),
     "minimal": ("轻微", "minimal"),
     "mild": ("轻度", "mild"),
     "moderate": ("中度", "moderate"),
@@ -56,7 +56,7 @@ def lesion_label(lesion: Lesion) -> str:
     percent = lesion.diameter_stenosis_percent
     zh, en = GRADE_TEXT[lesion.grade]
     if lesion.grade_source == "corrected":
-        return f"{name} {zh} (医师修改)"
+        return f"{name} {zh}（人工修改）"
     if percent is None:
         return f"{name} {zh} {en}"
     if lesion.grade == "none":
@@ -110,9 +110,9 @@ class Canvas:
         anchor: str = "la",
         weight: Weight = "Regular",
     ) -> None:
-        """Text at (column, row) with a thin dark rim, so that it is legible on light ground."""
+        """Text at (column, row) with a dark rim that keeps it legible on contrast, also where a film shows the picture at half its size."""
         font = typeface(round(size * self.scale), weight)
-        rim = 1 if size < 15 else max(round(1.4 * self.scale), 1)
+        rim = max(round(2 * self.scale), 1)
         self.draw.text(place, text, font=font, fill=colour, anchor=anchor, stroke_width=rim, stroke_fill=(0, 0, 0))
         left, top, right, bottom = self.draw.textbbox(place, text, font=font, anchor=anchor)
         self.taken.append((left, top, right, bottom))
@@ -175,12 +175,13 @@ class Canvas:
         self._line([tail, (point[0] + dx * head * 0.7, point[1] + dy * head * 0.7)], colour, 1.8)
         wing = [(point[0] + dx * head + s * dy * head * 0.42, point[1] + dy * head - s * dx * head * 0.42) for s in (1, -1)]
         self.draw.polygon([point, *wing], fill=colour, outline=(0, 0, 0))
+        self.keep_off(np.linspace(point, tail, 8)[:, ::-1], head / 2)
         self.text((left, tail[1]), text, size=size, colour=colour, anchor="lm")
 
     def name_beside(
         self, place: tuple[float, float], direction: tuple[float, float], text: str, *, gap: float, colour: Colour = GREY, size: float = 14
-    ) -> None:
-        """A name beside a place (column, row), on the side of ``direction``, else on the other; left out where both are taken."""
+    ) -> bool:
+        """A name beside a place (column, row), on the side of ``direction``, else on the other; left out (False) where both are taken."""
         wide, high = self.size_of(text, size)
         for sign in (1, -1):
             for more in (1.0, 1.6, 2.3):
@@ -189,7 +190,8 @@ class Canvas:
                 box = (middle[0] - wide / 2, middle[1] - high * 0.8, middle[0] + wide / 2, middle[1] + high * 0.8)
                 if self._cost(box) == 0:
                     self.text(middle, text, size=size, colour=colour, anchor="mm")
-                    return
+                    return True
+        return False
 
     def tick(
         self, place: tuple[float, float], direction: tuple[float, float], *, gap: float, length: float = 8, colour: Colour = WHITE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,23 +100,22 @@ def _label_tree(canvas: Canvas, findings: Findings, camera: Camera, width_mm: fl
     main = {name for names in MAIN_SEGMENTS.values() for name in names}
     for branch in findings.branches:
         if branch.name in main:
-            _name_branch(canvas, branch, seen[branch.id], branch.vessel, 0.5, WHITE)
+            _name_branch(canvas, branch, seen[branch.id], branch.vessel, (0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8), WHITE)
         elif branch.name not in ("LM", "other"):
-            _name_branch(canvas, branch, seen[branch.id], branch.name, 0.75, GREY)
+            _name_branch(canvas, branch, seen[branch.id], branch.name, (0.75, 0.9, 0.6), GREY)
 
 
-def _name_branch(canvas: Canvas, branch: Branch, places: Float, text: str, part: float, colour: tuple[int, int, int]) -> None:
-    at = int(
-        np.searchsorted(
-            arc_length(np.asarray(branch.points_mm, np.float64)), part * arc_length(np.asarray(branch.points_mm, np.float64))[-1]
-        )
-    )
-    row, column = places[at, :2]
-    before, after = places[max(at - 10, 0), :2], places[min(at + 10, len(places) - 1), :2]
-    along = after - before
-    length = max(float(np.linalg.norm(along)), 1e-6)
-    side = (float(along[0] / length), float(-along[1] / length))
-    canvas.name_beside((column, row), side, text, gap=13 * canvas.scale, colour=colour, size=16 if colour == WHITE else 14)
+def _name_branch(canvas: Canvas, branch: Branch, places: Float, text: str, parts: Sequence[float], colour: tuple[int, int, int]) -> None:
+    """The branch's name at the first of ``parts`` of its length that has room beside it; a crowded projection may have none."""
+    along_mm = arc_length(np.asarray(branch.points_mm, np.float64))
+    for part in parts:
+        at = int(np.searchsorted(along_mm, part * along_mm[-1]))
+        row, column = places[at, :2]
+        along = places[min(at + 10, len(places) - 1), :2] - places[max(at - 10, 0), :2]
+        length = max(float(np.linalg.norm(along)), 1e-6)
+        side = (float(along[0] / length), float(-along[1] / length))
+        if canvas.name_beside((column, row), side, text, gap=13 * canvas.scale, colour=colour, size=16 if colour == WHITE else 14):
+            return
 
 
 def vessel_title(name: str) -> str:

@@ -37,7 +37,7 @@ def test_label_says_what_was_measured() -> None:
     assert lesion_label(lesion_of(0, BRANCH, 40, 62.4, "pLAD")) == "pLAD 62% 中度"
     assert lesion_label(lesion_of(0, BRANCH, 40, None, "pLAD")) == "pLAD 中度 moderate"
     corrected = msgspec.structs.replace(lesion_of(0, BRANCH, 40, 62.4, "pLAD"), grade="severe", grade_source="corrected")
-    assert lesion_label(corrected) == "pLAD 重度 (医师修改)"
+    assert lesion_label(corrected) == "pLAD 重度（人工修改）"
     plaque = msgspec.structs.replace(lesion_of(0, BRANCH, 40, 0.0, "pLAD"), grade="none")
     assert lesion_label(plaque) == "pLAD 斑块 plaque"
     assert lesion_label(lesion_of(0, BRANCH, 40, 80.0, "other")) == "LAD 分支 80% 中度"
@@ -68,8 +68,17 @@ def test_arrow_and_label_leave_the_vessel_free_and_stay_inside(tip: tuple[float,
 def test_names_give_way_to_what_is_there() -> None:
     canvas = Canvas.of(np.zeros((200, 200), np.uint8))
     canvas.keep_off(np.array([[100.0, column] for column in range(0, 200, 4)]), 60)
-    canvas.name_beside((100, 100), (0.0, 1.0), "mLAD", gap=4)
+    assert not canvas.name_beside((100, 100), (0.0, 1.0), "mLAD", gap=4)
     assert canvas.pixels.max() == 0
+
+
+def test_names_keep_off_arrows() -> None:
+    canvas = Canvas.of(np.zeros((200, 200), np.uint8))
+    canvas.arrow((100.0, 100.0), (1.0, 0.0), "pLAD 62%", (255, 184, 76), gap=8.0)
+    before = canvas.pixels
+    assert canvas.name_beside((100, 100), (1.0, 0.0), "LAD", gap=12)
+    left, top, right, bottom = (round(side) for side in canvas.taken[-1])
+    assert before[top:bottom, left:right].max() == 0
 
 
 def test_scale_bar_has_its_length() -> None:
