@@ -5,6 +5,7 @@ Sign-in is by PIN alone, so a PIN belongs to one person; guessing is met by a lo
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 import sqlite3
@@ -20,7 +21,8 @@ from appliance.errors import ArchiveError
 from appliance.study import Role
 
 MAXIMUM_FAILURES = 5
-LOCK_OUT_S = 60.0
+LOCK_OUT_S, LONGEST_LOCK_OUT_S = 60.0, 960.0
+"""The first lock-out, and the longest: each next one without a sign-in between doubles, or 10,000 PINs were tried in a day or two."""
 _PIN = re.compile(r"[0-9]{4,12}\Z")
 
 
@@ -92,10 +94,13 @@ class UserStore:
         """Seconds until a sign-in may be tried again; 0 if it may be tried now."""
         now = self._clock.wall()
         with self._database.reading() as connection:
+            failures = connection.execute("SELECT count(*) FROM failed_sign_ins").fetchone()[0]
             rows = connection.execute("SELECT at FROM failed_sign_ins ORDER BY id DESC LIMIT ?", (MAXIMUM_FAILURES,)).fetchall()
-        # a clock that was set back must not lock people out for longer than the minute
-        recent = [row["at"] for row in rows if abs(now - row["at"]) < LOCK_OUT_S]
-        return float(max(recent) + LOCK_OUT_S - now) if len(recent) == MAXIMUM_FAILURES else 0.0
+        doublings = min(max(failures // MAXIMUM_FAILURES - 1, 0), 10)
+        lock_out_s = min(LOCK_OUT_S * 2**doublings, LONGEST_LOCK_OUT_S)
+        # a clock that was set back must not lock people out for longer than that
+        recent = [row["at"] for row in rows if abs(now - row["at"]) < lock_out_s]
+        return float(min(max(recent) + lock_out_s - now, lock_out_s)) if len(recent) == MAXIMUM_FAILURES else 0.0
 
     def check(self, pin: str) -> User | None:
         """The person whose PIN it is, None if it is nobody's; every failure is counted.
@@ -105,7 +110,10 @@ class UserStore:
         """
         wait = self.locked_for()
         if wait > 0:
-            raise ArchiveError("ARC-033", zh="输错次数过多,请稍候再试", en="too many wrong PINs, wait a moment", seconds=wait)
+            left = math.ceil(wait)
+            raise ArchiveError(
+                "ARC-033", zh=f"输错次数过多,请 {left} 秒后再试", en=f"too many wrong PINs, try again in {left} s", seconds=wait
+            )
         user = self._owner(pin)
         with self._database.transaction() as connection:
             if user is None:

@@ -83,6 +83,22 @@ def test_five_failures_in_a_minute_lock_everybody_out_for_the_rest_of_it(archive
     assert archive.users.check("2468") == user
 
 
+def test_each_lock_without_a_sign_in_between_is_longer_up_to_a_bound(archive: Archive, clock: TurnedClock) -> None:
+    user = archive.users.add(name="A", role="physician", pin="2468")
+    locks = []
+    for _ in range(7):
+        for _ in range(5):
+            assert archive.users.check("0000") is None
+        locks.append(archive.users.locked_for())
+        clock.pass_s(locks[-1] - 1)
+        with pytest.raises(ArchiveError, match="ARC-033"):
+            archive.users.check("2468")
+        clock.pass_s(1)
+    assert locks == [60, 120, 240, 480, 960, 960, 960]
+    assert archive.users.check("2468") == user
+    assert archive.users.locked_for() == 0
+
+
 def test_the_lock_survives_a_restart(archive: Archive, clock: TurnedClock, tmp_path: Path) -> None:
     for _ in range(5):
         archive.users.check("0000")
