@@ -157,9 +157,8 @@ def _appliance(
 
         workers.start("receiver", receiver.run)
         workers.start("last room", last_room.run)
-        for name in ("analyst", "query") if settings.query.enabled or settings.web.enabled else ("analyst",):
-            if name not in apart:
-                workers.start(name, _child(name, settings_path, archive).run)
+        if "analyst" not in apart:
+            workers.start("analyst", _child("analyst", settings_path, archive).run)
         workers.start("probe", probe.run)
         workers.start("intake", _intake(settings, archive, machine).run)
         workers.start("search index", lambda stop: index_missing(archive, stop))
@@ -192,6 +191,8 @@ def _appliance(
         info = _info(settings.policy, badge_reader=settings.badge.device is not None)
         stack.callback(_serve_api(service, info, settings.api.socket, box=box))
         _await_receiver(archive, workers)
+        if "query" not in apart and (settings.query.enabled or settings.web.enabled):
+            workers.start("query", _child("query", settings_path, archive).run)  # not beside the receiver's start: images come first
         workers.start("warm-up", lambda stop: _warm_up(drafts, stop))
         yield Liveness(archive=archive, receiver_silent_s=probe.silent_s, worker_silent_s=workers.silent_s)
 
