@@ -29,6 +29,7 @@ from appliance.findings_parts import GraftKind as GraftKind
 from appliance.findings_parts import InStent as InStent
 from appliance.findings_parts import Ischaemia as Ischaemia
 from appliance.findings_parts import Record as Record
+from appliance.findings_parts import SegmentQuality as SegmentQuality
 from appliance.findings_parts import Stent as Stent
 from appliance.findings_parts import Variant as Variant
 from appliance.findings_parts import VariantName as VariantName
@@ -79,14 +80,14 @@ class SeriesInfo(Record, frozen=True, kw_only=True):
 
 
 class VesselQuality(Record, frozen=True, kw_only=True):
-    """How well one coronary artery is shown: measured by the network for image quality before the vessel is segmented.
+    """How well one coronary artery is shown: measured along its traced lines, its motion by the network of that name.
 
     Attributes:
         vessel: a main artery with its side branches.
         grade: 4 excellent, 3 good, 2 moderate, 1 non-diagnostic.
-        motion_mm: extent of the motion blur.
-        contrast_hu: blood in the vessel less the fat around it.
-        noise_hu: standard deviation beside the vessel.
+        motion_mm: how far it moved while the picture was taken, in the mean.
+        contrast_hu: blood in the vessel less fat.
+        noise_hu: standard deviation in the aorta.
         better_series_uid, better_phase_percent: another phase of the study that shows this vessel better by a grade or more.
     """
 
@@ -133,14 +134,14 @@ class NotAssessable(Record, frozen=True, kw_only=True):
 
 
 class Quality(Record, frozen=True, kw_only=True):
-    """Image quality: score 1 (unacceptable) to 5 (excellent); motion 0 (none) to 1.
+    """Image quality: score 1 (unacceptable) to 5 (excellent); motion 0 (none) to 1, of the artery that moved most.
 
     Attributes:
+        segments: how well each traced segment is shown.
         vessels: how well each coronary artery is shown; empty where no network looked.
-        psf_sigma_mm: width (Gaussian sigma) of the point spread in the slice.
-        steps, streaks: share of the places looked at, 0..1, that lie on a step between slabs, or in a streak.
         warnings: what is unusual about the scan, in words.
-        phase_choice: why this phase was analysed: ``only`` there is no other; by the ``network`` for image quality; by the ``header``.
+        phase_choice: why this phase was analysed: ``only`` there is no other; by the ``header``.
+            Arteries that it blurs may come from another phase: `OtherSeries.read`.
     """
 
     score: int
@@ -155,11 +156,9 @@ class Quality(Record, frozen=True, kw_only=True):
     cnr_reason: str | None = None
     motion_reason: str | None = None
     vessels: tuple[VesselQuality, ...] = ()
-    psf_sigma_mm: float | None = None
-    steps: float | None = None
-    streaks: float | None = None
     warnings: tuple[Reason, ...] = ()
-    phase_choice: Literal["only", "network", "header"] | None = None
+    phase_choice: Literal["only", "header"] | None = None
+    segments: tuple[SegmentQuality, ...] = ()
 
 
 class Branch(Record, frozen=True, kw_only=True):

@@ -158,6 +158,29 @@ class Entered(Record, frozen=True, kw_only=True):
     exceptions: bool | None = None
 
 
+class SegmentQuality(Record, frozen=True, kw_only=True):
+    """How well one traced segment is shown; those that cannot be read stand among the quality's ``not_assessable`` too.
+
+    Attributes:
+        segment, branch, start, end: where it lies, a half-open range of the branch's points.
+        motion_mm: how far it moved while the picture was taken, by the network ``motion``.
+        cnr: contrast of its blood to fat against the noise of a voxel.
+        blooming_mm: longest stretch where calcium closes around a small lumen.
+        truncated: whether the vessel leaves the images here.
+    """
+
+    segment: SegmentName
+    branch: int
+    start: int
+    end: int
+    motion_mm: float | None
+    cnr: float | None
+    blooming_mm: float
+    truncated: bool
+    motion_mm_reason: str | None = None
+    cnr_reason: str | None = None
+
+
 class EarlierSegment(Record, frozen=True, kw_only=True):
     """A segment with plaque at an earlier examination, and its worst degree by CAD-RADS; None where that could not be read."""
 

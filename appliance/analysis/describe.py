@@ -1,4 +1,4 @@
-"""What is seen beside plaque on the measured tree: stents, bridges, variants, and the segments that cannot be read."""
+"""What is seen beside plaque on the measured tree: stents, bridges, variants, how well each artery is shown, and what cannot be read."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import msgspec
 
 from appliance.analysis.bridges import find_bridges
+from appliance.analysis.motion_network import motions_along
 from appliance.analysis.plaque_total import total_of as total_of
-from appliance.analysis.quality_segments import not_assessable_segments
+from appliance.analysis.quality_segments import look_at_segments
+from appliance.analysis.quality_vessels import grade_arteries
 from appliance.analysis.stages import Heart
 from appliance.analysis.stents import find_stents
 from appliance.analysis.variants import find_variants
-from appliance.findings import Branch, Bridge, Lesion, NotAssessable, Quality, Stent, Variant
+from appliance.findings import Branch, Bridge, Lesion, NotAssessable, Quality, SegmentQuality, Stent, Variant, VesselQuality
 from appliance.inference.engine import Session
 from appliance.volume import Volume
 
@@ -24,13 +26,21 @@ UNKNOWN_NOISE_HU = 30.0
 
 @dataclass(frozen=True)
 class Described:
-    """What was seen; ``lesions`` are those that are not made of a stent's metal."""
+    """What was seen.
+
+    Attributes:
+        not_assessable, segments: which cannot be read, and how well each is shown.
+        lesions: those that are not made of a stent's metal.
+        arteries: how well each main artery is shown, with its branches; empty without the network ``motion``.
+    """
 
     stents: tuple[Stent, ...]
     bridges: tuple[Bridge, ...]
     variants: tuple[Variant, ...]
     not_assessable: tuple[NotAssessable, ...]
     lesions: tuple[Lesion, ...]
+    segments: tuple[SegmentQuality, ...] = ()
+    arteries: tuple[VesselQuality, ...] = ()
 
 
 def describe(
@@ -43,7 +53,9 @@ def describe(
     motion: Session | None = None,
 ) -> Described:
     """Look along the branches of one measured study; ``motion`` is the network of that name, None for the written rule."""
+    moved = motions_along(volume, branches, quality.aorta_mean_hu, motion)
     stents = find_stents(volume, branches, noise_hu=quality.aorta_noise_hu or UNKNOWN_NOISE_HU)
+    segments = look_at_segments(volume, branches, quality, stents=stents, motions=moved)
     return Described(
         stents=stents,
         bridges=tuple(
@@ -51,8 +63,10 @@ def describe(
             for branch, start, end, depth in find_bridges(volume, heart, branches)
         ),
         variants=find_variants(heart, branches),
-        not_assessable=not_assessable_segments(volume, branches, quality, stents=stents, session=motion),
+        not_assessable=segments.not_assessable,
+        segments=segments.quality,
         lesions=outside_stents(lesions, stents),
+        arteries=grade_arteries(branches, segments.quality, quality.aorta_noise_hu),
     )
 
 

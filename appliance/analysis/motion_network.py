@@ -6,6 +6,7 @@ show every artery the same way round, and says for the middle of each short stre
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from appliance.analysis.rings import ANGLES, rings
 from appliance.analysis.stages import Float
+from appliance.findings import Branch
 from appliance.geometry import arc_length
 from appliance.inference.engine import Session
 from appliance.volume import Volume
@@ -67,7 +69,20 @@ def motion_along(volume: Volume, points: Float, blood_hu: float, session: Sessio
     channels = np.stack([cut, blood], axis=1)
     runs = [session.run(channels[at : at + AT_ONCE])["scores"] for at in range(0, len(channels), AT_ONCE)]
     moved, far = np.concatenate(runs).astype(np.float64).T
-    return Motion(np.searchsorted(length, even[middles]).clip(0, len(points) - 1), np.maximum(moved, 0.0), far)
+    index = np.searchsorted(length, even[middles]).clip(0, len(points) - 1)
+    return Motion(index, np.maximum(moved, 0.0), far)
+
+
+def motions_along(volume: Volume, branches: Sequence[Branch], blood_hu: float | None, session: Session | None) -> dict[int, Motion]:
+    """``motion_along`` for the branches of a tree, by their number; those too short are left out, all without a network or known blood.
+
+    Raises:
+        InferenceError: the network's output must not be used.
+    """
+    if session is None or blood_hu is None:
+        return {}
+    found = {branch.id: motion_along(volume, np.asarray(branch.points_mm, np.float64), blood_hu, session) for branch in branches}
+    return {number: motion for number, motion in found.items() if motion is not None}
 
 
 def windows(volume: Volume, line: Float, middles: NDArray[np.intp]) -> NDArray[np.float32]:

@@ -10,13 +10,14 @@ JCCT 2014;8:342), where none tells, at equal parts of its length.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 
 from appliance.analysis.cadrads import territory_of, with_category
 from appliance.anatomy import SEGMENTS, SIDE_BRANCHES, Dominance, SegmentName, Vessel, can_be_called
 from appliance.errors import AnalysisError
-from appliance.findings import Branch, Calcium, CalciumDeposit, Findings, Graft, Lesion, NotAssessable
+from appliance.findings import Branch, Calcium, CalciumDeposit, Findings, Graft, Lesion, NotAssessable, SegmentQuality
 
 POSTERIOR: frozenset[SegmentName] = frozenset({"R-PDA", "R-PLB", "L-PDA", "L-PLB"})
 """What dominance is told by."""
@@ -35,6 +36,8 @@ CALLED_AFTER: dict[Vessel, dict[SegmentName, SegmentName]] = {
 }
 """What the side branches of a trunk are called when it becomes another trunk; those that are not listed lose their name."""
 CALCIUM_VESSELS = ("LM", "LAD", "LCX", "RCA")
+
+OfSegment = TypeVar("OfSegment", NotAssessable, SegmentQuality)
 
 Place = tuple[int, int | None]
 """Branch id and number of the segment within the branch; None: the whole branch."""
@@ -63,7 +66,11 @@ def rename(findings: Findings, names: Mapping[Place, SegmentName]) -> Findings:
     changed = {branch.id: branch for branch in branches}
     quality, calcium = findings.quality, findings.calcium
     if quality is not None:
-        quality = msgspec.structs.replace(quality, not_assessable=_moved_names(quality.not_assessable, findings.branches, branches))
+        quality = msgspec.structs.replace(
+            quality,
+            not_assessable=_moved_names(quality.not_assessable, findings.branches, branches),
+            segments=_moved_names(quality.segments, findings.branches, branches),
+        )
     return with_category(
         msgspec.structs.replace(
             findings,
@@ -230,9 +237,9 @@ def _of_target(graft: Graft, branches: Mapping[int, Branch]) -> Graft:
     return msgspec.structs.replace(graft, target=known, target_reason=None if known is not None else "not_named")
 
 
-def _moved_names(entries: Sequence[NotAssessable], before: Sequence[Branch], after: Sequence[Branch]) -> tuple[NotAssessable, ...]:
-    """What cannot be read, under the names that the same points have now."""
-    found: dict[SegmentName, NotAssessable] = {}
+def _moved_names(entries: Sequence[OfSegment], before: Sequence[Branch], after: Sequence[Branch]) -> tuple[OfSegment, ...]:
+    """What is said of segments, under the names that the same points have now."""
+    found: dict[SegmentName, OfSegment] = {}
     for entry in entries:
         places = [(branch.id, start) for branch in before for start, _, name in branch.segments if name == entry.segment]
         by_id = {branch.id: branch for branch in after}

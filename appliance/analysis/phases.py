@@ -1,38 +1,17 @@
-"""Which cardiac phase of a study to analyse: the one that shows the coronary arteries best.
+"""Which cardiac phase of a study to analyse first: the one whose header says that the heart rests.
 
-Where the network for image quality has rated the phases, the one with the highest value (the mean of what it gives the arteries, and their
-worst, see ``Rated.value``); of phases that are as good as the best, the one nearest to a rest of the heart. Where it has not rated them,
-the phase nearest to mid-diastole (75 %) or, failing that, to end-systole (40 %): the two rests (SCCT acquisition guideline,
-JCCT 2016;10:435).
+Nearest to mid-diastole (75 %) or, failing that, to end-systole (40 %): the two rests (SCCT acquisition guideline, JCCT 2016;10:435).
+Whether an artery moved all the same, the network ``motion`` says once it is traced; then the other rest is looked at (`second_look`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import msgspec
-
-from appliance.analysis.quality_network import Rated
-from appliance.findings import VesselQuality
 
 DIASTOLE, SYSTOLE = 75.0, 40.0
 SYSTOLE_PENALTY = 10.0
 """End-systole is the second choice: a phase near 40 % counts as this much farther from the rest than one near 75 %."""
 UNKNOWN_PHASE = 100.0
-MOST_PHASES = 6
-"""A study may hold twenty phases; those nearest to the two rests are rated, for each costs a few seconds of reading."""
-SAME_VALUE = 0.1
-"""A smaller difference of the value, in grades, says nothing about which phase is better; the header then decides."""
-
-
-@dataclass(frozen=True)
-class Phase:
-    """One phase of a study, and what the network says of it; None where it was not rated."""
-
-    series_uid: str
-    percent: float | None
-    rated: Rated | None
 
 
 def distance_to_rest(percent: float | None) -> float:
@@ -42,46 +21,36 @@ def distance_to_rest(percent: float | None) -> float:
     return min(abs(percent - DIASTOLE), abs(percent - SYSTOLE) + SYSTOLE_PENALTY)
 
 
-def worth_rating(percents: Sequence[float | None], *, most: int = MOST_PHASES) -> tuple[int, ...]:
-    """Indices of the phases that are worth a look, in their order: up to ``most``, those nearest to a rest."""
-    nearest = sorted(range(len(percents)), key=lambda index: (distance_to_rest(percents[index]), index))
-    return tuple(sorted(nearest[:most]))
-
-
-def best_phase(phases: Sequence[Phase]) -> int:
-    """Index of the phase to analyse. Rated phases go before unrated ones; the same input always gives the same answer.
+def best_phase(percents: Sequence[float | None]) -> int:
+    """Index of the phase to analyse; the same input always gives the same answer.
 
     Raises:
         ValueError: there is no phase.
     """
-    if not phases:
+    if not percents:
         raise ValueError("there is no phase to choose from")
-    rated = [index for index, phase in enumerate(phases) if phase.rated is not None and phase.rated.vessels]
-    if not rated:
-        return min(range(len(phases)), key=lambda index: (distance_to_rest(phases[index].percent), index))
-    best = max(_value(phases[index]) for index in rated)
-    as_good = [index for index in rated if best - _value(phases[index]) < SAME_VALUE]
-    return min(as_good, key=lambda index: (distance_to_rest(phases[index].percent), index))
+    return min(range(len(percents)), key=lambda index: (distance_to_rest(percents[index]), index))
 
 
-def _value(phase: Phase) -> float:
-    return phase.rated.value if phase.rated is not None else 0.0
+def other_rest(percent: float | None, others: Sequence[float | None]) -> int | None:
+    """Index of the phase to look at for an artery that moved: what moves in diastole may rest at end-systole, and the reverse.
+
+    Args:
+        percent: of the phase that blurs it; None where it is not known: then the phase nearest to any rest is taken.
+        others: the phases to choose from; None without any.
+    """
+    if not others:
+        return None
+    rest = _opposite(percent)
+
+    def away(index: int) -> tuple[float, int]:
+        there = others[index]
+        return (1e3 if there is None else distance_to_rest(there) if rest is None else abs(there - rest)), index
+
+    return min(range(len(others)), key=away)
 
 
-def with_better(vessels: Sequence[VesselQuality], others: Sequence[Phase]) -> tuple[VesselQuality, ...]:
-    """The arteries of the chosen phase, each with the phase that shows it better by a grade or more, where there is one."""
-    return tuple(_with_better(vessel, others) for vessel in vessels)
-
-
-def _with_better(vessel: VesselQuality, others: Sequence[Phase]) -> VesselQuality:
-    grades = [
-        (same.grade, -(same.motion_mm or 0.0), -index)
-        for index, phase in enumerate(others)
-        if phase.rated is not None
-        for same in phase.rated.vessels
-        if same.vessel == vessel.vessel and same.grade > vessel.grade
-    ]
-    if not grades:
-        return vessel
-    best = others[-max(grades)[2]]
-    return msgspec.structs.replace(vessel, better_series_uid=best.series_uid, better_phase_percent=best.percent)
+def _opposite(percent: float | None) -> float | None:
+    if percent is None:
+        return None
+    return SYSTOLE if abs(percent - DIASTOLE) <= abs(percent - SYSTOLE) else DIASTOLE

@@ -13,7 +13,6 @@ from appliance.analysis.calcium import not_scored, score_calcium
 from appliance.analysis.locate import Located, locate
 from appliance.analysis.phase_choice import Chosen, choose_phase, look_at
 from appliance.analysis.phase_reading import read_phase
-from appliance.analysis.phases import Phase
 from appliance.analysis.plaque_total import total_of
 from appliance.analysis.reading import SeriesImages, StudyInput
 from appliance.analysis.second_look import SecondLook, look_again, with_deposits
@@ -140,14 +139,13 @@ def analyze(
     try:
         with clock.stage("locate") as report:
             located = locate(study.main.volume, session=models.heart, progress=report)
-        session = models.sessions.get("quality")
         with clock.stage("quality"):
-            look = look_at(study.main.volume, located, session)
+            look = look_at(study.main.volume, located)
     except DeclinedError as declined:
         findings = not_analysed("declined", declined.reason, study=study, models=models, timing=clock.total())
         return Analysis(findings=findings, study=study, heart=located.heart if located else None)
     with clock.stage("phases") as report:
-        chosen = choose_phase(study, look, heart=models.heart, quality=session, progress=report)
+        chosen = choose_phase(study, look, heart=models.heart, progress=report)
     study, located = chosen.study, chosen.located
     reading = read_phase(study.main, located, chosen.quality, sessions=models.sessions, bands=options.bands, stage=clock.stage)
     clock.seconds.pop("measure")
@@ -226,7 +224,6 @@ def calcium_of(
 
 def _findings(chosen: Chosen, second: SecondLook, scored: Calcium | str, models: Models, timing: dict[str, float]) -> Findings:
     study, measured, seen = chosen.study, second.reading.measured, second.reading.seen
-    read_too = None if second.other is None else second.other.header.series_uid
     return Findings(
         schema=SCHEMA,
         status="analysed",
@@ -235,7 +232,7 @@ def _findings(chosen: Chosen, second: SecondLook, scored: Calcium | str, models:
         engine=models.engine_info,
         models=models.model_infos,
         series=_series_info(study.main),
-        other_series=tuple(_other_series(study, chosen.others, read_too)),
+        other_series=tuple(_other_series(study, second)),
         quality=second.rate(chosen.quality),
         dominance=measured.dominance,
         dominance_reason="not_determined" if measured.dominance is None else None,
@@ -270,16 +267,17 @@ def _series_info(images: SeriesImages) -> SeriesInfo:
     )
 
 
-def _other_series(study: StudyInput, phases: Sequence[Phase], read_too: str | None) -> Iterator[OtherSeries]:
-    for phase in phases:
+def _other_series(study: StudyInput, second: SecondLook) -> Iterator[OtherSeries]:
+    for header in (source.header for source in study.phases):
+        read = second.other is not None and header.series_uid == second.other.header.series_uid
         yield OtherSeries(
-            series_uid=phase.series_uid,
+            series_uid=header.series_uid,
             role="phase",
-            phase_percent=phase.percent,
-            phase_percent_reason="not_in_header" if phase.percent is None else None,
-            vessels=phase.rated.vessels if phase.rated else (),
-            vessels_reason=None if phase.rated else "not_rated",
-            read=phase.series_uid == read_too,
+            phase_percent=header.phase_percent,
+            phase_percent_reason="not_in_header" if header.phase_percent is None else None,
+            vessels=second.elsewhere if read else (),
+            vessels_reason=None if read else "not_rated",
+            read=read,
         )
     if study.calcium is not None:
         yield OtherSeries(

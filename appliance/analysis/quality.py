@@ -1,25 +1,26 @@
-"""Image quality: contrast and noise in the aorta, contrast to the fat around the vessels, coverage of the heart, and what the network sees.
+"""Image quality: contrast and noise in the aorta, contrast to the fat around the vessels, coverage of the heart, how each artery is shown.
 
 Definitions: clinical practice values of the SCCT acquisition guideline (JCCT 2016;10:435); one table below.
 
     DEC-102  the aorta shows no arterial contrast
 
-Warnings: DEC-151 motion, DEC-152 steps, DEC-153 streaks, DEC-154 noise, DEC-155 faint contrast, DEC-156 the heart is cut off,
-DEC-157 another phase shows an artery better.
+Warnings: DEC-151 an artery is shown too poorly, DEC-154 noise, DEC-155 faint contrast, DEC-156 the heart is cut off, DEC-157 another phase
+shows an artery better.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 
 from appliance.analysis.aorta import MINIMUM_VOXELS, aortic_values, values_within
 from appliance.analysis.heart_bulk import CARDIAC
-from appliance.analysis.quality_network import NON_DIAGNOSTIC, Rated, rate
+from appliance.analysis.quality_vessels import NON_DIAGNOSTIC
 from appliance.analysis.stages import Heart, Structure
 from appliance.errors import DeclinedError, Reason
-from appliance.findings import Quality, VesselQuality
-from appliance.inference.engine import Session
+from appliance.findings import NotAssessable, Quality, SegmentQuality, VesselQuality
 from appliance.volume import Volume
 
 ARTERIAL_CONTRAST_HU = 200.0
@@ -31,51 +32,56 @@ CHAMBERS = tuple(structure for structure in CARDIAC if structure is not Structur
 CUT_MM2 = 100.0
 NOISY_HU = 30.0
 FAINT_HU = 250.0
-OFTEN = 0.25
-"""Share of the places along the vessels above which steps or streaks are warned of."""
 WORST_MOTION_MM = 3.0
 """Blur as wide as a proximal artery: ``motion`` 1."""
+UNREAD_SCORE = 3
+"""Most that a scan gets in which a segment cannot be read. A choice of this project."""
 NAMES = {"LAD": ("前降支", "LAD"), "LCX": ("回旋支", "LCx"), "RCA": ("右冠状动脉", "RCA")}
 
 
-def assess(volume: Volume, heart: Heart, session: Session | None = None) -> Quality:
-    """Contrast, noise and coverage by rules; motion, sharpness and artefacts by the network where there is one.
-
-    Without a network the motion is None with a reason, not 0.
+def assess(volume: Volume, heart: Heart) -> Quality:
+    """Contrast, noise and coverage, with their warnings. How the arteries are shown is known once they are traced: ``with_arteries``.
 
     Raises:
         DeclinedError: DEC-102, the aorta shows no arterial contrast.
-        InferenceError: the network's output must not be used.
     """
-    quality = by_rules(volume, heart)
-    rated = rate(volume, heart, session) if session is not None else None
-    return with_network(quality, rated)
-
-
-def with_network(quality: Quality, rated: Rated | None) -> Quality:
-    """The rules' quality, completed by what the network saw, with the warnings that follow from both."""
-    if rated is not None:
-        motion = rated.worst_motion_mm
-        quality = msgspec.structs.replace(
-            quality,
-            score=min(quality.score, _vessel_score(rated.vessels)),
-            motion=None if motion is None else round(min(motion / WORST_MOTION_MM, 1.0), 3),
-            motion_reason="no_vessel_seen" if motion is None else None,
-            vessels=rated.vessels,
-            psf_sigma_mm=rated.psf_sigma_mm,
-            steps=rated.steps,
-            streaks=rated.streaks,
-        )
+    quality = _measured(volume, heart)
     return msgspec.structs.replace(quality, warnings=warnings(quality))
 
 
+def with_arteries(quality: Quality, vessels: tuple[VesselQuality, ...]) -> Quality:
+    """The quality completed by how well each artery is shown; unchanged where that is not known (motion is then None, not 0).
+
+    The worst artery bounds the score. Arteries that cannot be read are warned of first, a phase that shows one better is named last.
+    """
+    if not vessels:
+        return quality
+    motion = max(vessel.motion_mm or 0.0 for vessel in vessels)
+    poor = tuple(_poor(vessel) for vessel in vessels if vessel.grade <= NON_DIAGNOSTIC)
+    better = tuple(_better(vessel) for vessel in vessels if vessel.better_series_uid is not None)
+    return msgspec.structs.replace(
+        quality,
+        score=min(quality.score, _vessel_score(vessels)),
+        motion=round(min(motion / WORST_MOTION_MM, 1.0), 3),
+        motion_reason=None,
+        vessels=vessels,
+        warnings=(*poor, *quality.warnings, *better),
+    )
+
+
+def with_segments(quality: Quality, segments: Sequence[SegmentQuality], not_assessable: Sequence[NotAssessable]) -> Quality:
+    """The quality completed by what was measured along the traced segments; where one cannot be read, it is moderate at best."""
+    return msgspec.structs.replace(
+        quality,
+        score=min(quality.score, UNREAD_SCORE) if not_assessable else quality.score,
+        segments=tuple(segments),
+        not_assessable=tuple(not_assessable),
+    )
+
+
 def warnings(quality: Quality) -> tuple[Reason, ...]:
-    """What a reader should know before trusting the result, most serious first."""
-    found = [_poor(vessel) for vessel in quality.vessels if vessel.grade <= NON_DIAGNOSTIC]
-    if (quality.steps or 0.0) > OFTEN:
-        found.append(Reason("DEC-152", zh="层块间错位(台阶)伪影", en="step artefacts between slabs"))
-    if (quality.streaks or 0.0) > OFTEN:
-        found.append(Reason("DEC-153", zh="条状或硬化伪影", en="streaks or beam hardening along the vessels"))
+    """What a reader should know about the scan before trusting the result, most serious first."""
+    found = []
     if quality.aorta_noise_hu is not None and quality.aorta_noise_hu > NOISY_HU:
         noise = f"{quality.aorta_noise_hu:.0f} HU"
         found.append(Reason("DEC-154", zh=f"图像噪声偏高({noise})", en=f"much noise ({noise})"))
@@ -87,15 +93,10 @@ def warnings(quality: Quality) -> tuple[Reason, ...]:
     return tuple(found)
 
 
-def better_elsewhere(quality: Quality) -> tuple[Reason, ...]:
-    """A hint for each artery that another phase of the study shows better."""
-    found = []
-    for vessel in quality.vessels:
-        if vessel.better_series_uid is not None:
-            zh, en = NAMES[vessel.vessel]
-            percent = f" {vessel.better_phase_percent:.0f}%" if vessel.better_phase_percent is not None else ""
-            found.append(Reason("DEC-157", zh=f"{zh}在另一期相{percent}显示更好", en=f"the {en} is shown better by another phase{percent}"))
-    return tuple(found)
+def _better(vessel: VesselQuality) -> Reason:
+    zh, en = NAMES[vessel.vessel]
+    percent = f" {vessel.better_phase_percent:.0f}%" if vessel.better_phase_percent is not None else ""
+    return Reason("DEC-157", zh=f"{zh}在另一期相{percent}显示更好", en=f"the {en} is shown better by another phase{percent}")
 
 
 def _poor(vessel: VesselQuality) -> Reason:
@@ -108,17 +109,10 @@ def _poor(vessel: VesselQuality) -> Reason:
 def _vessel_score(vessels: tuple[VesselQuality, ...]) -> int:
     """On the scale of the report, 1 to 5: a grade above that of the worst artery, and 1 where no artery can be read."""
     grades = [vessel.grade for vessel in vessels]
-    if not grades:
-        return 5
     return 1 if max(grades) <= NON_DIAGNOSTIC else min(grades) + 1
 
 
-def by_rules(volume: Volume, heart: Heart) -> Quality:
-    """Contrast, noise and coverage alone.
-
-    Raises:
-        DeclinedError: DEC-102, the aorta shows no arterial contrast.
-    """
+def _measured(volume: Volume, heart: Heart) -> Quality:
     aorta = aortic_values(volume, heart)
     covered = _covered(heart)
     if len(aorta) < MINIMUM_VOXELS:

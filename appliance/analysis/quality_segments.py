@@ -1,15 +1,14 @@
-"""Which segments cannot be read, and why: measured on the traced vessels, segment by segment.
+"""How well each segment is shown, and which cannot be read: measured on the traced vessels, segment by segment.
 
 A segment counts from a diameter of 1.5 mm on (CAD-RADS 2.0, JCCT 2022;16:536). It is not assessable where the scan ends (truncated), where
 its blood stands out of the fat by too little against the noise, where it moved farther than it is wide (motion: the network ``motion``
 says so, or, without it, the rule that it is smeared across its own direction and diluted), or where calcium closes around a lumen that is
-too small to be seen through it (blooming). An artery that the network for image quality calls
-non-diagnostic is not assessable as a whole. Stents: `stents`.
+too small to be seen through it (blooming). Stents: `stents`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,13 +16,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from appliance.analysis.bridges import filled
-from appliance.analysis.motion_network import Motion, motion_along
-from appliance.analysis.quality_network import NON_DIAGNOSTIC
+from appliance.analysis.motion_network import Motion
 from appliance.analysis.rings import rings, runs_of
 from appliance.analysis.stages import Float
 from appliance.anatomy import SEGMENTS, SegmentName
-from appliance.findings import Branch, NotAssessable, NotAssessableReason, Quality, Stent
-from appliance.inference.engine import Session
+from appliance.findings import Branch, NotAssessable, NotAssessableReason, Quality, SegmentQuality, Stent
 from appliance.volume import Volume
 
 SMALLEST_MM = 1.5
@@ -54,33 +51,49 @@ SEEN_THROUGH_MM = 3.0
 """A lumen of this diameter is seen through a ring of calcium."""
 
 
-def not_assessable_segments(
-    volume: Volume, branches: Sequence[Branch], quality: Quality, *, stents: Sequence[Stent] = (), session: Session | None = None
-) -> tuple[NotAssessable, ...]:
-    """One entry per segment and reason, in the order of the segments' numbers.
+@dataclass(frozen=True)
+class SegmentsSeen:
+    """How well each segment is shown, and which cannot be read; both in the order of the segments' numbers, one entry per name."""
+
+    quality: tuple[SegmentQuality, ...]
+    not_assessable: tuple[NotAssessable, ...]
+
+
+def look_at_segments(
+    volume: Volume,
+    branches: Sequence[Branch],
+    quality: Quality,
+    *,
+    stents: Sequence[Stent] = (),
+    motions: Mapping[int, Motion] | None = None,
+) -> SegmentsSeen:
+    """Look at every named segment that is large enough to count.
 
     Args:
         volume: the scan.
         branches: measured and named.
         quality: of the scan.
         stents: on the branches.
-        session: the network ``motion``; None to tell motion by the written rule.
-
-    Raises:
-        InferenceError: the network's output must not be used.
+        motions: what the network ``motion`` said along them, by number; a branch without an entry is judged by the written rule.
     """
-    found: dict[SegmentName, NotAssessable] = {}
-    poor = {vessel.vessel for vessel in quality.vessels if vessel.grade <= NON_DIAGNOSTIC}
+    rated: dict[SegmentName, SegmentQuality] = {}
+    unread: dict[SegmentName, NotAssessable] = {}
     for branch in branches:
-        for entry in _of_branch(volume, branch, quality, poor, stents, session):
-            found.setdefault(entry.segment, entry)
+        for each, reason in _of_branch(volume, branch, quality, stents, (motions or {}).get(branch.id)):
+            rated.setdefault(each.segment, each)
+            if reason is not None:
+                unread.setdefault(
+                    each.segment, NotAssessable(segment=each.segment, reason=reason, branch=each.branch, start=each.start, end=each.end)
+                )
     order = list(SEGMENTS)
-    return tuple(found[name] for name in sorted(found, key=order.index))
+    return SegmentsSeen(
+        tuple(rated[name] for name in sorted(rated, key=order.index)), tuple(unread[name] for name in sorted(unread, key=order.index))
+    )
 
 
 def _of_branch(
-    volume: Volume, branch: Branch, quality: Quality, poor: Collection[str], stents: Sequence[Stent], session: Session | None
-) -> list[NotAssessable]:
+    volume: Volume, branch: Branch, quality: Quality, stents: Sequence[Stent], motion: Motion | None
+) -> list[tuple[SegmentQuality, NotAssessableReason | None]]:
     points = np.asarray(branch.points_mm, np.float64)
     if len(points) < 4:
         return []
@@ -88,20 +101,16 @@ def _of_branch(
     lumen = filled(branch.lumen_diameter_mm)
     own = [stent for stent in stents if stent.branch == branch.id]
     profile = ndimage.gaussian_filter1d(rings(volume, points, RADII_MM).astype(np.float64), SMOOTH_MM / step, axis=0)
-    blood = quality.aorta_mean_hu
-    motion = motion_along(volume, points, blood, session) if session is not None and blood is not None else None
     seen = _Seen(volume, points, lumen, profile, np.median(profile[:, :, :3].mean(axis=2), axis=1), step, motion)
-    found: list[NotAssessable] = []
+    found: list[tuple[SegmentQuality, NotAssessableReason | None]] = []
     for start, end, name in branch.segments:
         if name == "other" or (end - start) * step < SHORTEST_MM or float(np.median(lumen[start:end])) < SMALLEST_MM:
             continue
+        rated = seen.rate(branch.id, start, end, name, quality.aorta_noise_hu, own)
         if any(not stent.assessable and stent.start < end and stent.end > start for stent in own):
-            found.append(NotAssessable(segment=name, reason="stent", branch=branch.id, start=start, end=end))
-            continue
-        poorly: NotAssessableReason | None = "motion" if SEGMENTS[name].territory in poor else None
-        reason = poorly or seen.why_not(start, end, name, quality, own)
-        if reason is not None:
-            found.append(NotAssessable(segment=name, reason=reason, branch=branch.id, start=start, end=end))
+            found.append((rated, "stent"))
+        else:
+            found.append((rated, seen.why_not(rated, quality.aorta_mean_hu)))
     return found
 
 
@@ -117,28 +126,51 @@ class _Seen:
     step: float
     motion: Motion | None = None
 
-    def why_not(self, start: int, end: int, name: SegmentName, quality: Quality, stents: Sequence[Stent]) -> NotAssessableReason | None:
-        """Why the segment between two points cannot be read; None where it can."""
-        here, noise = slice(start, end), quality.aorta_noise_hu
-        if end >= len(self.points) - 1 and self.lumen[-1] >= SMALLEST_MM and _leaves(self.points[-1], self.volume):
-            return "truncated"
-        if noise and (float(np.median(self.middle[here])) - FAT_HU) / noise < LEAST_CNR:
-            return "noise"
-        if _is_wide(self.lumen[here], name) and self._too_far(start, end, quality):
-            return "motion"
+    def rate(self, branch: int, start: int, end: int, name: SegmentName, noise_hu: float | None, stents: Sequence[Stent]) -> SegmentQuality:
+        """What is measured of the segment between two points."""
+        inside = self._windows(start, end)
+        moved_mm = float(self.motion.motion_mm[inside].mean()) if self.motion is not None and len(inside) >= FEWEST_WINDOWS else None
+        contrast = float(np.median(self.middle[start:end])) - FAT_HU
         closed = _closed_in(self.profile, self.middle, self.lumen)
         for stent in stents:
             closed[max(stent.start - 2, 0) : stent.end + 2] = False
-        longest = max((last - first for first, last in runs_of(closed[here], gap=round(1.0 / self.step))), default=0)
-        return "blooming" if longest * self.step >= BLOOMING_MM else None
+        longest = max((last - first for first, last in runs_of(closed[start:end], gap=round(1.0 / self.step))), default=0)
+        unknown = "no_network" if self.motion is None else "too_short"
+        return SegmentQuality(
+            segment=name,
+            branch=branch,
+            start=start,
+            end=end,
+            motion_mm=None if moved_mm is None else round(moved_mm, 2),
+            motion_mm_reason=unknown if moved_mm is None else None,
+            cnr=round(contrast / noise_hu, 2) if noise_hu else None,
+            cnr_reason=None if noise_hu else "noise_unknown",
+            blooming_mm=round(longest * self.step, 2),
+            truncated=end >= len(self.points) - 1 and self.lumen[-1] >= SMALLEST_MM and _leaves(self.points[-1], self.volume),
+        )
 
-    def _too_far(self, start: int, end: int, quality: Quality) -> bool:
+    def why_not(self, rated: SegmentQuality, blood_hu: float | None) -> NotAssessableReason | None:
+        """Why a segment cannot be read; None where it can."""
+        if rated.truncated:
+            return "truncated"
+        if rated.cnr is not None and rated.cnr < LEAST_CNR:
+            return "noise"
+        if _is_wide(self.lumen[rated.start : rated.end], rated.segment) and self._too_far(rated.start, rated.end, blood_hu):
+            return "motion"
+        return "blooming" if rated.blooming_mm >= BLOOMING_MM else None
+
+    def _windows(self, start: int, end: int) -> NDArray[np.intp]:
+        """The network's windows whose middle lies between two points."""
+        if self.motion is None:
+            return np.zeros(0, np.intp)
+        return np.flatnonzero((self.motion.index >= start) & (self.motion.index < end))
+
+    def _too_far(self, start: int, end: int, blood_hu: float | None) -> bool:
         """Whether a segment moved too far: by the network where it saw enough of it, else by the rule."""
-        if self.motion is not None:
-            inside = (self.motion.index >= start) & (self.motion.index < end)
-            if np.count_nonzero(inside) >= FEWEST_WINDOWS:
-                return float(self.motion.too_far[inside].mean()) >= TOO_FAR
-        return moved(smear(self.profile[start:end], self.middle[start:end]), self.middle[start:end], quality.aorta_mean_hu)
+        inside = self._windows(start, end)
+        if self.motion is not None and len(inside) >= FEWEST_WINDOWS:
+            return float(self.motion.too_far[inside].mean()) >= TOO_FAR
+        return moved(smear(self.profile[start:end], self.middle[start:end]), self.middle[start:end], blood_hu)
 
 
 def _leaves(point: Float, volume: Volume) -> bool:

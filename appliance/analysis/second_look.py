@@ -1,10 +1,11 @@
 """Another phase for the arteries that the chosen phase blurs.
 
 The phase that is best for the whole heart need not be the best for each artery: the right one moves most, and comes to rest at another
-time (SCCT acquisition guideline, JCCT 2016;10:435). Where a segment cannot be read for motion, or a plaque in it lets no degree be read,
-one further phase of the study is read whole, in the same way. An arterial tree (everything that comes from one ostium) of which more can
-be read there is taken from there, with its lesions, stents and bridges; its branches name their series. A tree is never put together from
-two phases: between them it has moved. At most one further phase is read, so the time is bounded and the answer the same each time.
+time (SCCT acquisition guideline, JCCT 2016;10:435). Where the network ``motion`` says that a segment moved too far to be read, or a plaque
+in it lets no degree be read, one further phase of the study is read whole, in the same way. An arterial tree (everything that comes from
+one ostium) of which more can be read there is taken from there, with its lesions, stents and bridges; its branches name their series. A
+tree is never put together from two phases: between them it has moved. At most one further phase is read, so the time is bounded and the
+answer the same each time.
 """
 
 from __future__ import annotations
@@ -25,22 +26,32 @@ from appliance.analysis.locate import locate
 from appliance.analysis.naming_corrections import dominance_of
 from appliance.analysis.phase_choice import Chosen, candidates, look_at
 from appliance.analysis.phase_reading import PhaseReading, read_phase
-from appliance.analysis.phases import DIASTOLE, SYSTOLE, Phase, distance_to_rest
-from appliance.analysis.quality import NAMES
-from appliance.analysis.reading import SeriesImages, SeriesSource
+from appliance.analysis.phases import other_rest
+from appliance.analysis.quality import with_arteries, with_segments
+from appliance.analysis.reading import SeriesImages, SeriesSource, StudyInput
 from appliance.anatomy import SEGMENTS, Vessel
 from appliance.errors import AnalysisError, DeclinedError, VolumeError
-from appliance.findings import Branch, Bridge, Calcium, CalciumDeposit, Lesion, NotAssessable, Quality, Stent, Variant, VesselQuality
+from appliance.findings import (
+    Branch,
+    Bridge,
+    Calcium,
+    CalciumDeposit,
+    Lesion,
+    NotAssessable,
+    Quality,
+    SegmentQuality,
+    Stent,
+    Variant,
+    VesselQuality,
+)  # fmt: skip
 from appliance.geometry import arc_length
 from appliance.inference.engine import Session
 
 log = logging.getLogger(__name__)
 
-Seen = TypeVar("Seen", Bridge, Lesion, NotAssessable, Stent, Variant)
+Seen = TypeVar("Seen", Bridge, Lesion, NotAssessable, SegmentQuality, Stent, Variant)
 
 ARTERIES: frozenset[Vessel] = frozenset({"LAD", "LCX", "RCA"})
-OF_ARTERY = frozenset({"DEC-151", "DEC-157"})
-"""Warnings about one artery in the main phase: it is shown too poorly, or better by another phase."""
 CLEARLY_MM = 5.0
 """So much more of a tree must be readable in the other phase: the length of the shortest segment that is judged."""
 PARTS = {"segment": (0.0, 0.7), "measure": (0.7, 0.97), "describe": (0.97, 1.0)}
@@ -55,24 +66,27 @@ class SecondLook:
         reading: the chosen phase, with the trees that were taken from the other one.
         other: the further phase that was read; None where none was needed or none could be read.
         taken: the arteries that were taken from it.
-        quality: of the further phase.
+        elsewhere: how well the other phase shows the arteries.
     """
 
     reading: PhaseReading
     other: SeriesImages | None = None
     taken: frozenset[Vessel] = frozenset()
-    quality: Quality | None = None
+    elsewhere: tuple[VesselQuality, ...] = ()
 
     def rate(self, main: Quality) -> Quality:
-        """The quality of the study: that of the main phase, but of the arteries that were taken from the other one as they are there."""
-        shown = {each.vessel: each for each in (self.quality.vessels if self.quality is not None else ()) if each.vessel in self.taken}
-        about = tuple(f"the {NAMES[vessel][1]} is shown" for vessel in sorted(shown))
-        return msgspec.structs.replace(
-            main,
-            vessels=tuple(shown.get(each.vessel, each) for each in main.vessels),
-            warnings=tuple(each for each in main.warnings if not (each.code in OF_ARTERY and each.en.startswith(about))),
-            not_assessable=self.reading.seen.not_assessable,
-        )
+        """The quality of the study: that of the main phase, with each artery as the phase shows it from which it comes."""
+        seen = self.reading.seen
+        arteries = tuple(self._with_better(vessel) for vessel in seen.arteries)
+        return with_segments(with_arteries(main, arteries), seen.segments, seen.not_assessable)
+
+    def _with_better(self, vessel: VesselQuality) -> VesselQuality:
+        """Name the other phase where it shows an artery better by a grade or more that was not taken from it."""
+        there = next((each for each in self.elsewhere if each.vessel == vessel.vessel), None)
+        if self.other is None or there is None or vessel.vessel in self.taken or there.grade <= vessel.grade:
+            return vessel
+        header = self.other.header
+        return msgspec.structs.replace(vessel, better_series_uid=header.series_uid, better_phase_percent=header.phase_percent)
 
 
 def look_again(
@@ -90,8 +104,7 @@ def look_again(
     Raises:
         InferenceError: a network's output must not be used.
     """
-    moving = _moving(reading)
-    source = _source(chosen, moving) if moving and not reading.grafts else None
+    source = _source(chosen.study) if _moving(reading) and not reading.grafts else None
     if source is None:
         return SecondLook(reading)
 
@@ -101,14 +114,14 @@ def look_again(
 
     try:
         images = source.read()
-        look = look_at(images.volume, locate(images.volume, session=sessions["heart-loc"]), sessions.get("quality"))
+        look = look_at(images.volume, locate(images.volume, session=sessions["heart-loc"]))
         other = read_phase(images, look.located, look.quality, sessions=sessions, bands=bands, stage=stage)
     except (DeclinedError, VolumeError, AnalysisError) as error:
         log.warning("the further phase could not be read: %s", error.code)
         return SecondLook(reading)
     if other.grafts:
         return SecondLook(reading)
-    return dataclasses.replace(take_over(reading, other), quality=look.quality)
+    return take_over(reading, other)
 
 
 def _moving(reading: PhaseReading) -> frozenset[Vessel]:
@@ -137,53 +150,12 @@ def _blurred(reading: PhaseReading) -> frozenset[tuple[int, int]]:
     return frozenset((branch, start) for branch, start in moved | vague if branch is not None and start is not None)
 
 
-def _source(chosen: Chosen, moving: frozenset[Vessel]) -> SeriesSource | None:
+def _source(study: StudyInput) -> SeriesSource | None:
     """The phase to look at: a series of its own, so that the findings can name it."""
-    study = chosen.study
-    own = study.main.header.series_uid
-    able = [source for source in candidates(study) if source.header.series_uid != own]
-    known = {id(source): phase for source, phase in zip(study.phases, chosen.others, strict=True)}
-    phases = [known.get(id(s), Phase(s.header.series_uid, s.header.phase_percent, None)) for s in able]
-    number = worth_a_look(study.main.header.phase_percent, chosen.quality.vessels, phases, moving)
+    own = study.main.header
+    able = [source for source in candidates(study) if source.header.series_uid != own.series_uid]
+    number = other_rest(own.phase_percent, [source.header.phase_percent for source in able])
     return None if number is None else able[number]
-
-
-def worth_a_look(percent: float | None, vessels: Sequence[VesselQuality], others: Sequence[Phase], moving: frozenset[Vessel]) -> int | None:
-    """Index of the phase to look at for the moving arteries; None where there is none that promises more.
-
-    Where the network for image quality has rated phases, the one that shows these arteries best, if it is better than the chosen one.
-    Else by the header, the one nearest to the other rest of the heart: what moves in diastole may rest at end-systole, and the reverse.
-
-    Args:
-        percent: of the chosen phase.
-        vessels: how well it shows the arteries.
-        others: the phases to choose from.
-        moving: the arteries in question.
-    """
-    rated = [(_worst(each.rated.vessels, moving), -index) for index, each in enumerate(others) if each.rated is not None]
-    if rated and vessels:
-        best, number = max(rated)
-        return -number if best > _worst(vessels, moving) else None
-    if not others:
-        return None
-    rest = _other_rest(percent)
-
-    def away(index: int) -> tuple[float, int]:
-        there = others[index].percent
-        return (1e3 if there is None else distance_to_rest(there) if rest is None else abs(there - rest)), index
-
-    return min(range(len(others)), key=away)
-
-
-def _worst(vessels: Sequence[VesselQuality], moving: frozenset[Vessel]) -> int:
-    return min((each.grade for each in vessels if each.vessel in moving), default=0)
-
-
-def _other_rest(percent: float | None) -> float | None:
-    """The rest of the heart that a phase is not at; None where the phase is not known."""
-    if percent is None:
-        return None
-    return SYSTOLE if abs(percent - DIASTOLE) <= abs(percent - SYSTOLE) else DIASTOLE
 
 
 def take_over(main: PhaseReading, other: PhaseReading) -> SecondLook:
@@ -197,10 +169,11 @@ def take_over(main: PhaseReading, other: PhaseReading) -> SecondLook:
         and _readable_mm(other, theirs[arteries]) >= _readable_mm(main, ours[arteries]) + CLEARLY_MM
     }
     if not better:
-        return SecondLook(main, other.images)
+        return SecondLook(main, other.images, elsewhere=other.seen.arteries)
     gone = frozenset[int]().union(*(ours[arteries] for arteries in better))
     new = frozenset[int]().union(*better.values())
-    return SecondLook(_joined(main, other, gone, new), other.images, frozenset[Vessel]().union(*better))
+    taken = frozenset[Vessel]().union(*better)
+    return SecondLook(_joined(main, other, gone, new, taken), other.images, taken, other.seen.arteries)
 
 
 def trees(branches: Sequence[Branch]) -> dict[frozenset[Vessel], frozenset[int]]:
@@ -232,7 +205,7 @@ def _readable_mm(reading: PhaseReading, ids: frozenset[int]) -> float:
     return total
 
 
-def _joined(main: PhaseReading, other: PhaseReading, gone: frozenset[int], new: frozenset[int]) -> PhaseReading:
+def _joined(main: PhaseReading, other: PhaseReading, gone: frozenset[int], new: frozenset[int], taken: frozenset[Vessel]) -> PhaseReading:
     """The main reading without the branches ``gone`` and with ``new`` ones of the other phase, numbered anew."""
     kept = [branch for branch in main.measured.branches if branch.id not in gone]
     came = [branch for branch in other.measured.branches if branch.id in new]
@@ -243,7 +216,7 @@ def _joined(main: PhaseReading, other: PhaseReading, gone: frozenset[int], new: 
         *(_numbered(branch, ours) for branch in kept),
         *(msgspec.structs.replace(_numbered(branch, theirs), series_uid=uid) for branch in came),
     )
-    seen = _seen_in_both(main.seen, other.seen, ours, theirs)
+    seen = _seen_in_both(main.seen, other.seen, ours, theirs, taken)
     measured = dataclasses.replace(
         main.measured, branches=branches, lesions=seen.lesions, dominance=dominance_of(branches) or main.measured.dominance
     )
@@ -254,7 +227,9 @@ def _numbered(branch: Branch, numbers: Mapping[int, int]) -> Branch:
     return msgspec.structs.replace(branch, id=numbers[branch.id], parent=None if branch.parent is None else numbers[branch.parent])
 
 
-def _seen_in_both(main: Described, other: Described, ours: Mapping[int, int], theirs: Mapping[int, int]) -> Described:
+def _seen_in_both(
+    main: Described, other: Described, ours: Mapping[int, int], theirs: Mapping[int, int], taken: frozenset[Vessel]
+) -> Described:
     """What was seen on the branches of either phase, with their new numbers."""
     both = ((main, ours), (other, theirs))
     lesions = [_at(each, numbers) for seen, numbers in both for each in seen.lesions if each.branch in numbers]
@@ -265,13 +240,17 @@ def _seen_in_both(main: Described, other: Described, ours: Mapping[int, int], th
         for entry in seen.not_assessable
         if entry.branch is not None and entry.branch in numbers
     }
+    rated = {entry.segment: _at(entry, numbers) for seen, numbers in both for entry in seen.segments if entry.branch in numbers}
     order = list(SEGMENTS)
+    arteries = [each for each in main.arteries if each.vessel not in taken] + [each for each in other.arteries if each.vessel in taken]
     return Described(
         stents=tuple(_at(each, numbers) for seen, numbers in both for each in seen.stents if each.branch in numbers),
         bridges=tuple(_at(each, numbers) for seen, numbers in both for each in seen.bridges if each.branch in numbers),
         variants=tuple(_at(each, numbers) for seen, numbers in both for each in seen.variants if each.branch in numbers),
         not_assessable=tuple(unread[name] for name in sorted(unread, key=order.index)),
+        segments=tuple(rated[name] for name in sorted(rated, key=order.index)),
         lesions=tuple(msgspec.structs.replace(lesion, id=number) for number, lesion in enumerate(lesions)),
+        arteries=tuple(sorted(arteries, key=lambda each: each.vessel)),
     )
 
 

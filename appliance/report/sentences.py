@@ -123,9 +123,7 @@ VESSEL_GRADES = {
 def vessel_quality(quality: Quality) -> list[Phrase]:
     """How well each artery is shown, where that was measured; and why this phase was taken."""
     sentences = []
-    if quality.phase_choice == "network":
-        sentences.append(Phrase("期相由图像质量分析自动选择。", "The phase was chosen automatically by image quality."))
-    elif quality.phase_choice == "header":
+    if quality.phase_choice == "header":
         sentences.append(Phrase("期相按影像标注选择。", "The phase was chosen by what the headers say."))
     if quality.vessels:
         zh = [f"{VESSEL_NAMES[each.vessel].zh}{VESSEL_GRADES[each.grade].zh}" for each in quality.vessels]

@@ -35,7 +35,7 @@ from models.training.families import load_families
 from models.training.motion_regions import Region, lines_of
 from models.training.motion_samples import BESIDE_MM
 from models.training.motion_task import DEVELOPMENT_PATIENTS, DEVELOPMENT_SCANS, development_regions, separation
-from models.training.quality_task import rank_correlation, ranks
+from models.training.ranks import rank_correlation, ranks
 
 REGIONS = Path("build/training/motion")
 MODELS = Path(__file__).resolve().parents[1]

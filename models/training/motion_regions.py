@@ -10,12 +10,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from appliance.analysis.quality_places import PATCH_SHAPE, PATCH_SPACING_MM
 from appliance.volume import Geometry, Volume
 from models.phantom import Patient, Scan, draw_scan
-from models.training.quality_samples import VIEW_MM, ArteryPoints, artery_points, render_patch, vary
+from models.training.arteries import ArteryPoints, Float, artery_points, render_box, vary
 
-Float = npt.NDArray[np.float64]
+REGION_SHAPE = (32, 64, 64)
+"""Voxels (z, y, x)."""
+SPACING_MM = 0.5
+VIEW_MM = (13.0, 13.0, 6.0)
+"""Half sides (x, y, z) of the middle of a region: the artery that it is drawn about runs through it."""
 
 SCANS_PER_PATIENT = 8
 """Motion is one draw for each artery of a scan: many scans teach more than many places of one."""
@@ -48,8 +51,8 @@ class Region:
     def volume(self) -> Volume:
         """The box as a volume whose middle is the origin."""
         nz, ny, nx = self.hu.shape
-        x, y, z = (float(-0.5 * PATCH_SPACING_MM * (n - 1)) for n in (nx, ny, nz))
-        return Volume(self.hu, Geometry((nz, ny, nx), (PATCH_SPACING_MM,) * 3, (x, y, z)))
+        x, y, z = (float(-0.5 * SPACING_MM * (n - 1)) for n in (nx, ny, nz))
+        return Volume(self.hu, Geometry((nz, ny, nx), (SPACING_MM,) * 3, (x, y, z)))
 
 
 def draw_regions(patient: Patient, rng: np.random.Generator, *, scans: Sequence[Scan] | None = None) -> list[Region]:
@@ -71,16 +74,16 @@ def disturbed_scan(rng: np.random.Generator) -> Scan:
 def draw_region(patient: Patient, scan: Scan, arteries: ArteryPoints, centre: Float, rng: np.random.Generator) -> Region:
     """The box about a place (LPS mm) with its truth, exactly as the scan was made."""
     offset = arteries.points_mm - centre
-    near = (np.abs(offset) <= 0.5 * PATCH_SPACING_MM * np.asarray(PATCH_SHAPE[::-1]) + MARGIN_MM).all(axis=1)
+    near = (np.abs(offset) <= 0.5 * SPACING_MM * np.asarray(REGION_SHAPE[::-1]) + MARGIN_MM).all(axis=1)
     rows = np.column_stack([offset, arteries.diameter_mm, arteries.motion_mm])[near]
     whole = np.array([scan.noise_hu, scan.psf_sigma_mm[0], scan.vessel_hu], np.float32)
-    return Region(render_patch(patient, scan, centre, rng), whole, rows.astype(np.float32))
+    return Region(render_box(patient, scan, centre, rng, shape=REGION_SHAPE, spacing_mm=SPACING_MM), whole, rows.astype(np.float32))
 
 
 def lines_of(region: Region) -> list[Float]:
     """The arteries of a region one by one, each (n, 5) as in `Region.arteries`, where they lie inside it."""
     rows = region.arteries.astype(np.float64)
-    half = 0.5 * PATCH_SPACING_MM * (np.asarray(PATCH_SHAPE[::-1]) - 1)
+    half = 0.5 * SPACING_MM * (np.asarray(REGION_SHAPE[::-1]) - 1)
     rows = rows[(np.abs(rows[:, :3]) <= half).all(axis=1)]
     apart = np.flatnonzero(np.linalg.norm(np.diff(rows[:, :3], axis=0), axis=1) > GAP_MM) + 1
     return [line for line in np.split(rows, apart) if len(line) > 1]

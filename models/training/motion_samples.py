@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from appliance.analysis.motion_network import EVERY_MM, RADII_MM, SECTIONS, STEP_MM, windows
-from appliance.analysis.quality_places import PATCH_SHAPE, PATCH_SPACING_MM
 from appliance.geometry import arc_length
-from models.training.motion_regions import Float, Region, draw_regions, keep_regions, lines_of, load_regions
+from models.training.arteries import Float
+from models.training.motion_regions import REGION_SHAPE, SPACING_MM, Region, draw_regions, keep_regions, lines_of, load_regions
 from models.training.patients import generator_digest, training_patient
 
 STORE = Path("build/motion")
@@ -82,5 +82,5 @@ def windows_of(region: Region, rng: np.random.Generator) -> list[MotionSample]:
 
 def _inside(points: Float) -> npt.NDArray[np.bool_]:
     """Where the rings about a point lie within the region, but for the corners."""
-    half = 0.5 * PATCH_SPACING_MM * np.asarray(PATCH_SHAPE[::-1]) - 0.8 * RADII_MM[-1]
+    half = 0.5 * SPACING_MM * np.asarray(REGION_SHAPE[::-1]) - 0.8 * RADII_MM[-1]
     return np.asarray((np.abs(points) <= half).all(axis=1))

@@ -17,7 +17,7 @@ from models.training.families import load_families
 from models.training.motion_regions import Region, disturbed_scan, draw_regions, keep_regions, load_regions
 from models.training.motion_samples import MotionSample, motion_samples, windows_of
 from models.training.patients import virtual_patient
-from models.training.quality_task import rank_correlation
+from models.training.ranks import rank_correlation
 from models.training.task import Arrays, Deployment, Score, Task, Tensors
 
 DEVELOPMENT_PATIENTS = 20

@@ -8,7 +8,6 @@ from models.training.lesions_task import lesions_task
 from models.training.motion_task import motion_task
 from models.training.naming_task import naming_task
 from models.training.ostia_task import ostia_task
-from models.training.quality_task import quality_task
 from models.training.repair_task import repair_task
 from models.training.task import Task
 
@@ -20,7 +19,6 @@ TASKS: dict[str, Task] = {
         lesions_task(),
         ostia_task(),
         repair_task(),
-        quality_task(),
         naming_task(),
         motion_task(),
     )

@@ -8,12 +8,13 @@ import pytest
 
 from appliance.analysis.bridges import find_bridges
 from appliance.analysis.describe import outside_stents
+from appliance.analysis.motion_network import Motion
 from appliance.analysis.plaque_total import total_of
-from appliance.analysis.quality_segments import not_assessable_segments
+from appliance.analysis.quality_segments import look_at_segments
 from appliance.analysis.rings import runs_of
 from appliance.analysis.stages import Heart, Structure
 from appliance.analysis.stents import find_stents
-from appliance.findings import Quality, Stent, VesselQuality
+from appliance.findings import Quality, Stent
 from appliance.volume import Geometry, LabelMap, Volume
 from tests.appliance.analysis.test_cadrads import lesion
 from tests.appliance.analysis.vessels import BLOOD, FAT, SPACING, WIDTH_MM, Paint, branch, disc, ring, volume
@@ -136,7 +137,7 @@ def test_what_is_no_bridge(paint: Paint, name: str) -> None:
 
 
 def reasons(scan: Volume, *, radius: float = 1.5, quality: Quality = GOOD, **more: object) -> list[tuple[str, str]]:
-    found = not_assessable_segments(scan, [branch(radius, **more)], quality)  # type: ignore[arg-type]
+    found = look_at_segments(scan, [branch(radius, **more)], quality).not_assessable  # type: ignore[arg-type]
     return [(each.segment, each.reason) for each in found]
 
 
@@ -168,15 +169,23 @@ def test_calcium_all_around_a_small_lumen_blooms() -> None:
     assert reasons(volume(disc(1.0), ring(1.2, 1300.0, first=10.0, last=13.0, width=0.8)), radius=1.0) == []
 
 
-def test_an_artery_that_the_network_calls_non_diagnostic_is_not_assessable() -> None:
-    poor = msgspec.structs.replace(GOOD, vessels=(VesselQuality(vessel="LAD", grade=1, motion_mm=5.0, contrast_hu=300.0, noise_hu=20.0),))
-    assert reasons(volume(disc(1.5)), quality=poor) == [("mLAD", "motion")]
-    assert reasons(volume(disc(1.5)), quality=poor, name="mRCA", vessel="RCA") == []
+@pytest.mark.parametrize("radius", [1.5, 0.9])
+def test_the_network_says_what_moved_where_the_vessel_is_wide_enough(radius: float) -> None:
+    """Its answers go before the rule; a vessel under 2 mm, or one with too few windows, is left to the other rules."""
+    line = branch(radius)
+    answers = Motion(np.arange(4, 40, 4), np.full(9, 3.5), np.full(9, 0.9))
+    seen = look_at_segments(volume(disc(radius)), [line], GOOD, motions={line.id: answers})
+    assert [(each.segment, each.motion_mm) for each in seen.quality] == [("mLAD", 3.5)]
+    assert [each.reason for each in seen.not_assessable] == (["motion"] if radius > 1.0 else [])
+    few = Motion(answers.index[:2], answers.motion_mm[:2], answers.too_far[:2])
+    seen = look_at_segments(volume(disc(radius)), [line], GOOD, motions={line.id: few})
+    assert [(each.motion_mm, each.motion_mm_reason) for each in seen.quality] == [(None, "too_short")]
+    assert seen.not_assessable == ()
 
 
 def test_a_stent_that_cannot_be_read_hides_its_segment() -> None:
     stent = Stent(branch=0, start=10, end=30, assessable=False)
-    found = not_assessable_segments(volume(disc(1.5)), [branch(1.5)], GOOD, stents=[stent])
+    found = look_at_segments(volume(disc(1.5)), [branch(1.5)], GOOD, stents=[stent]).not_assessable
     assert [(each.segment, each.reason) for each in found] == [("mLAD", "stent")]
 
 

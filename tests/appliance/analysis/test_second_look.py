@@ -8,14 +8,10 @@ import numpy as np
 from appliance.analysis.describe import Described
 from appliance.analysis.locate import Located
 from appliance.analysis.phase_reading import PhaseReading
-from appliance.analysis.phases import Phase
-from appliance.analysis.quality import with_network
-from appliance.analysis.quality_network import Rated
 from appliance.analysis.reading import SeriesImages
-from appliance.analysis.second_look import SecondLook, take_over, trees, with_deposits, worth_a_look
+from appliance.analysis.second_look import SecondLook, take_over, trees, with_deposits
 from appliance.analysis.stages import Heart, Measured, Segmentation
-from appliance.errors import Reason
-from appliance.findings import Bridge, Calcium, CalciumDeposit, NotAssessable, Stent, VesselQuality
+from appliance.findings import Bridge, Calcium, CalciumDeposit, NotAssessable, SegmentQuality, Stent, VesselQuality
 from appliance.study import StudyHeader
 from appliance.volume import Geometry, LabelMap, Volume
 from tests.appliance.report.studies import GOOD, NORMAL, TREE, lesion
@@ -32,12 +28,24 @@ MOVED = {
 }
 
 
-def rated(**grades: int) -> Rated:
-    vessels = tuple(
+def shown(**grades: int) -> tuple[VesselQuality, ...]:
+    return tuple(
         VesselQuality(vessel=vessel, grade=grade, motion_mm=1.0, contrast_hu=400.0, noise_hu=20.0)  # type: ignore[arg-type]
         for vessel, grade in grades.items()
     )
-    return Rated(vessels=vessels, value=1.0, psf_sigma_mm=0.3, steps=0.0, streaks=0.0)
+
+
+def segment(name: str, branch: int, start: int, end: int, motion_mm: float) -> SegmentQuality:
+    return SegmentQuality(
+        segment=name,
+        branch=branch,
+        start=start,
+        end=end,
+        motion_mm=motion_mm,
+        cnr=20.0,
+        blooming_mm=0.0,
+        truncated=False,  # type: ignore[arg-type]
+    )
 
 
 def reading(uid: str, *unread: str, branches: tuple[int, ...] = tuple(range(8)), **seen: object) -> PhaseReading:
@@ -107,32 +115,26 @@ def test_a_tree_that_does_not_move_stays_even_where_the_other_phase_shows_more()
 
 
 def test_the_quality_of_an_artery_is_that_of_the_phase_it_was_taken_from() -> None:
-    poor, good = rated(LAD=3, RCA=1), rated(LAD=2, RCA=4)
-    main = with_network(GOOD, poor)
-    hint = Reason("DEC-157", zh="", en="the RCA is shown better by another phase 40%")
-    main = msgspec.structs.replace(main, warnings=(*main.warnings, hint))
-    assert {each.code for each in main.warnings} == {"DEC-151", "DEC-157"}
-    reads = reading("75", "pLAD")
-    told = SecondLook(reads, None, RIGHT, with_network(GOOD, good)).rate(main)
-    assert [(each.vessel, each.grade) for each in told.vessels] == [("LAD", 3), ("RCA", 4)]
-    assert told.warnings == ()
-    assert told.not_assessable == reads.seen.not_assessable
-    assert SecondLook(reads).rate(main).warnings == main.warnings
+    main = reading(
+        "75", "mRCA", arteries=shown(LAD=3, LCX=2, RCA=1), segments=(segment("pLAD", 1, 0, 50, 0.4), segment("mRCA", 3, 80, 160, 4.0))
+    )
+    other = reading("40", arteries=shown(LAD=2, LCX=3, RCA=4), segments=(segment("mRCA", 3, 82, 158, 0.3),))
+    second = take_over(main, other)
+    told = second.rate(GOOD)
+    assert [(each.vessel, each.grade) for each in told.vessels] == [("LAD", 3), ("LCX", 2), ("RCA", 4)]
+    assert [(each.segment, each.branch, each.motion_mm) for each in told.segments] == [("mRCA", 5, 0.3), ("pLAD", 1, 0.4)]
+    assert told.not_assessable == ()
+    assert [(each.code, each.en) for each in told.warnings] == [("DEC-157", "the LCx is shown better by another phase")]
+    better = {each.vessel: each.better_series_uid for each in told.vessels}
+    assert better == {"LAD": None, "LCX": "40", "RCA": None}
 
 
-def test_by_the_header_the_other_rest_is_looked_at() -> None:
-    others = [Phase("a", 70.0, None), Phase("b", 45.0, None), Phase("c", None, None)]
-    assert worth_a_look(75.0, (), others, RIGHT) == 1
-    assert worth_a_look(40.0, (), others, RIGHT) == 0
-    assert worth_a_look(None, (), others, RIGHT) == 0
-    assert worth_a_look(75.0, (), [], RIGHT) is None
-
-
-def test_rated_phases_are_looked_at_only_if_they_show_the_moving_artery_better() -> None:
-    own = rated(LAD=4, RCA=1).vessels
-    others = [Phase("a", 40.0, rated(LAD=1, RCA=2)), Phase("b", 70.0, rated(LAD=1, RCA=3)), Phase("c", 60.0, None)]
-    assert worth_a_look(75.0, own, others, RIGHT) == 1
-    assert worth_a_look(75.0, own, [Phase("a", 40.0, rated(LAD=4, RCA=1))], RIGHT) is None
+def test_an_artery_that_no_other_phase_shows_better_is_warned_of() -> None:
+    main = reading("75", "mRCA", arteries=shown(LAD=4, RCA=1))
+    for second in (SecondLook(main), take_over(main, reading("40", "mRCA", arteries=shown(LAD=3, RCA=1)))):
+        told = second.rate(GOOD)
+        assert [each.code for each in told.warnings] == ["DEC-151"]
+        assert told.not_assessable == main.seen.not_assessable
 
 
 def test_deposits_follow_their_branch_into_the_other_phase() -> None:

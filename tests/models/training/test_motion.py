@@ -12,12 +12,22 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from appliance.analysis.motion_network import RADII_MM, WINDOW_SHAPE  # noqa: E402
-from models.phantom import draw_patient, draw_scan  # noqa: E402
+from models.phantom import Patient, Scan, draw_patient, draw_scan  # noqa: E402
 from models.phantom.scan import VESSELS, undisturbed, with_motion  # noqa: E402
-from models.training.motion_regions import Region, draw_region, draw_regions, keep_regions, lines_of, load_regions  # noqa: E402
+from models.training.arteries import THIN_MM, ArteryPoints, artery_points, render_box  # noqa: E402
+from models.training.motion_regions import (  # noqa: E402
+    REGION_SHAPE,
+    SPACING_MM,
+    Region,
+    draw_region,
+    draw_regions,
+    keep_regions,
+    lines_of,
+    load_regions,
+)
 from models.training.motion_samples import MotionSample, windows_of  # noqa: E402
 from models.training.motion_task import answers_of, errors, make_motion_batch, motion_task, raw, separation  # noqa: E402
-from models.training.quality_samples import artery_points  # noqa: E402
+from models.training.ranks import rank_correlation  # noqa: E402
 from models.training.trainer import Schedule, Trainer  # noqa: E402
 
 pytestmark = pytest.mark.train
@@ -58,9 +68,17 @@ def test_regions_survive_the_disk(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["7.npz"]
 
 
-def test_the_truth_is_that_of_the_scan() -> None:
-    patient = draw_patient(7)
-    still = undisturbed(draw_scan(7))
+@pytest.fixture(scope="module")
+def patient() -> Patient:
+    return draw_patient(7)
+
+
+@pytest.fixture(scope="module")
+def still() -> Scan:
+    return replace(undisturbed(draw_scan(7)), vessel_hu=500.0, fat_hu=-100.0, noise_hu=20.0, edge_enhancement=0.0)
+
+
+def test_the_truth_is_that_of_the_scan(patient: Patient, still: Scan) -> None:
     moving = with_motion(still, dict.fromkeys(VESSELS, 4.0))
     arteries = artery_points(patient, moving)
     fastest = arteries.points_mm[int(np.argmax(arteries.motion_mm))]
@@ -69,6 +87,32 @@ def test_the_truth_is_that_of_the_scan() -> None:
     assert region.whole[2] == pytest.approx(moving.vessel_hu)
     (calm,) = {float(each.arteries[:, 4].max(initial=0.0)) for each in draw_regions(patient, np.random.default_rng(1), scans=[still])}
     assert calm == 0.0
+
+
+def test_only_what_is_wide_enough_is_judged_and_a_still_scan_moves_nothing(patient: Patient, still: Scan) -> None:
+    arteries = artery_points(patient, still)
+    assert (arteries.motion_mm == 0).all()
+    assert (arteries.diameter_mm >= THIN_MM).all()
+    assert artery_points(patient, with_motion(still, dict.fromkeys(VESSELS, 4.0))).motion_mm.max() == pytest.approx(4.0, abs=1e-3)
+
+
+def test_a_region_shows_the_noise_of_its_scan(patient: Patient, still: Scan) -> None:
+    """Two renderings differ by noise alone; resampling to 0.5 mm takes some of it away, never adds any."""
+
+    def box(noise_hu: float) -> np.ndarray:
+        scan = replace(still, noise_hu=noise_hu, fov_mm=256.0, increment_mm=0.5)
+        centre = middle_of(artery_points(patient, still))
+        return render_box(patient, scan, centre, np.random.default_rng(3), shape=REGION_SHAPE, spacing_mm=SPACING_MM)
+
+    first = box(20.0)
+    np.testing.assert_array_equal(first, box(20.0))
+    assert 8.0 < float((first - box(0.0)).std()) < 20.5
+    assert first.shape == REGION_SHAPE
+
+
+def middle_of(arteries: ArteryPoints) -> np.ndarray:
+    point: np.ndarray = arteries.points_mm[len(arteries.points_mm) // 2]
+    return point
 
 
 def made_up(rng: np.random.Generator) -> MotionSample:
@@ -111,6 +155,13 @@ def test_it_learns(tmp_path: Path) -> None:
     after = errors(answers_of(trainer.network, held), held)
     assert after["error_mm"] < 0.6 * before["error_mm"]
     assert after["rank"] > 0.8
+
+
+def test_rank_correlation_shares_ranks() -> None:
+    assert rank_correlation(np.array([1.0, 2, 3], np.float32), np.array([10.0, 20, 30], np.float32)) == pytest.approx(1.0)
+    assert rank_correlation(np.array([1.0, 2, 3], np.float32), np.array([3.0, 2, 1], np.float32)) == pytest.approx(-1.0)
+    assert rank_correlation(np.array([1.0, 1, 2], np.float32), np.array([5.0, 5, 9], np.float32)) == pytest.approx(1.0)
+    assert rank_correlation(np.array([1.0, 2, 3], np.float32), np.array([7.0, 7, 7], np.float32)) == 0.0
 
 
 def test_separation_is_the_area_under_the_curve() -> None:
