@@ -65,6 +65,7 @@ BY_BADGE = 0
 QUESTION_DEADLINE_S = 15.0
 COMMAND_DEADLINE_S = 30.0
 MAXIMUM_OPEN = 256
+BOOT_FAULT = Path("/run/coronet-boot/fault")
 THUMBNAIL = 200
 
 Value = Session | StudyDetail | StudyPage | Picture | UpdateInfo | SetUpReply | ServiceReply | SelfTestInfo | None
@@ -82,10 +83,17 @@ class _RefusedError(Exception):
 
 
 class Client:
-    """The thread and its two queues. ``start`` and ``stop`` once each."""
+    """The thread and its two queues. ``start`` and ``stop`` once each.
 
-    def __init__(self, *, socket: Path, jitter: Callable[[], float] = random.random) -> None:
+    Args:
+        socket: the appliance's.
+        boot_fault: holds the code of what stopped the box's start, where something did (`boot_fault`).
+        jitter: a number from 0 to 1, for the waits between tries.
+    """
+
+    def __init__(self, *, socket: Path, boot_fault: Path = BOOT_FAULT, jitter: Callable[[], float] = random.random) -> None:
         self._socket = socket
+        self._boot_fault = boot_fault
         self._jitter = jitter
         self._inbox: queue.SimpleQueue[Received] = queue.SimpleQueue()
         self._loop = asyncio.new_event_loop()
@@ -164,7 +172,7 @@ class Client:
                         await self._follow(self._token)
             except (httpx.HTTPError, _RefusedError, msgspec.DecodeError):
                 self._drop_questions()
-                self._inbox.put(Offline())
+                self._inbox.put(Offline(fault=boot_fault(self._boot_fault)))
                 await asyncio.sleep(backoff.next())
 
     async def _idle(self) -> None:
@@ -344,6 +352,14 @@ class _Backoff:
 
     def reset(self) -> None:
         self._next = 0.25
+
+
+def boot_fault(path: Path) -> str:
+    """Code of what stopped the box's start before the appliance could come up, as the image's ``open-data`` leaves it; or nothing."""
+    try:
+        return path.read_text("ascii", errors="replace").strip()[:20]
+    except OSError:
+        return ""
 
 
 def _check(response: httpx.Response) -> bytes:

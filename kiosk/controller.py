@@ -246,8 +246,9 @@ class Controller:
         self._heard()
         self.state.info = received.info
 
-    def _take_offline(self, _received: Offline) -> None:
+    def _take_offline(self, received: Offline) -> None:
         self.state.online = False
+        self.state.boot_fault = received.fault
 
     def _take_snapshot(self, received: SnapshotReceived) -> None:
         state = self.state

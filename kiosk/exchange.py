@@ -232,7 +232,13 @@ class Online(Received):
 
 @dataclass(frozen=True)
 class Offline(Received):
-    """Not connected; the thread goes on trying."""
+    """Not connected; the thread goes on trying.
+
+    Attributes:
+        fault: code of what stopped the box's start before the appliance could come up; empty where nothing did.
+    """
+
+    fault: str = ""
 
 
 @dataclass(frozen=True)

@@ -182,6 +182,8 @@ class KioskState:
     screen: ScreenName = "sign_in"
     info: ApplianceInfo = field(default_factory=ApplianceInfo)
     online: bool = False
+    boot_fault: str = ""
+    """Code of what stopped the box's start before the appliance could come up; empty: nothing did."""
     heard_at: float | None = None
     """When the appliance was last heard."""
     session: Session | None = None

@@ -240,6 +240,14 @@ SEND_AGAIN_TO_ALL = Words("再次发送到全部", "Send once more to all")
 NEXT_ATTEMPT = Words("{seconds} 秒后重试", "again in {seconds} s")
 
 CONNECTING = Words("正在连接主机…", "Connecting to the appliance…")
+BOOT_FAULT = {
+    "BOX-001": Words("无法建立数据分区,请联系维修人员", "The data partition cannot be made. Call the service engineer"),
+    "BOX-002": Words("启动分区不可用,无法保存密钥,请联系维修人员", "No boot partition for the key. Call the service engineer"),
+    "BOX-003": Words("数据分区内容未知,已保持原样,请联系维修人员", "The data partition holds something unknown. Call the service engineer"),
+    "BOX-004": Words("数据分区的文件系统损坏,请联系维修人员", "The files of the data partition are damaged. Call the service engineer"),
+    "BOX-005": Words("数据分区无法解锁,请联系维修人员", "No key opens the data partition. Call the service engineer"),
+}
+"""What stopped the start of the box before the appliance came up (``open-data`` in the image)."""
 DISCONNECTED = Words("与主机失去连接,正在重新连接 · 数据为 {age} 前", "Connection lost, reconnecting · data from {age} ago")
 SECONDS = Words("{count} 秒", "{count} s")
 MINUTES = Words("{count} 分钟", "{count} min")

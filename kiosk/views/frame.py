@@ -62,6 +62,8 @@ def make_frame(state: KioskState, *, now: float, wall: float, notices: tuple[str
 
 
 def _offline_text(state: KioskState, *, now: float) -> str:
+    if state.boot_fault in words.BOOT_FAULT:
+        return f"{words.BOOT_FAULT[state.boot_fault].say(state.language)} ({state.boot_fault})"
     if state.heard_at is None or state.session is None:
         return words.CONNECTING.say(state.language)
     return words.DISCONNECTED.say(state.language, age=span(now - state.heard_at, language=state.language))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -35,8 +36,10 @@ from kiosk.exchange import (
 )
 from kiosk.state import Picture
 from kiosk.views import SignInView
+from kiosk.words import BOOT_FAULT, Language
 from tests.appliance.api.memory_workflow import PHYSICIAN_PIN, MemoryWorkflow
 from tests.kiosk.flow import Journey, ManualClock, on_worklist
+from tests.peers.waiting import wait_until
 
 Kind = TypeVar("Kind", bound=Received)
 
@@ -72,6 +75,28 @@ def signed_in(server: ApiServer, ear: Ear) -> Ear:
     ear.client.send(SignIn(PHYSICIAN_PIN))
     ear.next(SnapshotReceived)
     return ear
+
+
+def test_what_stopped_the_start_of_the_box_is_shown_in_the_appliances_place(tmp_path: Path) -> None:
+    (tmp_path / "fault").write_text("BOX-003\n")
+    client = Client(socket=tmp_path / "none.sock", boot_fault=tmp_path / "fault")
+    controller = Controller(client=client, clock=time.monotonic, wall_clock=time.time, language="en")
+    client.start()
+    try:
+        wait_until(lambda: controller.tick() or controller.state.boot_fault == "BOX-003", timeout_s=20)
+    finally:
+        client.stop()
+    told: tuple[tuple[Language, str], ...] = (("zh", "数据分区内容未知"), ("en", "holds something unknown"))
+    for language, words in told:
+        controller.state.language = language
+        shown = controller.view().frame.offline_text
+        assert words in shown
+        assert "BOX-003" in shown
+
+
+def test_every_fault_of_the_start_has_words() -> None:
+    script = (Path(__file__).parents[2] / "image-build/root/usr/lib/coronet/open-data").read_text("utf-8")
+    assert set(re.findall(r"fail (BOX-\d{3})", script)) == set(BOOT_FAULT)
 
 
 def test_connects_when_the_appliance_comes_up_later(ear: Ear, socket_path: Path, workflow: MemoryWorkflow) -> None:
