@@ -12,6 +12,8 @@ import msgspec
 from appliance.settings.base import Port, Positive, Section
 
 Baud = Annotated[int, msgspec.Meta(ge=300, le=4000000)]
+NutOption = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._]{1,64}\Z")]
+NutValue = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9 ._:/,-]{0,100}\Z")]
 Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
 
 
@@ -33,8 +35,14 @@ class BadgeSettings(Section, frozen=True, kw_only=True):
 class UpsSettings(Section, frozen=True, kw_only=True):
     """``[ups]``: the UPS, through NUT's upsd."""
 
-    name: str | None = None
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")] | None = None
     """As upsd knows it."""
+    driver: Annotated[str, msgspec.Meta(pattern=r"^([a-z0-9][a-z0-9_-]{0,63})?\Z")] = ""
+    """NUT's driver for a UPS at this very box (networkupstools.org, "Hardware compatibility list"); empty: upsd is set up elsewhere."""
+    device: Annotated[str, msgspec.Meta(pattern=r"^(auto|/dev/[A-Za-z0-9/_.-]{1,100})\Z")] = "auto"
+    """Where it is plugged in; ``auto`` for USB."""
+    options: dict[NutOption, NutValue] = msgspec.field(default_factory=dict)
+    """Further options of the driver, as ups.conf(5) knows them."""
     host: str = "127.0.0.1"
     port: Port = 3493
     low_charge: Percent = 50.0

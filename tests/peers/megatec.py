@@ -8,16 +8,20 @@ import select
 import shutil
 import subprocess
 import threading
+import tomllib
 import tty
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from appliance.maintenance.system_files import NUT, system_files
+from appliance.settings import parse_settings
 from tests.peers.waiting import answers, free_port, wait_until
 
 DRIVER, SERVER = Path("/lib/nut/nutdrv_qx"), Path("/lib/nut/upsd")
 AVAILABLE = DRIVER.exists() and SERVER.exists()
-EMPTY_V, FULL_V = 10.4, 13.6
+FULL_V = 13.6
+PROFILE = Path(__file__).parents[2] / "firmware-config/profiles/ups-megatec.toml"
 
 
 class MegatecUps:
@@ -76,11 +80,12 @@ def nut(ups: MegatecUps, folder: Path) -> Iterator[int]:
     port = free_port()
     config = folder / "nut"
     config.mkdir()
-    (config / "ups.conf").write_text(
-        f"pollinterval = 1\n[ups]\n driver = nutdrv_qx\n protocol = megatec\n port = {ups.device}\n pollfreq = 1\n"
-        f" override.battery.packs = 1\n default.battery.voltage.low = {EMPTY_V}\n default.battery.voltage.high = {FULL_V}\n"
-    )
-    (config / "upsd.conf").write_text(f"LISTEN 127.0.0.1 {port}\nMAXAGE 5\n")
+    # as `appliance apply-config` writes them for the profile of such a UPS, at the test's own places
+    profile = tomllib.loads(PROFILE.read_text("utf-8"))["settings"]
+    settings = parse_settings({"ups": {**profile, "device": ups.device, "port": port}}, source=PROFILE.name)
+    for path, text in system_files(settings).items():
+        if path in NUT:
+            (config / path.name).write_text(text, "utf-8")
     (config / "upsd.users").write_text("")
     for path in (config, *config.iterdir()):
         path.chmod(0o770 if path.is_dir() else 0o640)
