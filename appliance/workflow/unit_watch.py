@@ -65,9 +65,15 @@ def watch_units(archive: Archive, stop: threading.Event, *, folders: Sequence[Pa
             return
 
 
-def main(folder: Path) -> int:
+def our_units(repository: Path) -> dict[str, Path]:
+    """Name -> file of each unit in the sources: those that go anywhere, and those of the image alone."""
+    folders = (repository / "systemd/system", repository / "image-build/root/usr/lib/systemd/system")
+    return {path.name: path for folder in folders for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def main(repository: Path) -> int:
     """For developers, after a change of a unit: ``python -m appliance.workflow.unit_watch`` writes the digests anew."""
-    units = {path.name: _digest(path) for path in sorted(folder.iterdir())}
+    units = {name: _digest(path) for name, path in sorted(our_units(repository).items())}
     Path(__file__).with_name("units.json").write_text(json.dumps(units, indent=1) + "\n", "ascii")
     return 0
 
@@ -88,4 +94,4 @@ def _additions(folder: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(__file__).parents[2] / "systemd/system"))
+    sys.exit(main(Path(__file__).parents[2]))

@@ -15,6 +15,13 @@ SITE = "opt/coronet/venv/lib/python3.11/site-packages"
 ENABLED = (
     "coronet.target",
     "coronet-data.service",
+    "data.mount",
+    "etc-coronet.mount",
+    "var-log.mount",
+    "var-cache.mount",
+    "var-lib-rauc.mount",
+    "var-lib-systemd.mount",
+    "coronet-site.service",
     "seatd.service",
     "systemd-networkd.service",
     "systemd-timesyncd.service",
@@ -119,7 +126,7 @@ def kernels(places: Places, root: Path) -> None:
     """The numeric kernels compiled ahead, for the processor that the units name (NUMBA_CPU_NAME in 20-kernels.conf), not for this one.
 
     Numba knows its work by path, size and time of the module, so every module gets the time that the packed file system will give it.
-    `open-data` lays it where the services, which can write there, look for it.
+    `lay-kernels` copies it to where the services, which can write there, look for it.
     """
     for module in (root / SITE / "appliance").rglob("*.py"):
         os.utime(module, (places.epoch, places.epoch))

@@ -20,17 +20,20 @@ from kiosk.__main__ import _parser as kiosk_parser
 REPOSITORY = Path(__file__).parents[2]
 FOLDER = REPOSITORY / "systemd"
 UNITS = FOLDER / "system"
-SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
+IMAGE_UNITS = REPOSITORY / "image-build/root/usr/lib/systemd/system"
+ALL = {path.name: path for folder in (UNITS, IMAGE_UNITS) for path in sorted(folder.iterdir()) if path.is_file()}
+"""Every unit of ours: those that go anywhere, and those of the image alone."""
+SERVICES = sorted(name for name in ALL if name.endswith(".service"))
 MAXIMUM_EXPOSURE = 1.5
 STANDARD_UNITS = Path("/usr/lib/systemd/system")
-PROGRAMS = ("/opt/coronet/venv/bin/python", "/usr/bin/cage", "/usr/bin/systemctl", "/bin/true")
+PROGRAMS = ("/opt/coronet/venv/bin/python", "/usr/bin/cage", "/usr/bin/systemctl", "/usr/bin/systemd-tmpfiles", "/bin/true")
 
 
 def read(unit: str) -> configparser.RawConfigParser:
     """A unit file; of keys that stand several times the last one counts."""
     parser = configparser.RawConfigParser(strict=False, interpolation=None)
     parser.optionxform = str  # type: ignore[assignment]
-    parser.read(UNITS / unit, "utf-8")
+    parser.read(ALL[unit], "utf-8")
     return parser
 
 
@@ -47,8 +50,12 @@ def root(tmp_path: Path) -> Path:
     for kind in ("*.target", "*.slice"):
         for path in STANDARD_UNITS.glob(kind):
             shutil.copy2(path, folder, follow_symlinks=False)
-    for path in UNITS.iterdir():
+    for path in ALL.values():
         shutil.copy2(path, folder)
+    for dropin in IMAGE_UNITS.glob("*.d"):
+        shutil.copytree(dropin, folder / dropin.name)
+    (folder / "efi.mount").write_text("[Mount]\nWhat=/dev/disk/by-partlabel/coronet-esp\nWhere=/efi\n")
+    shutil.copytree(REPOSITORY / "image-build/root/usr/lib/coronet", tmp_path / "usr/lib/coronet")
     (folder / "seatd.service").write_text("[Service]\nExecStart=/bin/true\n")
     for program in PROGRAMS:
         path = tmp_path / program[1:]
@@ -59,7 +66,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def verify(root: Path) -> subprocess.CompletedProcess[str]:
-    return run("systemd-analyze", "verify", "--man=no", f"--root={root}", *(path.name for path in UNITS.iterdir()))
+    return run("systemd-analyze", "verify", "--man=no", f"--root={root}", *ALL)
 
 
 def test_verify_has_nothing_to_say(root: Path) -> None:
@@ -75,10 +82,17 @@ def test_verify_would_see_a_unit_edited_by_hand(root: Path) -> None:
 
 def exposure(unit: str) -> float:
     """What ``systemd-analyze security`` gives the unit, 0 (safe) to 10."""
-    for line in run("systemd-analyze", "security", "--offline=true", "--no-pager", str(UNITS / unit)).stdout.splitlines():
+    for line in run("systemd-analyze", "security", "--offline=true", "--no-pager", str(ALL[unit])).stdout.splitlines():
         if "Overall exposure level" in line:
             return float(line.split(":")[1].split()[0])
     raise AssertionError(f"no exposure for {unit}")
+
+
+def test_no_unit_is_left_out() -> None:
+    tracked = subprocess.run(["git", "-C", str(REPOSITORY), "ls-files", "*.service"], capture_output=True, text=True, check=False)
+    if tracked.returncode:
+        pytest.skip("this is no checkout")
+    assert sorted(Path(line).name for line in tracked.stdout.splitlines()) == SERVICES
 
 
 @pytest.mark.parametrize("unit", SERVICES)
@@ -106,6 +120,8 @@ def test_receiving_and_screen_come_before_the_analysis() -> None:
     for resource in ("CPUWeight", "IOWeight"):
         assert int(weights["reception"][resource]) >= 4 * int(weights["analysis"][resource])
         assert int(weights["screen"][resource]) >= 4 * int(weights["analysis"][resource])
+    for other in ("screen", "analysis"):  # and while the box starts, receiving comes before either
+        assert int(weights["reception"]["CPUWeight"]) >= 10 * int(weights[other]["StartupCPUWeight"])
     assert read("coronet-analyst.service")["Service"]["Slice"] == "coronet-analysis.slice"
     assert read("coronet.service")["Service"]["Slice"] == "coronet-reception.slice"
     scores = {
@@ -168,13 +184,7 @@ def test_users_and_folders_are_what_systemd_takes(tmp_path: Path) -> None:
     assert modes["/run/coronet"] == ["2750", "coronet", "coronet-kiosk"]
     # the real tool, with users that exist here
     conf = tmp_path / "coronet.conf"
-    conf.write_text(
-        (FOLDER / "tmpfiles.d/coronet.conf")
-        .read_text()
-        .replace("coronet coronet-kiosk", "root root")
-        .replace(" coronet coronet ", " root root ")
-    )
-    conf.write_text(conf.read_text().replace("root coronet ", "root root "))
+    conf.write_text("\n".join(" ".join([*line[:3], "root", "root", *line[5:]]) for line in lines) + "\n")
     done = run("systemd-tmpfiles", "--create", f"--root={tmp_path}", str(conf))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run/coronet").stat().st_mode & 0o7777 == 0o2750
@@ -202,6 +212,10 @@ time_zone = "Asia/Shanghai"
 dns = ["192.0.2.2"]
 ntp = ["192.0.2.3", "ntp.hospital.example"]
 allowed = ["192.0.2.0/28", "198.51.100.7"]
+[ups]
+name = "ups"
+driver = "usbhid-ups"
+options = { "vendorid" = "051d" }
 """
     etc = applied(tmp_path, text)
     network = configparser.RawConfigParser(strict=False)
@@ -209,6 +223,11 @@ allowed = ["192.0.2.0/28", "198.51.100.7"]
     assert dict(network["Network"])["address"] == "192.0.2.5/24"
     assert "NTP=192.0.2.3 ntp.hospital.example" in (etc / "systemd/timesyncd.conf.d/coronet.conf").read_text()
     assert (etc / "hostname").read_text() == "coronet-ct2\n"
+    assert "kernel.hostname = coronet-ct2" in (etc / "sysctl.d/60-coronet-hostname.conf").read_text().splitlines()
+    assert "Wants=nut-driver@ups.service" in (etc / "systemd/system/nut-server.service.d/coronet.conf").read_text()
+    assert {'driver = "usbhid-ups"', 'port = "auto"', 'vendorid = "051d"'} <= {
+        line.strip() for line in (etc / "nut/ups.conf").read_text().splitlines()
+    }
     assert (etc / "localtime").readlink() == Path("/usr/share/zoneinfo/Asia/Shanghai")
     assert stat.S_IMODE((etc / "systemd/network/20-coronet.network").stat().st_mode) == 0o644, "networkd is not root"
     assert 'CAGE_OPTIONS="-r -r -r"' in (etc / "coronet/kiosk.env").read_text()
@@ -228,4 +247,5 @@ allowed = ["192.0.2.0/28", "198.51.100.7"]
     etc = applied(tmp_path, "")
     assert not (etc / "hostname").exists()
     assert not (etc / "systemd/system/coronet.service.d/peers.conf").exists()
+    assert not list((etc / "nut").iterdir())
     assert "DHCP=yes" in (etc / "systemd/network/20-coronet.network").read_text()

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from appliance.workflow.box import lights
-from appliance.workflow.unit_watch import changed_units, shipped, watch_units
+from appliance.workflow.unit_watch import changed_units, our_units, shipped, watch_units
 from tests.appliance.archive.fakes import make_archive
 from tests.peers.waiting import wait_until
 
-UNITS = Path(__file__).parents[3] / "systemd/system"
+REPOSITORY = Path(__file__).parents[3]
+UNITS = REPOSITORY / "systemd/system"
 
 
 @pytest.fixture
@@ -26,10 +27,11 @@ def folders(tmp_path: Path) -> list[Path]:
     return [tmp_path / name for name in ("etc", "run", "local", "lib")]
 
 
-def test_the_digests_are_those_of_the_units() -> None:
+def test_the_digests_are_those_of_the_units(tmp_path: Path) -> None:
     """After a change of a unit: python -m appliance.workflow.unit_watch."""
-    assert set(shipped()) == {path.name for path in UNITS.iterdir()}
-    assert changed_units([UNITS]) == []
+    assert set(shipped()) == set(our_units(REPOSITORY))
+    nothing = tmp_path / "etc"
+    assert changed_units([nothing, nothing, UNITS, REPOSITORY / "image-build/root/usr/lib/systemd/system"]) == []
 
 
 def edit(path: Path) -> None:
