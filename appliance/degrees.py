@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from appliance.findings import Grade, Lesion
+from appliance.findings import GRADES, Grade, Lesion
 
 Bands = Literal["scct", "cn2011"]
 
@@ -47,3 +47,12 @@ def cad_rads_grade(lesion: Lesion) -> Grade:
 def degree_unknown(lesion: Lesion) -> bool:
     """No degree was measured and nobody has set one: that is not 'no stenosis'."""
     return lesion.diameter_stenosis_percent is None and lesion.grade == "none" and lesion.grade_source == "measured"
+
+
+def rank(lesion: Lesion) -> tuple[float, float]:
+    """How far up a list a lesion belongs: by degree, then by per cent.
+
+    One whose degree is unknown comes after those of half and more, before all others: it keeps CAD-RADS at 'N' until a person grades it.
+    """
+    degree = GRADES.index("moderate") - 0.5 if degree_unknown(lesion) else float(GRADES.index(lesion.grade))
+    return degree, lesion.diameter_stenosis_percent or 0.0

@@ -8,6 +8,7 @@ from typing import Any
 
 from appliance.anatomy import SEGMENTS
 from appliance.api.messages import Lesion, StudyDetail, StudyRow
+from appliance.degrees import degree_unknown
 from kiosk import actions, words
 from kiosk.editing import EditDesk
 from kiosk.exchange import ClientPort, Command, FetchPicture, FetchStudy
@@ -113,7 +114,9 @@ class ReviewDesk:
     def _choose_grade(self, review: Review, action: actions.ChooseGrade) -> None:
         lesion = None if review.grading is None else lesion_of(review, review.grading)
         review.grading = None
-        if lesion is not None and lesion.grade != action.grade and self._is_free(review, "draft") and self._may_command():
+        if lesion is None or (lesion.grade == action.grade and not degree_unknown(lesion)):
+            return
+        if self._is_free(review, "draft") and self._may_command():
             review.pending = "correct"
             self._command(review, Command(key=review.key, verb="corrections", command="", lesion=lesion.id, grade=action.grade))
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from appliance.degrees import rank
 from appliance.errors import ImagingError
 from appliance.film import words
 from appliance.film.sheet import DIM, GREY, WHITE, Area, Sheet
-from appliance.findings import GRADES, Findings, Lesion, whole_score
+from appliance.findings import GRADES, Findings, whole_score
 from appliance.study import Approval, FilmPage, KeyView, StudyHeader, notices
 
 Orientation = Literal["PORTRAIT", "LANDSCAPE"]
@@ -24,6 +25,7 @@ GAP = 1.6
 MAX_SECTION_BLOCKS = 6
 MAX_TABLE_ROWS = 12
 MAX_CURVED_COLUMNS = 5
+MILD = (float(GRADES.index("mild")), 0.0)
 
 
 def make_film_pages(
@@ -119,7 +121,7 @@ def _curved_page(findings: Findings, key_views: Sequence[KeyView]) -> Content | 
 
 def _worth_film(findings: Findings, views: Sequence[KeyView]) -> list[KeyView]:
     """Main vessels always; side branches only where one of them is narrowed, so that pictures stay large."""
-    narrowed = {lesion.segment.lower() for lesion in findings.lesions if GRADES.index(lesion.grade) >= GRADES.index("mild")}
+    narrowed = {lesion.segment.lower() for lesion in findings.lesions if rank(lesion) >= MILD}
     narrowed |= {f"{lesion.vessel.lower()}-branch" for lesion in findings.lesions if lesion.segment == "other" and "other" in narrowed}
     return [view for view in views if _vessel_key(view) in ("lad", "lcx", "rca") or _vessel_key(view) in narrowed]
 
@@ -192,7 +194,7 @@ Block = tuple[str, list[KeyView]]
 
 def _section_blocks(findings: Findings, sections: Sequence[KeyView]) -> list[Block]:
     """Sections with their title: by lesion, the tightest first, then by vessel where a vessel has no lesion."""
-    lesions = sorted(findings.lesions, key=_tightness, reverse=True)
+    lesions = sorted(findings.lesions, key=rank, reverse=True)
     blocks: list[Block] = []
     for lesion in lesions:
         views = [view for view in sections if view.lesion == lesion.id]
@@ -202,10 +204,6 @@ def _section_blocks(findings: Findings, sections: Sequence[KeyView]) -> list[Blo
         vessels = dict.fromkeys(view.vessel for view in sections if view.vessel is not None)
         blocks += [(vessel, [view for view in sections if view.vessel == vessel][:3]) for vessel in vessels]
     return blocks[:MAX_SECTION_BLOCKS]
-
-
-def _tightness(lesion: Lesion) -> tuple[int, float]:
-    return GRADES.index(lesion.grade), lesion.diameter_stenosis_percent or 0.0
 
 
 def _sections(sheet: Sheet, area: Area, blocks: Sequence[Block]) -> float:
@@ -229,7 +227,7 @@ def _chosen_mips(findings: Findings, mips: Sequence[KeyView]) -> list[KeyView]:
     """The vessel planes, and the axial picture of the vessel with the tightest lesion."""
     planes = [view for view in mips if "-plane-" in view.id]
     axial = [view for view in mips if "-axial-" in view.id]
-    tight = max(findings.lesions, key=_tightness, default=None)
+    tight = max(findings.lesions, key=rank, default=None)
     axial.sort(key=lambda view: tight is None or view.vessel != tight.vessel)
     return [*planes[:3], *axial[:1]] or list(mips[:4])
 
@@ -244,7 +242,7 @@ def _summary(sheet: Sheet, area: Area, findings: Findings) -> None:
     heads = ("节段 Segment", "狭窄 Stenosis", "斑块 Plaque", "长度 mm")
     top = _table_row(sheet, Area(area.left, top, area.width, row), heads, shares, size=3.3, shade=GREY)
     sheet.line([(area.left, top), (area.right, top)], shade=GREY)
-    lesions = sorted(findings.lesions, key=_tightness, reverse=True)
+    lesions = sorted(findings.lesions, key=rank, reverse=True)
     space = int((area.bottom - top - 4 * row) // row)
     shown = lesions[: max(min(space, MAX_TABLE_ROWS), 1)]
     for lesion in shown:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from appliance.anatomy import SEGMENTS, Dominance
+from appliance.degrees import degree_unknown
 from appliance.findings import Findings, Grade, Lesion, PlaqueType, whole_percent
 from appliance.study import StudyHeader
 
@@ -26,6 +27,7 @@ DOMINANCE: dict[Dominance, tuple[str, str]] = {
 }
 SEX = {"M": "男 M", "F": "女 F", "O": "其他 O"}
 UNKNOWN = "—"
+UNREADABLE = ("程度无法评价", "not assessable")
 
 
 def sex(header: StudyHeader) -> str:
@@ -68,8 +70,8 @@ def percent(lesion: Lesion) -> str:
 
 
 def grade(lesion: Lesion) -> str:
-    """Degree in both languages; says so where a person corrected it."""
-    zh, en = GRADE[lesion.grade]
+    """Degree in both languages; says so where a person corrected it, and where nobody knows it."""
+    zh, en = UNREADABLE if degree_unknown(lesion) else GRADE[lesion.grade]
     return f"{zh} {en}" + ("*" if lesion.grade_source == "corrected" else "")
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from appliance.degrees import degree_unknown
 from appliance.findings import Grade, Lesion, whole_percent
 from appliance.fonts import SIMPLIFIED_CHINESE, Weight, cjk_font
 
@@ -54,6 +55,8 @@ def lesion_label(lesion: Lesion) -> str:
     """Segment, diameter stenosis in whole percent and degree, e.g. ``pLAD 62% 中度``; a corrected degree stands without the percentage."""
     name = lesion.segment if lesion.segment != "other" else f"{lesion.vessel if lesion.vessel != 'other' else ''} 分支".strip()
     percent = lesion.diameter_stenosis_percent
+    if degree_unknown(lesion):
+        return f"{name} 程度无法评价 degree not assessable"
     zh, en = GRADE_TEXT[lesion.grade]
     if lesion.grade_source == "corrected":
         return f"{name} {zh}（人工修改）"

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.anatomy import SegmentName, Vessel
-from appliance.findings import GRADES, Branch, Findings, Lesion
+from appliance.degrees import rank
+from appliance.findings import Branch, Findings, Lesion
 from appliance.geometry import arc_length, resample_curve, smooth_curve
 
 Float = NDArray[np.float64]
@@ -143,9 +144,8 @@ def _longest(branches: Sequence[Branch]) -> Branch | None:
     return max(usable, key=lambda branch: float(arc_length(_points(branch))[-1]), default=None)
 
 
-def _tightness(branch: Branch, findings: Findings) -> tuple[int, float]:
-    lesions = [lesion for lesion in findings.lesions if lesion.branch == branch.id]
-    return max(((GRADES.index(lesion.grade), lesion.diameter_stenosis_percent or 0.0) for lesion in lesions), default=(0, 0.0))
+def _tightness(branch: Branch, findings: Findings) -> tuple[float, float]:
+    return max((rank(lesion) for lesion in findings.lesions if lesion.branch == branch.id), default=(0.0, 0.0))
 
 
 def _points(branch: Branch) -> Float:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.anatomy import VESSEL_ZH
+from appliance.degrees import degree_unknown
 from appliance.findings import Branch, Findings
 from appliance.geometry import arc_length
 from appliance.imaging.annotate import GRADE_COLOUR, GREY, WHITE, Canvas, lesion_label
@@ -89,7 +90,7 @@ def _label_tree(canvas: Canvas, findings: Findings, camera: Camera, width_mm: fl
         canvas.keep_off(track[:: max(len(track) // 40, 1)], 7 * canvas.scale)
     for lesion in findings.lesions:
         places = seen.get(lesion.branch)
-        if places is None or lesion.grade in ("none", "minimal"):
+        if places is None or (lesion.grade in ("none", "minimal") and not degree_unknown(lesion)):
             continue
         row, column = places[min(lesion.minimum, len(places) - 1), :2]
         away = np.array([column - SIZE / 2, row - SIZE / 2])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from appliance.api.messages import Grade
+from kiosk.views.review import ShownGrade
 from kiosk.views.worklist import Tone
 
 Colour = tuple[float, float, float, float]
@@ -50,7 +50,8 @@ CATEGORY_COLOUR: dict[str, Colour] = {
     "N": colour("7d8ea3"),
 }
 CATEGORY_INK: dict[str, Colour] = {"4A": TEXT, "4B": TEXT, "5": TEXT}
-GRADE_COLOUR: dict[Grade, Colour] = {
+GRADE_COLOUR: dict[ShownGrade, Colour] = {
+    "unknown": CATEGORY_COLOUR["N"],
     "none": CATEGORY_COLOUR["0"],
     "minimal": CATEGORY_COLOUR["1"],
     "mild": CATEGORY_COLOUR["2"],
@@ -58,7 +59,7 @@ GRADE_COLOUR: dict[Grade, Colour] = {
     "severe": CATEGORY_COLOUR["4A"],
     "occluded": CATEGORY_COLOUR["5"],
 }
-GRADE_INK: dict[Grade, Colour] = {"severe": TEXT, "occluded": TEXT}
+GRADE_INK: dict[ShownGrade, Colour] = {"severe": TEXT, "occluded": TEXT}
 TONE_COLOUR: dict[Tone, Colour] = {"todo": ACCENT, "working": TEXT, "done": GOOD, "caution": WARNING, "trouble": BAD, "quiet": MUTED}
 
 DESIGN_WIDTH, DESIGN_HEIGHT = 1280, 800

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from appliance.api.messages import GRADES, DeliveryRow, Grade, Session, StudyDetail
+from appliance.degrees import degree_unknown
 from kiosk import words
 from kiosk.state import KioskState, Review
 from kiosk.views.editing import EditPopup, make_edit_popup
@@ -173,13 +174,14 @@ def make_popup(state: KioskState, review: Review) -> GradePopup | ReportPopup | 
     if lesion is not None:
         bands = words.BANDS[state.info.stenosis_bands]
         percent = lesion.diameter_stenosis_percent
+        graded = None if degree_unknown(lesion) else lesion.grade
         measured = words.NOT_MEASURED if percent is None else words.MEASURED
         return GradePopup(
             title=words.CHANGE_GRADE.say(language),
             place=f"{lesion.segment}  {place_of(lesion, language=language)}",
             measured=measured.say(language, percent=percent_text(percent).rstrip("%")),
             choices=tuple(
-                GradeChoice(grade=grade, text=words.GRADE[grade].say(language), band=bands[grade], chosen=grade == lesion.grade)
+                GradeChoice(grade=grade, text=words.GRADE[grade].say(language), band=bands[grade], chosen=grade == graded)
                 for grade in GRADES
             ),
             cancel=words.CANCEL.say(language),

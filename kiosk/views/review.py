@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from appliance.anatomy import Vessel
-from appliance.api.messages import GRADES, Grade, Lesion, PictureInfo, StudyDetail
+from appliance.api.messages import Grade, Lesion, PictureInfo, StudyDetail
 from appliance.comparison import CHANGES, compare
+from appliance.degrees import degree_unknown, rank
 from appliance.findings import whole_score
 from kiosk import words
 from kiosk.state import KioskState, Picture, Review
@@ -30,6 +32,7 @@ from kiosk.views.selection import lesions_of, percent_text, place_of, shown_pict
 from kiosk.words import Language
 
 VESSELS: tuple[Vessel, ...] = ("LM", "LAD", "LCX", "RCA")
+ShownGrade = Grade | Literal["unknown"]
 MORE_VESSELS: tuple[Vessel, ...] = ("RI", "other")
 
 
@@ -40,7 +43,7 @@ class VesselTab:
     vessel: Vessel | None
     text: str
     count: int
-    worst: Grade | None
+    worst: ShownGrade | None
     chosen: bool
 
 
@@ -54,7 +57,7 @@ class LesionCard:
     plaque: str
     high_risk: str
     chip: tuple[str, str]
-    grade: Grade
+    grade: ShownGrade
     corrected: str
     chosen: bool
     can_change: bool
@@ -169,13 +172,12 @@ def make_review_view(state: KioskState, review: Review, *, now: float, wall: flo
 def _ordered(lesions: tuple[Lesion, ...], vessel: Vessel | None) -> list[Lesion]:
     """Those of the vessel, the worst degree first, then by narrowing."""
     of_vessel = [lesion for lesion in lesions if vessel in (None, lesion.vessel)]
-    return sorted(of_vessel, key=lambda lesion: (-GRADES.index(lesion.grade), -(lesion.diameter_stenosis_percent or 0.0), lesion.id))
+    return sorted(of_vessel, key=lambda lesion: (*(-part for part in rank(lesion)), lesion.id))
 
 
-def _grade_words(lesion: Lesion) -> words.Words:
+def _known_grade(lesion: Lesion) -> ShownGrade:
     """The grade; a plaque whose degree nobody measured or set is not one without stenosis."""
-    unknown = lesion.diameter_stenosis_percent is None and lesion.grade == "none"
-    return words.DEGREE_UNKNOWN if unknown else words.GRADE[lesion.grade]
+    return "unknown" if degree_unknown(lesion) else lesion.grade
 
 
 def _card(lesion: Lesion, *, review: Review, language: Language) -> LesionCard:
@@ -193,8 +195,8 @@ def _card(lesion: Lesion, *, review: Review, language: Language) -> LesionCard:
         high_risk=" · ".join(words.HIGH_RISK[feature].say(language) for feature in lesion.high_risk),
         chip=(words.GRADE[lesion.grade].say(language), words.MEASURED_SHORT.say(language, percent=percent))
         if corrected
-        else (percent, _grade_words(lesion).say(language)),
-        grade=lesion.grade,
+        else (percent, (words.DEGREE_UNKNOWN if degree_unknown(lesion) else words.GRADE[lesion.grade]).say(language)),
+        grade=_known_grade(lesion),
         corrected=words.CORRECTED.say(language) if corrected else "",
         chosen=review.lesion == lesion.id,
         can_change=free,
@@ -205,8 +207,8 @@ def _vessel_tabs(lesions: tuple[Lesion, ...], chosen: Vessel | None, *, language
     present = tuple(vessel for vessel in MORE_VESSELS if any(lesion.vessel == vessel for lesion in lesions))
     tabs = [VesselTab(vessel=None, text=words.ALL_VESSELS.say(language), count=len(lesions), worst=None, chosen=chosen is None)]
     for vessel in VESSELS + present:
-        of_vessel = [lesion.grade for lesion in lesions if lesion.vessel == vessel]
-        worst = max(of_vessel, key=GRADES.index, default=None)
+        of_vessel = [lesion for lesion in lesions if lesion.vessel == vessel]
+        worst = _known_grade(max(of_vessel, key=rank)) if of_vessel else None
         text = vessel if vessel != "other" else words.SEX["O"].say(language)
         tabs.append(VesselTab(vessel=vessel, text=text, count=len(of_vessel), worst=worst, chosen=chosen == vessel))
     return tuple(tabs)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from appliance.api.messages import Reason
 from appliance.api.server import ApiServer
+from appliance.findings import Findings
 from kiosk import actions
 from kiosk import client as client_module
 from kiosk.views import ReviewView, SignInView, View, WorklistView
@@ -44,6 +46,23 @@ def test_pin_is_never_in_the_view_and_is_forgotten_when_sent(journey: Journey) -
     assert "2468" not in repr(journey.view)
     journey.run(Step(actions.SubmitPin(), on_worklist))
     assert journey.controller.state.pin == ""
+
+
+def test_a_plaque_of_unknown_degree_can_be_said_to_narrow_nothing(journey: Journey, workflow: MemoryWorkflow) -> None:
+    """Its grade in the findings is 'none' for want of another; a person who says so must be heard."""
+
+    def unread(found: Findings) -> Findings:
+        first = msgspec.structs.replace(found.lesions[0], diameter_stenosis_percent=None, grade="none")
+        return msgspec.structs.replace(found, lesions=(first, *found.lesions[1:]))
+
+    workflow._changed_by("unread", "s-draft", 1, "beforehand", unread)
+    journey.run(
+        *signed_in(),
+        OPEN,
+        Step([], lambda view: chip(view, 0) == ("–", "程度无法评价")),
+        Step(actions.AskGrade(0), lambda view: isinstance(view, ReviewView) and isinstance(view.popup, GradePopup)),
+        Step(actions.ChooseGrade("none"), lambda view: chip(view, 0) == ("无狭窄", "测 –")),
+    )
 
 
 def test_radiographer_corrects_approves_and_undoes(journey: Journey, workflow: MemoryWorkflow) -> None:

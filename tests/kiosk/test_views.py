@@ -11,6 +11,7 @@ from appliance.findings import Graft, NotAssessable, OtherSeries, Quality
 from kiosk import words
 from kiosk.state import KioskState, Picture, PictureCache, Pixels, Review
 from kiosk.views import WorklistView, make_view
+from kiosk.views.decision import GradePopup
 from kiosk.views.frame import patient_line, patient_name, span, study_date
 from kiosk.views.review import ReviewView, make_review_view
 from kiosk.views.selection import percent_text
@@ -186,6 +187,27 @@ def test_unmeasured_lesion_has_no_number() -> None:
     assert view.lesions[0].chip == ("–", "中度")
     assert view.popup is not None
     assert getattr(view.popup, "measured", "") == "未测量"
+
+
+def test_an_unknown_degree_is_never_shown_as_none() -> None:
+    """It has a colour of its own, stands before what is surely less than half, and nothing is chosen for it yet."""
+    unknown, mild, none = (
+        lesion(0, "pLAD", "LAD", None, "none"),
+        lesion(1, "mLAD", "LAD", 30.0, "mild"),
+        lesion(2, "D1", "LAD", 0.0, "none"),
+    )
+    view = review(draft(none, mild, unknown), grading=0)
+    assert [card.lesion for card in view.lesions] == [0, 1, 2]
+    assert [(card.chip, card.grade) for card in view.lesions] == [
+        (("–", "程度无法评价"), "unknown"), (("30%", "轻度"), "mild"), (("0%", "无狭窄"), "none"),
+    ]  # fmt: skip
+    assert next(tab.worst for tab in view.vessels if tab.vessel == "LAD") == "unknown"
+    assert isinstance(view.popup, GradePopup)
+    assert not any(choice.chosen for choice in view.popup.choices)
+    severe = lesion(3, "dLAD", "LAD", 75.0, "severe")
+    assert [card.lesion for card in review(draft(unknown, severe)).lesions] == [3, 0]
+    settled = msgspec.structs.replace(unknown, grade_source="corrected")
+    assert review(draft(settled)).lesions[0].grade == "none"
 
 
 def test_vessel_tabs_carry_the_worst_degree() -> None:

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from appliance.errors import ImagingError
+from appliance.film import words
 from appliance.film.pages import BANNER, FILM_MM, FOOTER, MARGIN, calcium_by_vessel, make_film_pages, not_assessable
 from appliance.film.sheet import Area, Sheet, film_grey
 from appliance.findings import CadRads, Calcium, Findings, Lesion, ModelInfo, NotAssessable, PlaqueVolume, Quality, Software
@@ -182,6 +183,14 @@ def test_lesions_are_listed_and_corrections_marked() -> None:
     assert (none != measured).any()
     assert (measured != corrected).any()
     assert (many > 128).sum() > (measured > 128).sum()
+
+
+def test_an_unknown_degree_is_never_called_no_stenosis() -> None:
+    unknown = lesion(diameter_stenosis_percent=None, grade="none")
+    assert words.grade(unknown) == "程度无法评价 not assessable"
+    assert words.grade(lesion(diameter_stenosis_percent=0.0, grade="none")) == "无狭窄 none"
+    assert words.grade(lesion(diameter_stenosis_percent=None, grade="none", grade_source="corrected")) == "无狭窄 none*"
+    assert "无狭窄" not in words.lesion_title(unknown)
 
 
 @pytest.mark.parametrize("kinds", [("vr_heart",), ("cpr", "scpr"), ("mip",), ("section",)])

@@ -41,6 +41,9 @@ def test_label_says_what_was_measured() -> None:
     plaque = msgspec.structs.replace(lesion_of(0, BRANCH, 40, 0.0, "pLAD"), grade="none")
     assert lesion_label(plaque) == "pLAD 斑块 plaque"
     assert lesion_label(lesion_of(0, BRANCH, 40, 80.0, "other")) == "LAD 分支 80% 中度"
+    unread = msgspec.structs.replace(lesion_of(0, BRANCH, 40, None, "pLAD"), grade="none")
+    assert lesion_label(unread) == "pLAD 程度无法评价 degree not assessable"
+    assert lesion_label(msgspec.structs.replace(unread, grade_source="corrected")) == "pLAD 斑块，无狭窄（人工修改）"
 
 
 @pytest.mark.parametrize(
