@@ -13,9 +13,8 @@ from appliance.maintenance.last_good import FOLDER, keep_settings
 from appliance.maintenance.reset import finish_reset
 from appliance.maintenance.signature import KEYRING, read_signed
 from appliance.settings import Settings, SettingsError, load_settings, load_settings_or_new
+from appliance.workflow.service_stick import LARGEST_ORDER
 from appliance.worklist import SelfTestRow
-
-MAXIMUM_ORDER = 16 * 1024
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
         settings = load_settings_or_new(path)  # the site's may have gone with it
     elif not options.safe_mode:
         keep_settings(settings, path)
-    read = partial(read_signed, keyring=KEYRING, maximum_bytes=MAXIMUM_ORDER)
+    read = partial(read_signed, keyring=KEYRING, maximum_bytes=LARGEST_ORDER)
     return run_daemon(
         settings,
         settings_path=path,

@@ -1,8 +1,8 @@
 """What a service engineer brings on a stick when nobody can sign in, or a box is given away: one signed order for one box, once.
 
 The box shows a code of its own on the sign-in screen. Whoever holds the release key signs a small file that names this code and what is
-wanted: another person who may sign in (the box draws the PIN and shows it once), or that everything is erased. A code is used up by the
-order that names it, so a stick that was found opens nothing, and no clock has to be right for that.
+wanted: another person who may sign in (the box draws the PIN and shows it once), other settings, or that everything is erased. A code is
+used up by the order that names it, so a stick that was found opens nothing, and no clock has to be right for that.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import msgspec
 from appliance.archive.archive import Archive
 from appliance.archive.files import write_durably
 from appliance.errors import CoronetError, WorkflowError
+from appliance.settings import parse_settings
 from appliance.study import Role
 from appliance.workflow.update_desk import read_record
 from appliance.worklist import ServiceReply
@@ -29,16 +30,21 @@ ORDER = "coronet-service.toml"
 """Beside it on the stick lies its signature, ``coronet-service.toml.p7s``."""
 STICK = Path("/run/coronet-stick")
 DEVICE = Path("/dev/coronet/stick")
+OrderKind = Literal["person", "settings", "erase"]
 PIN_TRIES = 20
+LARGEST_SETTINGS = 64 * 1024
+LARGEST_ORDER = 8 * LARGEST_SETTINGS
+"""Bytes of the file, in which a character may take as many."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The file. ``name`` and ``role`` are of the person who is added."""
+    """The file. ``name`` and ``role`` are of the person who is added; ``settings`` is the text of the file that replaces the box's."""
 
     code: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{8}$")]
-    order: Literal["person", "erase"]
+    order: OrderKind
     name: Annotated[str, msgspec.Meta(max_length=200)] = ""
     role: Role = "engineer"
+    settings: Annotated[str, msgspec.Meta(max_length=LARGEST_SETTINGS)] = ""
 
 
 class ServiceStick:
@@ -46,7 +52,7 @@ class ServiceStick:
 
     Args:
         archive: people and audit trail, and the data folder, where the code is kept.
-        ask: an order to root's helper (`appliance.workflow.slots_door.ask_slots`): ``mount``, ``unmount``, ``erase``.
+        ask: an order to root's helper (`appliance.workflow.slots_door.ask_slots`).
         read: the content of a file if the signature beside it is one of our keys'; raises CoronetError.
         device: there while a stick is plugged in.
         mounted: where the stick lies once it is mounted.
@@ -56,7 +62,7 @@ class ServiceStick:
         self,
         *,
         archive: Archive,
-        ask: Callable[[str], object],
+        ask: Callable[..., object],
         read: Callable[[Path], bytes],
         device: Path = DEVICE,
         mounted: Path = STICK,
@@ -107,9 +113,17 @@ class ServiceStick:
     def _obey(self, order: Order) -> ServiceReply:
         if not secrets.compare_digest(order.code, self._code()):
             raise WorkflowError("WF-113", zh="此维修指令不适用于本机,或已使用过", en="this order is for another box, or was used already")
+        if order.order == "settings":
+            _check(order.settings)  # what cannot be used costs no code
         self._new_code()  # first: an order that is cut off is asked for again, one that was obeyed is never obeyed twice
         self._archive.audit.record(actor="service", action=f"service {order.order}", details={"role": order.role})
-        return self._erase() if order.order == "erase" else self._add(order)
+        match order.order:
+            case "erase":
+                return self._erase()
+            case "settings":
+                return self._set(order.settings)
+            case "person":
+                return self._add(order)
 
     def _erase(self) -> ServiceReply:
         try:
@@ -117,6 +131,15 @@ class ServiceStick:
         except CoronetError as error:
             raise WorkflowError("WF-112", zh=error.zh, en=error.en) from error
         return ServiceReply(zh="正在重启并清除全部数据…", en="The box restarts and erases everything…")
+
+    def _set(self, text: str) -> ServiceReply:
+        """Settings in the place of the former ones; they count from the next start."""
+        try:
+            self._ask(f"settings {len(text)}", content=text)
+            self._ask("restart")
+        except CoronetError as error:
+            raise WorkflowError("WF-112", zh=error.zh, en=error.en) from error
+        return ServiceReply(zh="设置已更新,正在重启…", en="The settings were replaced, the box restarts…")
 
     def _add(self, order: Order) -> ServiceReply:
         """Somebody with a PIN that nobody has; it is shown once and kept nowhere."""
@@ -148,3 +171,13 @@ class ServiceStick:
         except OSError as error:
             raise WorkflowError("WF-112", zh="维修码无法保存", en="the service code cannot be kept") from error
         return code
+
+
+def _check(text: str) -> None:
+    """Raises WorkflowError where these are no settings that the box could use."""
+    try:
+        parse_settings(tomllib.loads(text), source="coronet.toml")
+    except tomllib.TOMLDecodeError as error:
+        raise WorkflowError("WF-112", zh="U 盘上的设置无法识别", en="the settings on the stick are not understood") from error
+    except CoronetError as error:
+        raise WorkflowError("WF-112", zh=error.zh, en=error.en) from error

@@ -14,8 +14,9 @@ import pytest
 from appliance.__main__ import main
 from appliance.archive.archive import Archive
 from appliance.errors import UpdateError, WorkflowError
-from appliance.maintenance.signature import read_signed
-from appliance.workflow.service_stick import ORDER, ServiceStick
+from appliance.maintenance.signature import read_signed, sign
+from appliance.settings import load_settings
+from appliance.workflow.service_stick import LARGEST_ORDER, ORDER, ServiceStick
 from appliance.workflow.slots_door import ask_slots
 from appliance.workflow.update_desk import write_record
 from appliance.workflow.update_states import UpdateRecord
@@ -37,7 +38,7 @@ class Box:
         self.desk = ServiceStick(
             archive=self.archive,
             ask=partial(ask_slots, path=self.helper.path),
-            read=partial(read_signed, keyring=authority.keyring, maximum_bytes=16384),
+            read=partial(read_signed, keyring=authority.keyring, maximum_bytes=LARGEST_ORDER),
             device=self.device,
             mounted=self.stick,
         )
@@ -143,6 +144,48 @@ def test_erase_leaves_the_mark_and_restarts(box: Box) -> None:
     assert "erases" in box.desk.carry_out("command-1").en
     assert box.helper.erase.exists()
     assert box.helper.ran[-1] == ["systemctl", "--no-block", "reboot"]
+
+
+def settings_file(folder: Path, text: str) -> Path:
+    profiles = Path(__file__).parents[3] / "firmware-config/profiles"
+    (folder / "profiles").symlink_to(profiles)
+    path = folder / "site.toml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_settings_replace_the_boxs_with_what_their_profiles_say_and_it_restarts(box: Box, tmp_path: Path) -> None:
+    printer = 'profile = "printer-14x17"\nname = "film"\nhost = "192.0.2.9"\nport = 104\nae_title = "P"\n'
+    text = f'use = ["ups-megatec"]\n[policy]\ninstitution = "第一医院 \\"东\\""\n[[printer]]\n{printer}'
+    path = settings_file(tmp_path, text)
+    box.order("settings", "--settings", str(path))
+    reply = box.desk.carry_out("command-1")
+    assert "restarts" in reply.en
+    assert "重启" in reply.zh
+    assert load_settings(box.helper.settings) == load_settings(path)
+    assert load_settings(box.helper.settings).ups.options["protocol"] == "megatec"
+    assert box.helper.ran[-1] == ["systemctl", "--no-block", "reboot"]
+
+
+def test_settings_that_cannot_be_used_change_nothing_and_cost_no_code(box: Box, tmp_path: Path) -> None:
+    path = settings_file(tmp_path, "[receiver]\nport = 104\n")
+    box.order("settings", "--settings", str(path))
+    order = box.stick / ORDER
+    order.write_text(order.read_text("utf-8").replace("port", "prot"), "utf-8")
+    sign(order, certificate=box.signer.certificate, key=box.signer.key)
+    before = box.desk.code()
+    with pytest.raises(WorkflowError, match="prot"):
+        box.desk.carry_out("command-1")
+    assert box.desk.code() == before
+    assert not box.helper.settings.exists()
+    assert box.helper.ran[-1][1] == "stop", "it does not restart"
+
+
+def test_settings_that_cannot_be_used_are_not_signed_either(box: Box, tmp_path: Path) -> None:
+    path = settings_file(tmp_path, "[receiver]\nprot = 104\n")
+    words = ["service-order", "settings", "--settings", str(path), "--code", "00000000", "--to", str(box.stick)]
+    assert main([*words, "--certificate", str(box.signer.certificate), "--key", str(box.signer.key)]) == 1
+    assert not (box.stick / ORDER).exists()
 
 
 def test_a_mark_that_cannot_be_left_is_told(box: Box) -> None:
