@@ -157,7 +157,7 @@ def _box_files(root: Path, source: Path) -> None:
     system = root / "usr/lib/systemd/system"
     for unit in sorted((source / "systemd/system").iterdir()):
         shutil.copy(unit, system / unit.name)
-    for folder in ("sysusers.d", "tmpfiles.d", "sysctl.d"):
+    for folder in ("sysusers.d", "tmpfiles.d", "sysctl.d", "modules-load.d"):
         for file in sorted((source / "systemd" / folder).iterdir()):
             _put(file, root / "usr/lib" / folder / file.name)
     _put(source / "systemd/journald.conf.d/coronet.conf", root / "usr/lib/systemd/journald.conf.d/coronet.conf")

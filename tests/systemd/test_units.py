@@ -170,6 +170,14 @@ def test_the_commands_of_the_units_are_ours() -> None:
             kiosk_parser().parse_args([*options, "--language", "zh", "--size", "1920x1080"])
 
 
+def test_a_port_that_is_plugged_in_later_may_be_opened() -> None:
+    """A class of devices is looked up when the unit starts, and is known only once its driver is there (systemd.resource-control(5))."""
+    drivers = {"char-ttyUSB": "usbserial", "char-ttyACM": "cdc_acm"}
+    unit = (UNITS / "coronet.service").read_text()
+    loaded = [line for line in (FOLDER / "modules-load.d/coronet.conf").read_text().splitlines() if not line.startswith("#")]
+    assert sorted(loaded) == sorted(driver for kind, driver in drivers.items() if f"DeviceAllow={kind} rw" in unit)
+
+
 def test_a_stick_is_mounted_harmless_and_never_by_itself() -> None:
     unit = read("run-coronet\\x2dstick.mount")
     assert {"ro", "nosuid", "nodev", "noexec", "nosymfollow"} <= set(unit["Mount"]["Options"].split(","))

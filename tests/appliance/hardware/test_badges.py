@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.errors import HardwareError
+from appliance.errors import HardwareError, Reason
 from appliance.hardware.badges import GARBAGE, MAXIMUM_LINE, BadgeDecoder, BadgeFormat, BadgeReader
+from appliance.hardware.keeper import Keeper
 from tests.peers.waiting import wait_until
 
 GOOD = b"\x0262E3086CED08\x03"
@@ -76,6 +77,38 @@ def test_a_badge_that_lies_on_the_reader_counts_once(tmp_path: Path) -> None:
     thread.join(20)
     os.close(master)
     os.close(slave)
+
+
+def test_unplugged_it_is_named_and_plugged_in_again_it_reads_on(tmp_path: Path) -> None:
+    device = tmp_path / "badge"  # as udev's link does
+    said: list[tuple[bool, str]] = []
+    read: list[str] = []
+
+    def report(_name: str, *, ready: bool, detail: str = "", reason: Reason | None = None) -> None:
+        said.append((ready, reason.code if reason else ""))
+
+    now = [0.0]
+    reader = BadgeReader(device=device, baud=9600, kind="em4100", read=read.append, clock=lambda: now[0])
+    stop = threading.Event()
+    keeper = Keeper(name="badge", device=reader, report=report, first_wait_s=0.05)
+    thread = threading.Thread(target=keeper.run, args=(stop,), daemon=True)
+    thread.start()
+    wait_until(lambda: said == [(False, "HW-001")])
+    for times in (1, 2):
+        now[0] += 60
+        master, slave = os.openpty()
+        tty.setraw(slave)
+        device.symlink_to(os.ttyname(slave))
+        wait_until(lambda: said[-1] == (True, ""))
+        os.write(master, GOOD)
+        wait_until(lambda times=times: len(read) == times)  # type: ignore[misc]
+        device.unlink()
+        os.close(slave)
+        os.close(master)
+        wait_until(lambda: not said[-1][0])
+    stop.set()
+    thread.join(20)
+    assert {code for ready, code in said if not ready} <= {"HW-001", "HW-002"}
 
 
 def test_a_reader_of_another_format_is_named() -> None:

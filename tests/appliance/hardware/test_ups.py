@@ -161,6 +161,30 @@ def test_a_variable_that_the_ups_does_not_have_is_unknown_not_zero() -> None:
         client.close()
 
 
+def test_a_server_that_went_away_is_named_and_heard_of_again_when_it_is_back() -> None:
+    ports: list[int] = [free_port()]
+    said: list[tuple[bool, str]] = []
+    heard: list[UpsState] = []
+
+    def report(_name: str, *, ready: bool, detail: str = "", reason: Reason | None = None) -> None:
+        said.append((ready, reason.code if reason else ""))
+
+    device = Ups(connect=lambda: UpsClient(host="127.0.0.1", port=ports[-1], name="ups"), changed=heard.append, poll_s=0.01)
+    stop = threading.Event()
+    thread = threading.Thread(target=Keeper(name="ups", device=device, report=report, first_wait_s=0.05).run, args=(stop,), daemon=True)
+    thread.start()
+    wait_until(lambda: said == [(False, "HW-030")])
+    absent = [b"ERR VAR-NOT-SUPPORTED\n"] * 4
+    for times in (1, 2):
+        with server(b'VAR ups ups.status "OL"\n', *absent, *[b'VAR ups ups.status "OL"\n', *absent[:2]] * 3) as port:
+            ports.append(port)
+            wait_until(lambda times=times: said.count((True, "")) == times)  # type: ignore[misc]
+        wait_until(lambda: said[-1] == (False, "HW-030"))
+    stop.set()
+    thread.join(20)
+    assert {state.flags for state in heard} == {frozenset({"OL"})}
+
+
 def test_no_server_and_no_switch_are_named(tmp_path: Path) -> None:
     with pytest.raises(HardwareError, match="HW-030"):
         UpsClient(host="127.0.0.1", port=free_port(), name="ups")
