@@ -7,7 +7,7 @@ import pytest
 
 from appliance.analysis.ostia import side_of
 from appliance.analysis.stages import Heart, Structure
-from appliance.analysis.variants import find_variants
+from appliance.analysis.variants import _of_circumflex, _Origin, find_variants
 from appliance.anatomy import SegmentName, Vessel
 from appliance.findings import Branch
 from appliance.geometry import resample_curve
@@ -17,6 +17,8 @@ from tests.appliance.analysis.hearts import APEX, RIGHT, ROOT, ROOT_RADIUS, hear
 HEART = heart()
 LEFTWARD = np.array([-RIGHT[0], -RIGHT[1], 0.0]) / np.hypot(RIGHT[0], RIGHT[1])
 FRONT = np.array([-LEFTWARD[1], LEFTWARD[0], 0.0])
+LEFT: tuple[Vessel, ...] = ("LAD", "LCX")
+OWN: dict[Vessel, int] = {"LAD": 0, "LCX": 1}
 
 
 def ostium(side: float, *, along: float = 0.0, height: float = 0.0) -> np.ndarray:
@@ -90,9 +92,31 @@ def test_a_circumflex_from_the_right() -> None:
 
 
 def test_two_ostia_on_the_left_without_a_left_main() -> None:
-    branches = tree(circumflex=ostium(1.0, along=-0.5))
-    lad = branch(1, "LAD", "pLAD", [ostium(1.0, along=0.5), ostium(1.0, along=0.5) + 30.0 * LEFTWARD])
+    branches = tree(circumflex=ostium(1.0, along=-0.2))
+    lad = branch(1, "LAD", "pLAD", [ostium(1.0, along=0.2), ostium(1.0, along=0.2) + 30.0 * LEFTWARD])
     assert names([lad, *branches[2:]]) == ["separate_left_ostia"]
+
+
+def test_a_left_ostium_farther_away_than_its_sinus_reaches_is_none_of_its_own() -> None:
+    """A circumflex that was traced from behind the aorta on, and not from its origin on the right."""
+    branches = tree(circumflex=ostium(1.0, along=-0.9))
+    lad = branch(1, "LAD", "pLAD", [ostium(1.0, along=0.5), ostium(1.0, along=0.5) + 30.0 * LEFTWARD])
+    assert names([lad, *branches[2:]]) == []
+    apart = {vessel: _Origin(n, "left", np.zeros((2, 3)), np.array([15.0 * n, 0.0, 0.0])) for n, vessel in enumerate(LEFT)}
+    assert _of_circumflex(apart, OWN, behind=True) == {"lcx_from_right": 1}
+
+
+@pytest.mark.parametrize(("degrees", "found"), [(80.0, ["rca_from_left"]), (120.0, []), (180.0, [])])
+def test_ostia_less_than_a_third_of_a_turn_apart_lie_in_one_sinus(degrees: float, found: list[str]) -> None:
+    """Also where that sinus reaches over to the right half of the root."""
+    left = ostium(np.cos(np.deg2rad(60.0)), along=np.sin(np.deg2rad(60.0)))
+    angle = np.deg2rad(60.0 + degrees)
+    right = ROOT + (ROOT_RADIUS + 0.5) * (np.cos(angle) * LEFTWARD + np.sin(angle) * FRONT)
+    assert side_of(right, HEART) == "right"
+    main = branch(0, "LM", "LM", [left, left + 10.0 * LEFTWARD])
+    lad = branch(1, "LAD", "pLAD", [np.asarray(main.points_mm[-1]), np.asarray(main.points_mm[-1]) + 30.0 * APEX], parent=0, at=20)
+    rca = branch(3, "RCA", "pRCA", [right, right - 25.0 * LEFTWARD])
+    assert names([main, lad, rca], with_ventricle()) == found
 
 
 def test_an_artery_that_was_not_traced_to_the_aorta_says_nothing() -> None:
