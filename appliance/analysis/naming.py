@@ -10,15 +10,18 @@ Source: SCCT 2014 (JCCT 2014;8:342), Appendix 1.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from appliance.analysis import segments as borders
 from appliance.analysis.naming_decode import draft_by_labels
 from appliance.analysis.naming_draft import Draft
-from appliance.analysis.naming_network import label_tree
+from appliance.analysis.naming_network import LABELS, label_tree
 from appliance.analysis.naming_rules import draft_by_rules
 from appliance.analysis.stages import Heart, NamedBranch, NamedTree, Tree
 from appliance.analysis.surroundings import Surroundings
+from appliance.analysis.verify import without_strange_ends
 from appliance.errors import AnalysisError
 from appliance.inference.engine import Session
 
@@ -29,7 +32,7 @@ _LARGE_BY_MASK_MM = 1.65
 
 
 def name_branches(tree: Tree, heart: Heart, *, session: Session | None = None) -> NamedTree:
-    """Name every branch, set the segment borders, and tell the dominance.
+    """Name every branch, set the segment borders, and tell the dominance; what the network takes for no coronary is cut off and listed.
 
     Args:
         tree: the centre lines.
@@ -46,8 +49,13 @@ def name_branches(tree: Tree, heart: Heart, *, session: Session | None = None) -
             "ANA-103", zh="未能识别心腔,无法命名冠状动脉", en="the chambers were not found, so the coronaries cannot be named"
         )
     labels = label_tree(tree, heart, surroundings, session=session) if session is not None else None
-    draft = draft_by_labels(tree, labels, surroundings) if labels else draft_by_rules(tree, surroundings)
-    return assemble(draft)
+    if not labels:
+        return assemble(draft_by_rules(tree, surroundings))
+    column = LABELS.index("none")
+    kept, numbers = without_strange_ends(tree, [label[:, column] for label in labels])
+    shown = [labels[number][: len(branch.points_mm)] for number, branch in zip(numbers, kept.branches, strict=True)]
+    named = assemble(draft_by_labels(kept, shown, surroundings))
+    return replace(named, dropped=kept.dropped[len(tree.dropped) :])
 
 
 def assemble(draft: Draft) -> NamedTree:

@@ -1,19 +1,28 @@
 """Taking false branches off the tree: what the network was unsure of, what shows no arterial blood, what leaves the heart.
 
-Only whole end branches go, never a stretch between an ostium and something kept: distal to an occlusion a vessel fills again.
+Only whole end branches go, never a stretch between an ostium and something kept: distal to an occlusion a vessel fills again. The ends that
+the network ``naming`` takes for no coronary (a vein that the mask runs into) are cut where they cease to be one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from appliance.analysis.centrelines import dropped_at
 from appliance.analysis.repair_path import CHAMBERS
-from appliance.analysis.stages import Heart, Segmentation, Structure, Tree, TreeBranch
+from appliance.analysis.stages import Float, Heart, Segmentation, Structure, Tree, TreeBranch
 from appliance.analysis.surroundings import Surroundings
-from appliance.geometry import sample
+from appliance.geometry import arc_length, sample
+
+LEAST_STRANGE_MM = 8.0
+"""Shortest end that is cut off as no coronary."""
+_EVEN_CHANCE = 0.5
+_SHORTEST_LINE = 3
+_LEAST_SURPLUS_MM = 2.0
+"""An end is cut where, millimetre by millimetre, so much more speaks against a coronary than for one."""
 
 
 @dataclass(frozen=True)
@@ -76,3 +85,60 @@ def _false(branch: TreeBranch, hu: float, blood: float, surroundings: Surroundin
     if float(np.median(surroundings.distance(branch.points_mm, *inside))) > rules.farthest_mm:
         return "off_the_heart"
     return None
+
+
+def without_strange_ends(tree: Tree, strange: Sequence[Float]) -> tuple[Tree, tuple[int, ...]]:
+    """The tree without the ends of its branches that are no coronary, which are listed in ``dropped``. No tree goes as a whole.
+
+    Args:
+        tree: the centre lines.
+        strange: for each branch the probability at each of its points that it is no coronary, (n,).
+
+    Returns:
+        The tree, and the number that each of its branches had before; the points of a branch that was cut are its first ones.
+    """
+    lengths: dict[int, int] = {}
+    held = [0] * len(tree.branches)
+    dropped = list(tree.dropped)
+    # children come after their parents, so from the back every branch is met after what hangs on it
+    for number in range(len(tree.branches) - 1, -1, -1):
+        branch = tree.branches[number]
+        count = _coronary_points(branch.points_mm, strange[number], held[number])
+        if branch.parent is None and count == 0:
+            count = len(branch.points_mm)
+        if count < len(branch.points_mm):
+            rest = branch.points_mm[max(count - 1, 0) :]
+            dropped.append(dropped_at(rest, float(arc_length(rest)[-1]), "no_coronary"))
+        if count < _SHORTEST_LINE:
+            continue
+        lengths[number] = count
+        if branch.parent is not None and branch.parent_index is not None:
+            held[branch.parent] = max(held[branch.parent], branch.parent_index + 1)
+    order = tuple(sorted(lengths))
+    if len(dropped) == len(tree.dropped):
+        return tree, order
+    place = {old: new for new, old in enumerate(order)}
+    branches = tuple(_shortened(tree.branches[i], lengths[i], place) for i in order)
+    return replace(tree, branches=branches, dropped=tuple(dropped)), order
+
+
+def _coronary_points(points: Float, strange: Float, held: int) -> int:
+    """How many points of a line to keep, at least those that carry something kept; none where all of it is strange."""
+    along = arc_length(points)
+    step = np.gradient(along)
+    surplus = np.cumsum(((strange - _EVEN_CHANCE) * step)[::-1])[::-1]
+    at = held + int(np.argmax(surplus[held:])) if held < len(points) else len(points)
+    if at >= len(points) or surplus[at] < _LEAST_SURPLUS_MM or along[-1] - along[at] < LEAST_STRANGE_MM:
+        return len(points)
+    return at if along[at] >= LEAST_STRANGE_MM or held else 0
+
+
+def _shortened(branch: TreeBranch, count: int, place: dict[int, int]) -> TreeBranch:
+    return replace(
+        branch,
+        points_mm=branch.points_mm[:count],
+        radius_mm=branch.radius_mm[:count],
+        probability=branch.probability[:count],
+        repaired=tuple((a, min(b, count)) for a, b in branch.repaired if a < count),
+        parent=None if branch.parent is None else place[branch.parent],
+    )

@@ -14,6 +14,7 @@ from appliance.analysis.naming_network import LABELS, Label
 from appliance.analysis.runs import Run
 from appliance.analysis.stages import Heart, NamedTree, Structure, Tree
 from appliance.analysis.surroundings import Surroundings
+from appliance.analysis.verify import without_strange_ends
 from appliance.errors import AnalysisError
 from appliance.volume import LabelMap
 from tests.appliance.analysis.hearts import branch, heart, plain_tree
@@ -209,3 +210,47 @@ def test_a_rim_beside_a_vessel_does_not_part_from_it():
     leaves = trunk[40] + along[:30] * np.array([[0.8, 0.0, -0.6]])
     draft = Draft(runs=[run(trunk, None), run(rim, 0), run(leaves, 0)], courses=[], surroundings=Surroundings(heart()))
     assert [draft.parts_from_parent(number) for number in range(3)] == [True, False, True]
+
+
+def strangeness(tree: Tree, *ends: tuple[int, int]) -> list[NDArray[np.float64]]:
+    """For each branch 0.1 at every point; 0.9 from a point of a branch on, as (branch, point) says."""
+    found = [np.full(len(line.points_mm), 0.1) for line in tree.branches]
+    for number, start in ends:
+        found[number][start:] = 0.9
+    return found
+
+
+def test_an_artery_is_cut_where_it_runs_on_into_a_vein(tree: Tree) -> None:
+    """The circumflex is strange from 10 mm beyond its marginal on."""
+    at = (tree.branches[3].parent_index or 0) + 20
+    kept, numbers = without_strange_ends(tree, strangeness(tree, (1, at)))
+    assert numbers == (0, 1, 2, 3, 4)
+    assert kept.branches[1].points_mm.tolist() == tree.branches[1].points_mm[:at].tolist()
+    assert [one.rule for one in kept.dropped] == ["no_coronary"]
+    assert kept.dropped[0].length_mm == pytest.approx(0.5 * (len(tree.branches[1].points_mm) - at), abs=0.6)
+
+
+def test_a_strange_branch_goes_as_a_whole_and_children_find_their_parents(tree: Tree) -> None:
+    kept, numbers = without_strange_ends(tree, strangeness(tree, (2, 4)))
+    assert numbers == (0, 1, 3, 4)
+    assert [one.parent for one in kept.branches] == [None, 0, 1, None]
+
+
+def test_what_carries_a_coronary_stays_however_strange(tree: Tree) -> None:
+    """The whole circumflex is strange, its marginal is not: the way to the marginal stays."""
+    fork = tree.branches[3].parent_index or 0
+    kept, numbers = without_strange_ends(tree, strangeness(tree, (1, 0)))
+    assert numbers == (0, 1, 2, 3, 4)
+    assert len(kept.branches[1].points_mm) == fork + 1
+
+
+@pytest.mark.parametrize("start", [-12, 0])
+def test_short_ends_and_whole_trees_are_not_cut(tree: Tree, start: int) -> None:
+    """6 mm are too few; the only artery of an ostium stays, for the side must not seem to have none."""
+    kept, _ = without_strange_ends(tree, strangeness(tree, (2 if start else 4, start)))
+    assert kept is tree
+
+
+def test_half_a_chance_of_being_no_coronary_cuts_nothing(tree: Tree) -> None:
+    kept, _ = without_strange_ends(tree, [np.full(len(line.points_mm), 0.5) for line in tree.branches])
+    assert kept is tree

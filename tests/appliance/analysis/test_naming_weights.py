@@ -103,7 +103,7 @@ def test_moving_the_study_changes_no_name(case: Case, session: Session) -> None:
     assert first.dominance == second.dominance
 
 
-def test_a_false_branch_gets_no_name_of_the_18(case: Case, session: Session) -> None:
+def test_a_false_branch_is_cut_off_or_gets_no_name_of_the_18(case: Case, session: Session) -> None:
     lad = case.tree.branches[2]
     at = len(lad.points_mm) // 3
     # straight away from the heart, as no coronary runs
@@ -118,6 +118,7 @@ def test_a_false_branch_gets_no_name_of_the_18(case: Case, session: Session) -> 
         probability=np.ones(40),
     )
     named = name_branches(Tree((*case.tree.branches, spur)), case.heart, session=session)
-    false = next(branch for branch in named.branches if np.allclose(branch.points_mm[-1], spur.points_mm[-1]))
-    assert false.name == "other"
+    left = [branch for branch in named.branches if np.linalg.norm(branch.points_mm - spur.points_mm[-1], axis=1).min() < 5.0]
+    assert left or "no_coronary" in {one.rule for one in named.dropped}
+    assert all(branch.name == "other" for branch in left)
     assert right_share(case, named) > 0.9
