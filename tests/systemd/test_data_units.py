@@ -1,11 +1,16 @@
 """The data partition's folders and the site's settings, laid over the root by our units under a real systemd, with all that they forbid.
 
-Opening the partition itself needs a device mapper, which test machines lack: ``tests/image`` does it in emulation.
+Opening the partition itself needs a device mapper, which test machines lack: ``tests/image`` does it in emulation. What `open-data` calls
+besides is tried here within its unit's limits, on loop devices.
 """
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.systemd.real import REPOSITORY, systemd
 
@@ -95,3 +100,62 @@ def test_without_the_data_partition_the_screen_still_comes_up(tmp_path: Path) ->
         box.until("systemctl is-active coronet-kiosk.service", "active")
         for unit in LAID:
             assert box.ask(f"systemctl is-active {unit}") != "active"
+
+
+@pytest.fixture
+def disks(tmp_path: Path) -> Iterator[list[str]]:
+    """Two loop devices: one that is empty, one with a partition table and room behind it."""
+    found: list[str] = []
+    for name, size in (("empty", 64 << 20), ("disk", 9 << 30)):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(size)
+    subprocess.run(["sfdisk", "-q", str(tmp_path / "disk")], input="label: gpt\nsize=8M\n", text=True, check=True)
+    try:
+        for name in ("empty", "disk"):
+            done = subprocess.run(["losetup", "-f", "--show", str(tmp_path / name)], capture_output=True, text=True, check=False)
+            if done.returncode:
+                pytest.skip("loop devices are needed")
+            found.append(done.stdout.strip())
+        yield found
+    finally:
+        for device in found:
+            subprocess.run(["losetup", "-d", device], check=False)
+
+
+TRY = """#!/bin/sh
+set -eux
+cd /run/coronet-boot
+head -c 64 /dev/urandom >key
+format="cryptsetup luksFormat --batch-mode --type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000"
+$format --key-file key --label coronet-crypt EMPTY
+cryptsetup isLuks EMPTY
+cryptsetup open --test-passphrase --key-file key EMPTY
+systemd-repart --dry-run=no --no-legend --definitions=/usr/lib/coronet/repart.d DISK
+mkfs.ext4 -q -F -L coronet-data EMPTY
+blkid -p EMPTY
+e2fsck -p EMPTY
+sync -f .
+"""
+
+
+def test_what_makes_the_partition_works_within_the_units_limits(tmp_path: Path, disks: list[str]) -> None:
+    folder = tmp_path / "systemd"
+    folder.mkdir()
+    log = "[Service]\nStandardOutput=append:/run/data.log\nStandardError=append:/run/data.log\nReadWritePaths=-/efi/coronet\n"
+    unit = image_unit("coronet-data.service").replace("efi.mount ", "").replace("Requires=efi.mount\n", "").replace("/efi/coronet ", "")
+    units = {"coronet-data.service": unit, "coronet-data.service.d/log.conf": log, "all.target": "[Unit]\nDefaultDependencies=no\n"}
+    files = {
+        "usr/lib/coronet/open-data": TRY.replace("EMPTY", disks[0]).replace("DISK", disks[1]),
+        "usr/lib/coronet/repart.d/50-data.conf": (BOX / "coronet/repart.d/50-data.conf").read_text("utf-8"),
+        "run/coronet-boot/disk": "",
+    }
+    with systemd(folder, units=units, over=files) as box:
+        box.until("systemctl is-active all.target", "active")
+        for device in disks:
+            box.ask(f"mknod {device} b 7 {device.removeprefix('/dev/loop')}")
+        box.ask("getent group tss || groupadd -r tss; systemctl start coronet-data")
+        assert box.ask("systemctl is-active coronet-data") == "active", box.ask(
+            "systemctl status --no-pager coronet-data; cat /run/data.log"
+        )
+    labels = subprocess.run(["sfdisk", "--part-label", disks[1], "1"], capture_output=True, text=True, check=True)
+    assert labels.stdout.strip() == "coronet-data"
