@@ -131,15 +131,19 @@ def kernels(places: Places, root: Path) -> None:
     for module in (root / SITE / "appliance").rglob("*.py"):
         os.utime(module, (places.epoch, places.epoch))
     dropin = (root / "usr/lib/systemd/system/coronet-analyst.service.d/20-kernels.conf").read_text("ascii")
-    target = dropin.split("Environment=")[1].split()
     program = "from appliance.workflow.warmup import warm_up; warm_up()"
     cache = root / "usr/share/coronet/numba"
     shutil.rmtree(cache, ignore_errors=True)
     words = ["/opt/coronet/venv/bin/python", "-B", "-c", program]
-    run("chroot", root, "/usr/bin/env", "NUMBA_CACHE_DIR=/usr/share/coronet/numba", "NUMBA_NUM_THREADS=2", *target, *words)
+    run("chroot", root, "/usr/bin/env", "NUMBA_CACHE_DIR=/usr/share/coronet/numba", "NUMBA_NUM_THREADS=2", *processor(dropin), *words)
     if not list(cache.rglob("*.nbc")):
         raise BuildError("no kernel was compiled")
     shutil.copy(root / SITE / "appliance/COMMIT", cache / "stamp")
+
+
+def processor(dropin: str) -> list[str]:
+    """What a unit's drop-in sets in the environment, NAME=VALUE each: the processor to compile for."""
+    return [word for line in dropin.splitlines() if line.startswith("Environment=") for word in line.removeprefix("Environment=").split()]
 
 
 def epoch_of(root: Path) -> int:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from coronet_image import base, sbom, wheels
+from coronet_image import base, product, sbom, wheels
 from coronet_image.run import BuildError
 
 REPO = Path(__file__).resolve().parents[2]
@@ -35,6 +35,12 @@ def test_the_products_lock_is_closed_and_leaves_the_tools_of_development_out() -
 def test_a_dependency_that_is_not_locked_is_an_error() -> None:
     with pytest.raises(BuildError, match="requests"):
         wheels.product_lock("numpy==2.0 \\\n    --hash=sha256:aa\n", '[project]\ndependencies = ["numpy>=2", "requests>=2"]\n')
+
+
+def test_kernels_are_compiled_for_the_processor_that_the_units_name() -> None:
+    for unit in ("coronet", "coronet-analyst"):
+        dropin = REPO / f"image-build/root/usr/lib/systemd/system/{unit}.service.d/20-kernels.conf"
+        assert product.processor(dropin.read_text("ascii")) == ["NUMBA_CPU_NAME=haswell", "NUMBA_CPU_FEATURES="]
 
 
 def small_root(folder: Path) -> Path:
