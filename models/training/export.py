@@ -1,4 +1,4 @@
-"""Export: averaged weights of a checkpoint -> ONNX file in models/weights, its catalog entry, checked against torch."""
+"""Export: averaged weights of a checkpoint -> ONNX file in models/weights, checked against torch; catalog entry; curve for the card."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from torch import nn
 from models.networks.blocks import parameter_count
 from models.training.catalog_file import write_catalog
 from models.training.checkpoint import Progress, load_checkpoint
+from models.training.curves import Curve
 from models.training.families import load_families
 from models.training.task import Deployment, Task
 from models.training.tasks import TASKS
 
 OPSET = 17
+FEWEST_POINTS = 2
 MODELS = Path(__file__).resolve().parents[1]
 
 
@@ -42,12 +44,24 @@ def export_models(*, folder: Path, only: str | None = None, models: Path = MODEL
         network.load_state_dict(states["average"])
         file = models / "weights" / f"{name}.onnx"
         difference = export_network(task.deployment, network, file=file)
+        show_curve(folder / name, pictures=models / "cards" / "pictures")
         file.with_suffix(".int8.json").unlink(missing_ok=True)  # it belongs to the earlier weights (models.evaluation.quantised)
         entries[name] = make_entry(task, file, network, progress)
         size = f"{file.stat().st_size / 1e6:.1f} MB"
         yield f"{file.name}: {size}, {progress.samples_drawn} samples, differs from torch by {difference:.2g}"
     write_catalog(catalog, list(entries.values()))
     yield f"{catalog.name}: {', '.join(entries)}"
+
+
+def show_curve(folder: Path, *, pictures: Path) -> Path | None:
+    """Draw what the development patients said as a network learned, for its card; None where there are not two points yet."""
+    curve = Curve(folder / "development.csv")
+    if len({row["steps"] for row in curve.rows()}) < FEWEST_POINTS:
+        return None
+    pictures.mkdir(parents=True, exist_ok=True)
+    picture = pictures / f"curve-{folder.name}.png"
+    curve.draw(picture)
+    return picture
 
 
 def export_network(deployment: Deployment, network: nn.Module, *, file: Path) -> float:

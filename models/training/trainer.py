@@ -110,7 +110,8 @@ class Trainer:
                 self._develop()
         if self._team.leads:
             self._save()
-            self._develop()
+            if scored < minutes:  # not scored in the last step already
+                self._develop()
 
     def _step(self, tensors: Tensors, *, over: bool = False) -> tuple[dict[str, float], bool]:
         batch = {name: None if tensor is None else tensor.to(self._device) for name, tensor in tensors.items()}

@@ -1,6 +1,7 @@
 """Figures of the vessel network on the standard virtual scan, and of the virtual CT itself.
 
 phantom_volume_s       seconds to render 512 x 512 x 280 voxels of a patient already drawn
+phantom_patch_s        seconds for a training patch of the vessel network, its share of drawing the patient included
 segment_heart_cpu_s    seconds to segment the heart's whole fine box at 0.5 mm on two threads, overlap and blending included
 segment_heart_mvoxel   voxels of that box, in millions
 segment_dice_loss      lumen Dice in 32-bit arithmetic less that in the engine's own (bf16 where the processor has it)
@@ -23,9 +24,22 @@ from models.evaluation.cases import vessel_measures
 from models.evaluation.scans import render_on
 from models.evaluation.truths import true_branches
 from models.phantom.standard import SHAPE, SPACING_MM, phantom_volume_s, standard_patient, standard_scan, standard_volume
+from models.training.coronary_patches import PATCHES_PER_PATIENT, coronary_patches
 
 THREADS = 2
 RUNS = 3
+PATCHES = 3 * PATCHES_PER_PATIENT
+
+
+def phantom_patch_s() -> float:
+    """Mean wall-clock seconds for a patch as training takes them from one process, kernels compiled."""
+    stream = coronary_patches(1)
+    for _ in range(PATCHES_PER_PATIENT):
+        next(stream)
+    started = time.perf_counter()
+    for _ in range(PATCHES):
+        next(stream)
+    return (time.perf_counter() - started) / PATCHES
 
 
 def network_figures() -> dict[str, float]:
@@ -44,6 +58,7 @@ def network_figures() -> dict[str, float]:
         seconds.append(time.perf_counter() - started)
     figures = {
         "phantom_volume_s": phantom_volume_s(),
+        "phantom_patch_s": phantom_patch_s(),
         "segment_heart_cpu_s": min(seconds),
         "segment_heart_mvoxel": float(np.prod(own.geometry.shape)) / 1e6,
     }

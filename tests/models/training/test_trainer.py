@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 torch = pytest.importorskip("torch")
 
@@ -79,6 +80,8 @@ def test_training_learns_resumes_and_exports(tmp_path: Path) -> None:
     list(export_models(folder=tmp_path, models=tmp_path / "models"))
     model = ModelCatalog.load(tmp_path / "models" / "catalog.toml")["cor-seg"]
     assert model.training["sittings"] == 2
+    with Image.open(tmp_path / "models" / "cards" / "pictures" / "curve-cor-seg.png") as picture:
+        assert np.asarray(picture.convert("L")).min() < 100, "the card shows a curve, not a blank"
     assert model.tile == (96, 96, 96)
     channels = np.zeros((1, 4, 96, 96, 96), np.float32)
     channels[0, 0] = -1000.0
