@@ -19,7 +19,7 @@ from appliance.imaging.vessel_views import (
     straight_views,
     worst_position,
 )
-from appliance.imaging.volume_views import heart_views, tree_views
+from appliance.imaging.volume_views import SIZE, heart_views, tree_views
 from appliance.study import KeyView
 from appliance.volume import LabelMap, Volume
 
@@ -33,6 +33,7 @@ def make_key_views(
     structures: LabelMap,
     others: Mapping[str, Volume] | None = None,
     progress: Callable[[str, float], None] | None = None,
+    rendering_pixels: int = SIZE,
 ) -> list[KeyView]:
     """Make the pictures of an analysed study.
 
@@ -45,6 +46,7 @@ def make_key_views(
         structures: heart labels (1 to 8, analysis/locate) on a coarse grid of the same frame of reference.
         others: the volume of each further series that a branch was measured in, by its UID; its pictures are made of it.
         progress: told ("pictures", fraction done).
+        rendering_pixels: width and height of the volume renderings; smaller where nobody will look at them.
 
     Raises:
         ImagingError: IMG-001, no heart in ``structures``; IMG-010, the typeface is not installed.
@@ -65,9 +67,9 @@ def make_key_views(
 
     box = heart_box(volume, structures, findings, others=further)
     tell("pictures", 0.1)
-    views += heart_views(box, findings)
+    views += heart_views(box, findings, size=rendering_pixels)
     tell("pictures", 0.4)
-    views += tree_views(box, findings)
+    views += tree_views(box, findings, size=rendering_pixels)
     tell("pictures", 0.55)
     for path in (*main, *side):
         views += named(curved_views(shown_in(path), path, angles=ANGLES), path)
@@ -99,4 +101,4 @@ def _phase_words(findings: Findings, path: VesselPath) -> tuple[str, str]:
     if series is None:
         return "", ""
     percent = "" if series.phase_percent is None else f" {series.phase_percent:g}%"
-    return f"(另一期相{percent})", f" (another phase{percent})"
+    return f"（另一期相{percent}）", f" (another phase{percent})"

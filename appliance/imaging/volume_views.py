@@ -35,13 +35,13 @@ TREE_VIEWS: tuple[tuple[str, Camera, str, str], ...] = (
 )
 
 
-def heart_views(box: HeartBox, findings: Findings) -> Iterator[KeyView]:
-    """The heart, all views at one scale."""
+def heart_views(box: HeartBox, findings: Findings, *, size: int = SIZE) -> Iterator[KeyView]:
+    """The heart, all views at one scale, each ``size`` pixels square."""
     scene = heart_scene(box, findings.branches)
     frames = [framed(camera, box.kept) for _, camera, _, _ in HEART_VIEWS]
     width = 1.04 * max(extent for _, extent in frames)
     for (name, camera, zh, en), (centre, _) in zip(HEART_VIEWS, frames, strict=True):
-        canvas = Canvas.of(render(scene, camera, size=SIZE, width_mm=width, centre=centre, caster=box.card), scale=1.0)
+        canvas = Canvas.of(render(scene, camera, size=size, width_mm=width, centre=centre, caster=box.card), scale=1.0)
         canvas.caption(f"心脏 VR {zh}", f"Heart VR, {en}")
         right, up, _ = camera.axes()
         canvas.orientation(right, -up)
@@ -51,13 +51,13 @@ def heart_views(box: HeartBox, findings: Findings) -> Iterator[KeyView]:
             title_zh=f"心脏容积再现 {zh}",
             title_en=f"Heart volume rendering, {en}",
             image=canvas.pixels,
-            pixel_spacing_mm=(width / SIZE, width / SIZE),
+            pixel_spacing_mm=(width / size, width / size),
             angle_degrees=camera.lao,
         )
 
 
-def tree_views(box: HeartBox, findings: Findings) -> Iterator[KeyView]:
-    """The coronary tree with its names and lesions, all views at one scale."""
+def tree_views(box: HeartBox, findings: Findings, *, size: int = SIZE) -> Iterator[KeyView]:
+    """The coronary tree with its names and lesions, all views at one scale, each ``size`` pixels square."""
     if not findings.branches:
         return
     scene = tree_scene(box, findings.branches)
@@ -67,23 +67,23 @@ def tree_views(box: HeartBox, findings: Findings) -> Iterator[KeyView]:
     frames = [framed(camera, np.concatenate([points, root])) for _, camera, _, _ in TREE_VIEWS]
     width = 1.18 * max(extent for _, extent in frames)
     for (name, camera, zh, en), (centre, _) in zip(TREE_VIEWS, frames, strict=True):
-        canvas = Canvas.of(render(scene, camera, size=SIZE, width_mm=width, centre=centre, caster=box.card), scale=1.0)
+        canvas = Canvas.of(render(scene, camera, size=size, width_mm=width, centre=centre, caster=box.card), scale=1.0)
         canvas.caption(f"冠脉树 VR {zh}", f"Coronary tree VR, {en}")
-        _label_tree(canvas, findings, camera, width, centre)
+        _label_tree(canvas, findings, camera, width, centre, size)
         yield KeyView(
             id=f"vr-tree-{name}",
             kind="vr_tree",
             title_zh=f"冠状动脉树 {zh}",
             title_en=f"Coronary tree, {en}",
             image=canvas.pixels,
-            pixel_spacing_mm=(width / SIZE, width / SIZE),
+            pixel_spacing_mm=(width / size, width / size),
             angle_degrees=camera.lao,
         )
 
 
-def _label_tree(canvas: Canvas, findings: Findings, camera: Camera, width_mm: float, centre: Float) -> None:
+def _label_tree(canvas: Canvas, findings: Findings, camera: Camera, width_mm: float, centre: Float, size: int) -> None:
     seen = {
-        branch.id: project(camera, np.asarray(branch.points_mm, np.float64), size=SIZE, width_mm=width_mm, centre=centre)
+        branch.id: project(camera, np.asarray(branch.points_mm, np.float64), size=size, width_mm=width_mm, centre=centre)
         for branch in findings.branches
     }
     for track in seen.values():
@@ -93,7 +93,7 @@ def _label_tree(canvas: Canvas, findings: Findings, camera: Camera, width_mm: fl
         if places is None or (lesion.grade in ("none", "minimal") and not degree_unknown(lesion)):
             continue
         row, column = places[min(lesion.minimum, len(places) - 1), :2]
-        away = np.array([column - SIZE / 2, row - SIZE / 2])
+        away = np.array([column - size / 2, row - size / 2])
         away = away / max(float(np.linalg.norm(away)), 1.0)
         canvas.arrow(
             (column, row), (float(away[0]), float(away[1])), lesion_label(lesion), GRADE_COLOUR[lesion.grade], gap=9 * canvas.scale

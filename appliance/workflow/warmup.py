@@ -23,6 +23,7 @@ from appliance.volume import Geometry, LabelMap, Volume
 log = logging.getLogger(__name__)
 
 SIDE, SPACING_MM = 140, 0.5
+UNSEEN_PIXELS = 96
 AORTA_MM = 9.0
 LUMEN_MM, WALL_MM = 1.6, 2.1
 NOBODY = Reason(code="WARM-UP", zh="预热", en="warm-up")
@@ -37,7 +38,7 @@ def warm_up() -> None:
         findings = msgspec.structs.replace(
             not_analysed("analysed", NOBODY), branches=measured.branches, lesions=measured.lesions, cad_rads=measured.cad_rads
         )
-        make_key_views(volume, findings, structures=heart.structures)
+        make_key_views(volume, findings, structures=heart.structures, rendering_pixels=UNSEEN_PIXELS)
     except CoronetError as error:
         log.warning("warm-up ended early: %s", error)
 

@@ -14,6 +14,9 @@ from appliance.imaging.keyviews import make_key_views
 from appliance.study import KeyView
 from tests.appliance.imaging.made_study import MadeStudy, findings_of
 
+SMALL = 160
+"""Volume renderings are most of the work; where a test does not look at them they are small."""
+
 
 @pytest.fixture(scope="module")
 def told() -> list[tuple[str, float]]:
@@ -81,14 +84,14 @@ def test_missing_vessel_unmeasured_values_and_no_lesions(made_study: MadeStudy) 
         for branch in made_study.findings.branches
         if branch.vessel != "RCA"
     )
-    views = make_key_views(made_study.volume, findings_of(left, ()), structures=made_study.structures)
+    views = make_key_views(made_study.volume, findings_of(left, ()), structures=made_study.structures, rendering_pixels=SMALL)
     ids = {view.id for view in views}
     assert {"section-lad-1", "section-lcx-3", "cpr-lcx-090"} <= ids
     assert not any("rca" in one for one in ids)
 
 
 def test_without_any_branch_the_heart_is_still_shown(made_study: MadeStudy) -> None:
-    views = make_key_views(made_study.volume, findings_of((), ()), structures=made_study.structures)
+    views = make_key_views(made_study.volume, findings_of((), ()), structures=made_study.structures, rendering_pixels=SMALL)
     assert {view.kind for view in views} == {"vr_heart"}
 
 
@@ -105,13 +108,13 @@ def test_an_artery_of_another_phase_is_drawn_from_that_phase(made_study: MadeStu
     series = OtherSeries(series_uid="1.2.3", role="phase", phase_percent=40.0, read=True)
     rest = tuple(branch for branch in findings.branches if branch.vessel != "RCA")
     findings = msgspec.structs.replace(findings, branches=(*rest, *moved), other_series=(series,))
-    made = make_key_views(volume, findings, structures=made_study.structures, others={"1.2.3": other})
+    made = make_key_views(volume, findings, structures=made_study.structures, others={"1.2.3": other}, rendering_pixels=SMALL)
     assert [view.id for view in made] == [view.id for view in views]
     before, after = ({view.id: view for view in some} for some in (views, made))
     for name in ("scpr-rca-000", "cpr-rca-090", "scpr-lad-000"):
         caption = 60  # rows of the captions, which tell the other phase
         np.testing.assert_allclose(after[name].image[caption:].astype(int), before[name].image[caption:].astype(int), atol=2)
         assert (after[name].image[:caption] != before[name].image[:caption]).any() == ("rca" in name)
-    assert after["scpr-rca-000"].title_zh == before["scpr-rca-000"].title_zh + "(另一期相 40%)"
+    assert after["scpr-rca-000"].title_zh == before["scpr-rca-000"].title_zh + "（另一期相 40%）"
     assert after["scpr-rca-000"].title_en.endswith("(another phase 40%)")
     assert after["scpr-lad-000"].title_zh == before["scpr-lad-000"].title_zh
