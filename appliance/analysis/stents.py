@@ -2,8 +2,10 @@
 
 The wires are far thinner than a voxel: in the image they are a ring that is brighter than the blood it holds, on all sides and without a
 break along the vessel. Calcium is a piece of such a ring at most, and ends after some millimetres; a chamber or another vessel that lies
-about a small one makes a ring wider than any coronary stent. The lumen inside is read from 3 mm of
-device diameter on (CAD-RADS 2.0, JCCT 2022;16:536); it is read by the blood in its middle, for the wall is hidden by the metal's blooming.
+about a small one makes a ring wider than any coronary stent. Of wires of 0.06 mm little more than the brightness of blood is left: of 25
+stents of the train family (virtual patients, true lines a little displaced) 15 are found, those that are missed do not rise above the blood
+or moved; on 107 branches, some of them full of calcium, none is seen that is not there. The lumen inside is read from 3 mm of device
+diameter on (CAD-RADS 2.0, JCCT 2022;16:536); it is read by the blood in its middle, for the wall is hidden by the metal's blooming.
 """
 
 from __future__ import annotations
@@ -24,12 +26,14 @@ NEAREST_MM = 0.8
 """Inside this radius there is no device: the smallest has 2.25 mm."""
 QUARTER = 25.0
 """Per cent of the directions that may be darker than required: a stent is closed all around, a calcified wall is not."""
-BRIGHTER_HU = 20.0
+BRIGHTER_HU = 15.0
 """Least the ring is brighter than the middle, where the noise allows it."""
-OF_NOISE = 1.2
+OF_NOISE = 0.8
 """Least the ring is brighter in parts of the noise of a single voxel (the mean over 4 mm and all directions is far less noisy)."""
 EVEN = 0.5
 """Brightness of the darker quarter of the ring against the brightest part: a device is as bright all around, calcium is not."""
+NOISE_AT_TOP = 0.8
+"""Noise alone lifts the brightest part by this part of the noise of a single voxel."""
 BRIGHTEST = 95.0
 SMOOTH_MM = 2.0
 SHORTEST_MM = 6.0
@@ -49,10 +53,10 @@ BESIDE_MM = 8.0
 
 def find_stents(volume: Volume, branches: Sequence[Branch], *, noise_hu: float) -> tuple[Stent, ...]:
     """The stents of all branches; ``noise_hu`` is the standard deviation in the aorta."""
-    return tuple(stent for branch in branches for stent in _of_branch(volume, branch, max(BRIGHTER_HU, OF_NOISE * noise_hu)))
+    return tuple(stent for branch in branches for stent in _of_branch(volume, branch, noise_hu))
 
 
-def _of_branch(volume: Volume, branch: Branch, brighter_hu: float) -> list[Stent]:
+def _of_branch(volume: Volume, branch: Branch, noise_hu: float) -> list[Stent]:
     points = np.asarray(branch.points_mm, np.float64)
     if len(points) < 8:
         return []
@@ -63,9 +67,9 @@ def _of_branch(volume: Volume, branch: Branch, brighter_hu: float) -> list[Stent
     outer = RADII_MM >= NEAREST_MM
     ring = RADII_MM[outer][typical[:, outer].argmax(axis=1)]
     rise = low[:, outer].max(axis=1) - middle
-    bright = rise >= brighter_hu
+    bright = rise >= max(BRIGHTER_HU, OF_NOISE * noise_hu)
     top = np.percentile(smooth, BRIGHTEST, axis=1)[:, outer].max(axis=1)
-    even = rise / np.maximum(top - middle, 1.0)
+    even = rise / np.maximum(top - middle - NOISE_AT_TOP * noise_hu, 1.0)
     found = []
     for start, end in runs_of(bright, gap=round(GAP_MM / step)):
         of_one_width = float(ring[start:end].std()) <= WIDEST_SPREAD_MM

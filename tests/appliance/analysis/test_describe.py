@@ -45,6 +45,13 @@ def test_a_ring_all_around_is_a_stent_of_that_length_and_width(radius: float) ->
     assert ((stent.start * 0.5 + 3.0), (stent.end * 0.5 + 3.0)) == (pytest.approx(12.0, abs=1.5), pytest.approx(24.0, abs=1.5))
 
 
+def test_thin_wires_in_a_noisy_scan_are_found_and_noise_alone_is_none() -> None:
+    thin = volume(disc(2.0), ring(2.0, 950.0, first=8.0, last=28.0), noise_hu=40.0)
+    (stent,) = find_stents(thin, [branch(2.0)], noise_hu=40.0)
+    assert (stent.start * 0.5 + 3.0, stent.end * 0.5 + 3.0) == (pytest.approx(8.0, abs=2.5), pytest.approx(28.0, abs=2.5))
+    assert find_stents(volume(disc(2.0), noise_hu=40.0), [branch(2.0)], noise_hu=40.0) == ()
+
+
 def test_a_small_stent_is_seen_but_not_read() -> None:
     (stent,) = find_stents(volume(disc(1.2), ring(1.2, 1500.0, first=12.0, last=24.0)), [branch(1.2)], noise_hu=15.0)
     assert (stent.assessable, stent.inside, stent.inside_reason) == (False, None, "smaller_than_3_mm")
