@@ -71,6 +71,7 @@ TICK_S = 0.5
 
 ReadSigned = Callable[[Path], bytes]
 ExamineBox = Callable[[], Sequence[SelfTestRow]]
+WriteSupport = Callable[[Path], object]
 
 
 def run_daemon(
@@ -83,6 +84,7 @@ def run_daemon(
     safe_mode: bool = False,
     read_signed: ReadSigned | None = None,
     examine_box: ExamineBox | None = None,
+    write_support: WriteSupport | None = None,
 ) -> int:
     """Run the appliance until SIGTERM or SIGINT; returns the exit status.
 
@@ -94,6 +96,7 @@ def run_daemon(
         apart: names of processes that are not children of ours: units of their own run them.
         read_signed: the content of a file whose signature is good; without it no orders are taken from a stick.
         examine_box: the self-test that the kiosk offers.
+        write_support: writes the support bundle to a file.
         safe_mode: run the receiver and the API only, until it ends by itself (`appliance.workflow.safe_mode`).
 
     Returns:
@@ -117,6 +120,7 @@ def run_daemon(
                 apart=apart,
                 read_signed=read_signed,
                 examine_box=examine_box,
+                write_support=write_support,
             )
         with appliance as liveness:
             notifier.notify("READY=1")
@@ -141,6 +145,7 @@ def _appliance(
     apart: Collection[str],
     read_signed: ReadSigned | None,
     examine_box: ExamineBox | None,
+    write_support: WriteSupport | None,
 ) -> Iterator[Liveness]:
     """Everything built and started; stopped in reverse when the block ends, however it ends."""
     with ExitStack() as stack:
@@ -186,7 +191,13 @@ def _appliance(
         for name, work in box_workers(settings, archive=archive, present_badge=badges.present).items():
             workers.start(name, work)
         box = _box(
-            settings, settings_path=settings_path, archive=archive, workers=workers, read_signed=read_signed, examine_box=examine_box
+            settings,
+            settings_path=settings_path,
+            archive=archive,
+            workers=workers,
+            read_signed=read_signed,
+            examine_box=examine_box,
+            write_support=write_support,
         )
         info = _info(settings.policy, badge_reader=settings.badge.device is not None)
         stack.callback(_serve_api(service, info, settings.api.socket, box=box))
@@ -291,6 +302,7 @@ def _box(
     workers: Workers,
     read_signed: ReadSigned | None,
     examine_box: ExamineBox | None,
+    write_support: WriteSupport | None,
 ) -> BoxDesk:
     """Update, service by stick and first set-up, where a person may ask for them on the kiosk."""
     updates = UpdateDesk(archive=archive, installed=installed_version(), roles=update_roles(settings.policy))
@@ -302,7 +314,9 @@ def _box(
         adopt=adopt_settings if has_helper else None,
         restart=(lambda: ask_slots("restart")) if has_helper else None,
     )
-    stick = ServiceStick(archive=archive, ask=ask_slots, read=read_signed) if has_helper and read_signed is not None else None
+    stick = None
+    if has_helper and read_signed is not None:
+        stick = ServiceStick(archive=archive, ask=ask_slots, read=read_signed, support=write_support)
     self_test = SelfTest(archive=archive, run=examine_box, roles=update_roles(settings.policy)) if examine_box is not None else None
     return BoxDesk(updates=updates, set_up=set_up, stick=stick, self_test=self_test)
 

@@ -12,6 +12,7 @@ from appliance.maintenance.examination import absent, examine
 from appliance.maintenance.last_good import FOLDER, keep_settings
 from appliance.maintenance.reset import finish_reset
 from appliance.maintenance.signature import KEYRING, read_signed
+from appliance.maintenance.support_bundle import write_bundle
 from appliance.settings import Settings, SettingsError, load_settings, load_settings_or_new
 from appliance.workflow.service_stick import LARGEST_ORDER
 from appliance.worklist import SelfTestRow
@@ -42,6 +43,8 @@ def run(options: argparse.Namespace) -> int:
         safe_mode=options.safe_mode,
         read_signed=read,
         examine_box=lambda: _examine(settings),
+        # without the self-test: peers that do not answer would take longer than a person waits
+        write_support=lambda out: write_bundle(out, settings=settings, findings=()),
     )
 
 

@@ -26,6 +26,7 @@ from appliance.workflow.update_states import Slot
 
 STICK = Path("/run/coronet-stick")
 MOUNT_UNIT = "run-coronet\\x2dstick.mount"
+WRITE_UNIT = "run-coronet\\x2dstick\\x2dout.mount"
 INSTALL_TIMEOUT_S = 3600.0
 LONGEST_LINE = 256
 LONGEST_ANSWER = 1 << 20
@@ -146,6 +147,8 @@ def answer(reading: TextIO, writing: TextIO, *, run: Run, stick: Path = STICK, s
         "status": lambda: _status(run),
         "mount": lambda: _quietly(run, ["systemctl", "start", MOUNT_UNIT], _no_stick("没有可读取的 U 盘", "no stick can be read")),
         "unmount": lambda: _quietly(run, ["systemctl", "stop", MOUNT_UNIT], _no_stick("U 盘无法卸载", "the stick cannot be let go")),
+        "mount-out": lambda: _quietly(run, ["systemctl", "start", WRITE_UNIT], _no_stick("U 盘无法写入", "the stick cannot be written")),
+        "unmount-out": lambda: _quietly(run, ["systemctl", "stop", WRITE_UNIT], _no_stick("U 盘写入未完成", "the stick is not whole")),
         "good": lambda: _quietly(run, ["rauc", "status", "mark-good", "booted"], _refused("rauc")),
         "bad": lambda: _quietly(run, ["rauc", "status", "mark-bad", "booted"], _refused("rauc")),
         "restart": lambda: _quietly(run, ["systemctl", "--no-block", "reboot"], _refused("systemctl")),

@@ -1,8 +1,8 @@
 """What a service engineer brings on a stick when nobody can sign in, or a box is given away: one signed order for one box, once.
 
 The box shows a code of its own on the sign-in screen. Whoever holds the release key signs a small file that names this code and what is
-wanted: another person who may sign in (the box draws the PIN and shows it once), other settings, or that everything is erased. A code is
-used up by the order that names it, so a stick that was found opens nothing, and no clock has to be right for that.
+wanted: another person who may sign in (the box draws the PIN and shows it once), other settings, a support bundle onto the stick, or that
+everything is erased. A code is used up by the order that names it, so a stick that was found opens nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ ORDER = "coronet-service.toml"
 """Beside it on the stick lies its signature, ``coronet-service.toml.p7s``."""
 STICK = Path("/run/coronet-stick")
 DEVICE = Path("/dev/coronet/stick")
-OrderKind = Literal["person", "settings", "erase"]
+OUTGOING = Path("/run/coronet-stick-out")
+SUPPORT = "coronet-support.tar.gz"
+OrderKind = Literal["person", "settings", "support", "erase"]
 PIN_TRIES = 20
 LARGEST_SETTINGS = 64 * 1024
 LARGEST_ORDER = 8 * LARGEST_SETTINGS
@@ -54,8 +56,10 @@ class ServiceStick:
         archive: people and audit trail, and the data folder, where the code is kept.
         ask: an order to root's helper (`appliance.workflow.slots_door.ask_slots`).
         read: the content of a file if the signature beside it is one of our keys'; raises CoronetError.
+        support: writes the support bundle, of which nobody can tell a patient, to a file; None where there is none.
         device: there while a stick is plugged in.
         mounted: where the stick lies once it is mounted.
+        outgoing: where it lies while it is written.
     """
 
     def __init__(
@@ -64,14 +68,18 @@ class ServiceStick:
         archive: Archive,
         ask: Callable[..., object],
         read: Callable[[Path], bytes],
+        support: Callable[[Path], object] | None = None,
         device: Path = DEVICE,
         mounted: Path = STICK,
+        outgoing: Path = OUTGOING,
     ) -> None:
         self._archive = archive
         self._ask = ask
         self._read = read
         self._device = device
         self._mounted = mounted
+        self._support = support
+        self._outgoing = outgoing
         self._path = archive.data / CODE
         self._lock = threading.Lock()
         self._last: tuple[str, ServiceReply] | None = None
@@ -122,6 +130,8 @@ class ServiceStick:
                 return self._erase()
             case "settings":
                 return self._set(order.settings)
+            case "support":
+                return self._write_support()
             case "person":
                 return self._add(order)
 
@@ -140,6 +150,21 @@ class ServiceStick:
         except CoronetError as error:
             raise WorkflowError("WF-112", zh=error.zh, en=error.en) from error
         return ServiceReply(zh="设置已更新,正在重启…", en="The settings were replaced, the box restarts…")
+
+    def _write_support(self) -> ServiceReply:
+        if self._support is None:
+            raise WorkflowError("WF-112", zh="本机不提供支持包", en="this box has no support bundle")
+        try:
+            self._ask("mount-out")
+            try:
+                self._support(self._outgoing / SUPPORT)
+            finally:
+                self._ask("unmount-out")  # only now is it on the stick
+        except CoronetError as error:
+            raise WorkflowError("WF-112", zh=error.zh, en=error.en) from error
+        except OSError as error:
+            raise WorkflowError("WF-112", zh="支持包无法写入 U 盘", en="the support bundle cannot be written to the stick") from error
+        return ServiceReply(zh=f"支持包已写入 U 盘({SUPPORT}),可拔出", en=f"{SUPPORT} is on the stick, which may be pulled out")
 
     def _add(self, order: Order) -> ServiceReply:
         """Somebody with a PIN that nobody has; it is shown once and kept nowhere."""

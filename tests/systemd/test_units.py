@@ -179,9 +179,11 @@ def test_a_port_that_is_plugged_in_later_may_be_opened() -> None:
 
 
 def test_a_stick_is_mounted_harmless_and_never_by_itself() -> None:
-    unit = read("run-coronet\\x2dstick.mount")
-    assert {"ro", "nosuid", "nodev", "noexec", "nosymfollow"} <= set(unit["Mount"]["Options"].split(","))
-    assert not unit.has_section("Install")
+    for name, access in (("run-coronet\\x2dstick.mount", "ro"), ("run-coronet\\x2dstick\\x2dout.mount", "rw")):
+        unit = read(name)
+        assert {access, "nosuid", "nodev", "noexec", "nosymfollow"} <= set(unit["Mount"]["Options"].split(","))
+        assert unit["Mount"]["Type"] == "vfat,exfat"
+        assert not unit.has_section("Install")
 
 
 def test_users_and_folders_are_what_systemd_takes(tmp_path: Path) -> None:

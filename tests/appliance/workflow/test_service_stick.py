@@ -32,6 +32,8 @@ class Box:
         self.stick = folder / "stick"
         self.stick.mkdir()
         self.device = folder / "device"
+        self.out = folder / "out"
+        self.out.mkdir()
         self.signer = signer
         self.archive: Archive = make_archive(folder / "data")
         self.helper = Helper(folder)
@@ -39,9 +41,15 @@ class Box:
             archive=self.archive,
             ask=partial(ask_slots, path=self.helper.path),
             read=partial(read_signed, keyring=authority.keyring, maximum_bytes=LARGEST_ORDER),
+            support=self.write,
             device=self.device,
             mounted=self.stick,
+            outgoing=self.out,
         )
+
+    def write(self, path: Path) -> None:
+        """Stands for the support bundle."""
+        path.write_bytes(b"bundle")
 
     def order(self, *words: str, code: str | None = None) -> None:
         """What stands on the stick, by the real command."""
@@ -165,6 +173,27 @@ def test_settings_replace_the_boxs_with_what_their_profiles_say_and_it_restarts(
     assert load_settings(box.helper.settings) == load_settings(path)
     assert load_settings(box.helper.settings).ups.options["protocol"] == "megatec"
     assert box.helper.ran[-1] == ["systemctl", "--no-block", "reboot"]
+
+
+OUT = "run-coronet\\x2dstick\\x2dout.mount"
+
+
+def test_a_support_bundle_goes_onto_the_stick_which_is_let_go_before_it_is_said(box: Box) -> None:
+    box.order("support")
+    reply = box.desk.carry_out("command-1")
+    assert "pulled out" in reply.en
+    assert "可拔出" in reply.zh
+    assert [path.read_bytes() for path in box.out.iterdir()] == [b"bundle"]
+    assert [words[1:] for words in box.helper.ran[-2:]] == [["start", OUT], ["stop", OUT]]
+
+
+def test_a_support_bundle_that_does_not_fit_is_told_and_the_stick_let_go(box: Box) -> None:
+    box.out.rmdir()  # nothing can be written
+    box.order("support")
+    with pytest.raises(WorkflowError, match="WF-112") as caught:
+        box.desk.carry_out("command-1")
+    assert "cannot be written" in caught.value.en
+    assert box.helper.ran[-1][1:] == ["stop", OUT]
 
 
 def test_settings_that_cannot_be_used_change_nothing_and_cost_no_code(box: Box, tmp_path: Path) -> None:
