@@ -19,6 +19,8 @@ from appliance.geometry import arc_length, sample
 
 LEAST_STRANGE_MM = 8.0
 """Shortest end that is cut off as no coronary."""
+_WIDE_PERCENTILE = 90.0
+"""Of the attenuation along a root: what the blood has where blur takes nothing from it."""
 _EVEN_CHANCE = 0.5
 _SHORTEST_LINE = 3
 _LEAST_SURPLUS_MM = 2.0
@@ -34,7 +36,7 @@ class VerifyRules:
         least_hu: least median attenuation along the branch, as a part of the blood's in the roots; thin vessels are blurred down to 0.4.
         most_bridged: largest share of the branch that repair bridged.
         deepest_mm, farthest_mm: median depth in a chamber and distance from the heart.
-        most_hu: as ``least_hu``, at most.
+        most_hu: largest, as a part of the blood's where the roots are wide: the median of a long thin root lies far below that.
     """
 
     least_probability: float = 0.5
@@ -50,8 +52,9 @@ def verify(tree: Tree, heart: Heart, segmentation: Segmentation, *, rules: Verif
     rules = rules or VerifyRules()
     surroundings = Surroundings(heart)
     core = [sample(segmentation.hu, segmentation.geometry, branch.points_mm) for branch in tree.branches]
-    roots = [float(np.median(hu)) for branch, hu in zip(tree.branches, core, strict=True) if branch.parent is None]
-    blood = max(roots, default=0.0)
+    roots = [hu for branch, hu in zip(tree.branches, core, strict=True) if branch.parent is None]
+    blood = max((float(np.median(hu)) for hu in roots), default=0.0)
+    brightest = max((float(np.percentile(hu, _WIDE_PERCENTILE)) for hu in roots), default=0.0)
     kept = set(range(len(tree.branches)))
     dropped = list(tree.dropped)
     # children come after their parents, so from the back every branch is met after what hangs on it
@@ -59,7 +62,7 @@ def verify(tree: Tree, heart: Heart, segmentation: Segmentation, *, rules: Verif
         branch = tree.branches[number]
         if branch.parent is None or any(tree.branches[i].parent == number for i in kept):
             continue
-        rule = _false(branch, float(np.median(core[number])), blood, surroundings, rules)
+        rule = _false(branch, float(np.median(core[number])), blood, brightest, surroundings, rules)
         if rule:
             kept.discard(number)
             dropped.append(dropped_at(branch.points_mm, branch.length_mm, rule))
@@ -71,13 +74,13 @@ def verify(tree: Tree, heart: Heart, segmentation: Segmentation, *, rules: Verif
     return Tree(branches=branches, dropped=tuple(dropped))
 
 
-def _false(branch: TreeBranch, hu: float, blood: float, surroundings: Surroundings, rules: VerifyRules) -> str | None:
+def _false(branch: TreeBranch, hu: float, blood: float, brightest: float, surroundings: Surroundings, rules: VerifyRules) -> str | None:
     """The rule that refuses a branch, None if it stays."""
     if branch.probability.mean() < rules.least_probability:
         return "low_probability"
     if sum(b - a for a, b in branch.repaired) > rules.most_bridged * len(branch.points_mm):
         return "mostly_bridged"
-    if not rules.least_hu * blood <= hu <= rules.most_hu * blood:
+    if not rules.least_hu * blood <= hu <= rules.most_hu * brightest:
         return "not_arterial"
     if float(np.median(surroundings.distance(branch.points_mm, *CHAMBERS))) < -rules.deepest_mm:
         return "inside_chamber"

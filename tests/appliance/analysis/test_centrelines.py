@@ -130,6 +130,24 @@ def test_a_vessel_without_arterial_blood_is_taken_off(fork):
     assert [one.rule for one in kept.dropped] == ["not_arterial"]
 
 
+def test_a_wide_branch_is_not_too_bright_beside_a_root_that_pales_as_it_thins(fork):
+    """Blur takes light from thin vessels: a wide branch is as bright as the root's beginning, not as its median."""
+    heart, whole = fork
+    lines = trace(heart, whole)
+    voxels = np.argwhere(whole.classes > 0)
+    points = whole.geometry.to_points(voxels)
+    thinned = (cKDTree(TRUNK.points[len(TRUNK.points) // 4 :]).query(points)[0] < 3.0) & (cKDTree(SIDE.points).query(points)[0] > 3.0)
+    pale = whole.hu.copy()
+    pale[tuple(voxels[thinned].T)] = (0.6 * pale[tuple(voxels[thinned].T)]).astype(pale.dtype)
+    kept = verify(lines.tree, heart, replace(whole, hu=pale))
+    assert len(kept.branches) == len(lines.tree.branches)
+    bright = whole.hu.copy()
+    beside = (cKDTree(SIDE.points[60:]).query(points)[0] < 2.5) & (cKDTree(TRUNK.points).query(points)[0] > 3.0)
+    bright[tuple(voxels[beside].T)] = 1500
+    kept = verify(lines.tree, heart, replace(whole, hu=bright))
+    assert [one.rule for one in kept.dropped] == ["not_arterial"]
+
+
 def test_a_leak_into_a_chamber_is_cut_off(fork):
     heart, whole = fork
     leaky = with_blob(whole, SIDE.points[-1] + np.array([-4.0, -1.0, -5.0]), 6.0)
