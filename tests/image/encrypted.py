@@ -124,7 +124,7 @@ class Reader:
         self._clear.touch()
         os.truncate(self._clear, partition.stat().st_size - offset)
         with partition.open("rb") as source, self._before.open("rb") as before, self._clear.open("r+b") as clear:
-            for at, size in _written(source.fileno(), offset):
+            for at, size in written_pieces(source.fileno(), offset):
                 source.seek(at)
                 before.seek(at)
                 data = source.read(size)
@@ -136,7 +136,7 @@ class Reader:
         return target
 
 
-def _written(descriptor: int, start: int) -> Iterator[tuple[int, int]]:
+def written_pieces(descriptor: int, start: int) -> Iterator[tuple[int, int]]:
     """Pieces of a file that are not holes, on whole 4096 bytes."""
     end, at = os.fstat(descriptor).st_size, start
     while at < end:

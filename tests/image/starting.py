@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +17,12 @@ from tests.image.machine import Machine
 PATIENCE_S = float(os.environ.get("CORONET_BOOT_SECONDS", "3600"))
 SHELL_S = 1200.0
 VERIFICATION = "1.2.840.10008.1.1"
+LOOK = """/opt/coronet/venv/bin/python -c '
+import hashlib, json, pathlib, sqlite3
+kept = {hashlib.sha256(one.read_bytes()).hexdigest() for one in pathlib.Path("/var/lib/coronet/spool").glob("[0-9a-f][0-9a-f]/*")}
+rows = sqlite3.connect("file:/var/lib/coronet/coronet.db?mode=ro", uri=True).execute("SELECT sop_instance_uid, sha256 FROM instances")
+print("UIDS" + json.dumps([uid for uid, digest in rows if digest in kept]))
+'"""
 
 
 def echo(port: int) -> bool:
@@ -50,9 +58,21 @@ def wait_for_unit(machine: Machine, unit: str, *, seconds: float = PATIENCE_S) -
         time.sleep(5)
 
 
+def images_kept(machine: Machine) -> set[str]:
+    """SOP Instance UIDs of the images that the box has, to the last byte as its database says."""
+    told = machine.shell(LOOK, seconds=SHELL_S)
+    return set(json.loads(told.split("UIDS", 1)[1].splitlines()[0]))
+
+
 @contextmanager
-def gone_on(booted: Path) -> Iterator[Machine]:
-    """The box in its state ``ready`` (fixture ``booted``), its clock put right as a time server would: certificates begin at a time."""
-    with Machine(disk=booted / "disk.qcow2", folder=booted, resume="ready") as machine:
+def gone_on(booted: Path, folder: Path) -> Iterator[Machine]:
+    """The box in its state ``ready`` (fixture ``booted``), its clock put right as a time server would: certificates begin at a time.
+
+    It runs on a copy in ``folder``, so that several can run at a time and what was cut off can be read after it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("disk.qcow2", "firmware.qcow2"):
+        subprocess.run(["cp", "--sparse=always", "--reflink=auto", str(booted / name), str(folder / name)], check=True)
+    with Machine(disk=folder / "disk.qcow2", folder=folder, resume="ready") as machine:
         machine.shell(f"date -s @{time.time():.0f}", seconds=SHELL_S)
         yield machine

@@ -47,10 +47,23 @@ def store(port: int, *, series: str, images: int) -> list[int]:
     return statuses
 
 
+def store_one(port: int, *, series: str, number: int) -> str:
+    """Send one image, which must be acknowledged; its SOP Instance UID."""
+    image = image_to_send(series, number)
+    ae = AE(ae_title="CT1")
+    ae.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 600
+    association = ae.associate("127.0.0.1", port, ae_title="CORONET")
+    assert association.is_established
+    assert association.send_c_store(image).Status == 0
+    association.release()
+    return str(image.SOPInstanceUID)
+
+
 @pytest.fixture(scope="module")
-def box(booted: Path) -> Iterator[Machine]:
+def box(booted: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """The box as it was after its first start; the tests of this file follow each other on it."""
-    with gone_on(booted) as machine:
+    with gone_on(booted, tmp_path_factory.mktemp("box")) as machine:
         yield machine
 
 

@@ -80,9 +80,9 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
 
 
 @pytest.fixture(scope="module")
-def box(booted: Path, release: Release) -> Iterator[Machine]:
+def box(booted: Path, release: Release, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A box with the stick plugged in, which trusts the tests' own keys; the services stand still, so that the processor is RAUC's."""
-    with gone_on(booted) as machine:
+    with gone_on(booted, tmp_path_factory.mktemp("box")) as machine:
         machine.plug_in(release.stick)
         machine.shell("systemctl stop coronet-kiosk coronet-analyst coronet-updater coronet-trial coronet", seconds=SHELL_S)
         keyring = base64.b64encode(release.keyring.read_bytes()).decode()
@@ -119,7 +119,7 @@ def test_wherever_the_plug_is_pulled_a_whole_slot_is_started(
     cuts = Cuts(box, tmp_path / "layers", every_s=SLICE_S)
     cuts.start()
     told = box.shell("rauc install /run/coronet-stick/coronet-9.0.0.raucb 2>&1; echo ended $?", seconds=SHELL_S)
-    cuts.wait_for_more(3)
+    cuts.end()
     verdicts = cuts.verdicts(wanted, tmp_path)
     assert told.endswith("ended 0"), told
     figures["power_cuts_small_update"] = len(verdicts)
