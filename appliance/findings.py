@@ -272,7 +272,10 @@ class SetAside(Record, frozen=True, kw_only=True):
 
 
 class Findings(Record, frozen=True, kw_only=True):
-    """Everything found in one study. For a declined or failed study ``reason`` says why and the result fields are None or empty."""
+    """Everything found in one study. For a declined or failed study ``reason`` says why and the result fields are None or empty.
+
+    ``bands`` names the table of degrees (`degrees`) by which the measured lesions got their grade.
+    """
 
     status: Status
     software: Software
@@ -309,6 +312,7 @@ class Findings(Record, frozen=True, kw_only=True):
     entered: Entered = Entered()
     earlier: Earlier | None = None
     set_aside: SetAside = SetAside()
+    bands: Literal["scct", "cn2011"] = "scct"
 
     @property
     def validated_on_patients(self) -> bool:

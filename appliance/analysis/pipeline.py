@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from appliance.analysis.cadrads import Bands, with_category
 from appliance.analysis.calcium import not_scored, score_calcium
 from appliance.analysis.locate import Located, locate
@@ -157,7 +159,8 @@ def analyze(
         scored = calcium_of(study, located.heart, before, stents=reading.seen.stents, factor=options.calcium_mass_factor)
         if not isinstance(scored, str):
             scored = with_deposits(scored, before, second.reading.measured.branches)
-    found = with_category(_findings(chosen, second, scored, models, clock.total()))
+    found = msgspec.structs.replace(_findings(chosen, second, scored, models, clock.total()), bands=options.bands)
+    found = with_category(found)
     others = {second.other.header.series_uid: second.other.volume} if second.other is not None and second.taken else {}
     return Analysis(findings=found, study=study, heart=located.heart, segmentation=reading.segmentation, others=others)
 

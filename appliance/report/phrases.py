@@ -32,6 +32,12 @@ GRADE_BANDS: dict[Grade, Phrase] = {
     "occluded": Phrase("管腔闭塞", "occlusion"),
 }
 
+OLDER_BANDS = Phrase(
+    "狭窄程度按较早的中国共识(2011)分级:中度 50–74%,重度 75–99%;CAD-RADS 按其自身分级。",
+    "Degrees of stenosis by the older Chinese consensus of 2011: moderate 50–74%, severe 75–99%; CAD-RADS keeps its own.",
+)
+"""Said where a site reports by that table: a degree of 72 % is then moderate beside CAD-RADS 4A."""
+
 UNREADABLE = Phrase("狭窄程度无法评价", "degree of stenosis not assessable")
 
 GRADE_NAMES: dict[Grade, Phrase] = {

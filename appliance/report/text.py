@@ -19,6 +19,7 @@ from appliance.report.phrases import (
     NO_CALCIUM,
     NO_CALCIUM_SCORE,
     NOT_BY_AI,
+    OLDER_BANDS,
     ORIGIN_NOT_BY_AI,
     TITLE,
     Headings,
@@ -123,6 +124,8 @@ def _not_analysed(header: StudyHeader, findings: Findings) -> list[Section]:
 def _technique_and_quality(header: StudyHeader, findings: Findings) -> list[Phrase]:
     made = technique(header, findings)
     sentences = [] if made is None else [made]
+    if findings.bands == "cn2011":
+        sentences.append(OLDER_BANDS)
     if findings.quality is None:
         return [*sentences, Phrase("图像质量未能评定。", "Image quality could not be rated.")]
     quality = findings.quality

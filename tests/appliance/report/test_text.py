@@ -7,6 +7,7 @@ from typing import get_args
 import msgspec
 import pytest
 
+from appliance.analysis.cadrads import with_category
 from appliance.anatomy import Dominance
 from appliance.comparison import summary
 from appliance.findings import Entered, Findings, Graft, InStent, OtherSeries, Stent, Variant, VariantName
@@ -64,6 +65,19 @@ def test_technique_and_quality_give_what_was_measured() -> None:
         "Coronary CT angiography, 120 kVp, reconstructed at 75% of the R-R interval, 280 slices at 0.50 mm increment, 0.39 mm pixels.",
         "Good image quality (4/5); aortic attenuation 432 HU, noise 22 HU, contrast-to-noise ratio 18.",
     )
+
+
+def test_a_site_that_reports_by_the_older_bands_says_so() -> None:
+    """A plaque of 72 % is moderate there, beside a CAD-RADS 4A."""
+    plaque = lesion(0, 1, "pLAD", (10, 20, 30), 72.0, "moderate", "mixed")
+    found = with_category(msgspec.structs.replace(NORMAL, lesions=(plaque,), bands="cn2011"))
+    report = write_report(HEADER, Findings.from_json(found.to_json()))
+    assert "狭窄程度按较早的中国共识（2011）分级：中度 50–74%，重度 75–99%；CAD-RADS 按其自身分级。" in sentences(
+        report, "检查技术与图像质量"
+    )
+    assert "管腔中度狭窄" in whole(report, "zh")
+    assert "CAD-RADS 4A/" in whole(report, "en")
+    assert "older Chinese consensus" not in whole(write_report(HEADER, NORMAL), "en")
 
 
 def test_findings_name_the_percentage_and_high_risk_features() -> None:
