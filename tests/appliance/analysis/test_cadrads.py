@@ -111,6 +111,10 @@ WORKED_EXAMPLES = [
     ((("L-PDA", 60.0),), "CAD-RADS 3/P1"),
     ((("LM", 49.9),), "CAD-RADS 2/P1"),
     ((("LM", 50.0),), "CAD-RADS 4B/P1"),
+    # a subtotal occlusion is severe, a total one a category of its own, however long the way between was
+    ((("mLAD", 99.0),), "CAD-RADS 4A/P1"),
+    ((("LM", 99.0), ("dRCA", 99.9)), "CAD-RADS 4B/P1"),
+    ((("mLAD", 99.9), ("OM1", 99.9), ("dRCA", 100.0)), "CAD-RADS 5/P2"),
     ((("LM", 100.0),), "CAD-RADS 5/P1"),
     ((("dRCA", 100.0), ("pLAD", 60.0)), "CAD-RADS 5/P1"),
     (
