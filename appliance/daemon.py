@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -74,6 +75,21 @@ ExamineBox = Callable[[], Sequence[SelfTestRow]]
 WriteSupport = Callable[[Path], object]
 
 
+@dataclass(frozen=True)
+class ServiceTools:
+    """What serves the box itself and comes from a floor above (`appliance.maintenance`); what is None is not offered.
+
+    Attributes:
+        read_signed: the content of a file whose signature is good; without it no orders are taken from a stick.
+        examine_box: the self-test that the kiosk offers.
+        write_support: writes the support bundle to a file.
+    """
+
+    read_signed: ReadSigned | None = None
+    examine_box: ExamineBox | None = None
+    write_support: WriteSupport | None = None
+
+
 def run_daemon(
     settings: Settings,
     *,
@@ -82,9 +98,7 @@ def run_daemon(
     clock: Clock | None = None,
     apart: Collection[str] = (),
     safe_mode: bool = False,
-    read_signed: ReadSigned | None = None,
-    examine_box: ExamineBox | None = None,
-    write_support: WriteSupport | None = None,
+    tools: ServiceTools | None = None,
 ) -> int:
     """Run the appliance until SIGTERM or SIGINT; returns the exit status.
 
@@ -94,10 +108,8 @@ def run_daemon(
         notifier: the service manager's ear.
         clock: this machine's if not given.
         apart: names of processes that are not children of ours: units of their own run them.
-        read_signed: the content of a file whose signature is good; without it no orders are taken from a stick.
-        examine_box: the self-test that the kiosk offers.
-        write_support: writes the support bundle to a file.
         safe_mode: run the receiver and the API only, until it ends by itself (`appliance.workflow.safe_mode`).
+        tools: what the service engineer needs.
 
     Returns:
         0 after a clean stop, 1 if it could not start, 2 if a part of it failed.
@@ -108,20 +120,11 @@ def run_daemon(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: workers.over.set())
     try:
-        clock = clock or SystemClock()
+        clock, tools = clock or SystemClock(), tools or ServiceTools()
         if safe_mode:
-            appliance = _safe_appliance(settings, settings_path=settings_path, workers=workers, clock=clock)
+            appliance = _safe_appliance(settings, settings_path=settings_path, workers=workers, clock=clock, tools=tools)
         else:
-            appliance = _appliance(
-                settings,
-                settings_path=settings_path,
-                workers=workers,
-                clock=clock,
-                apart=apart,
-                read_signed=read_signed,
-                examine_box=examine_box,
-                write_support=write_support,
-            )
+            appliance = _appliance(settings, settings_path=settings_path, workers=workers, clock=clock, apart=apart, tools=tools)
         with appliance as liveness:
             notifier.notify("READY=1")
             log.info("ready")
@@ -143,9 +146,7 @@ def _appliance(
     workers: Workers,
     clock: Clock,
     apart: Collection[str],
-    read_signed: ReadSigned | None,
-    examine_box: ExamineBox | None,
-    write_support: WriteSupport | None,
+    tools: ServiceTools,
 ) -> Iterator[Liveness]:
     """Everything built and started; stopped in reverse when the block ends, however it ends."""
     with ExitStack() as stack:
@@ -190,15 +191,9 @@ def _appliance(
         )
         for name, work in box_workers(settings, archive=archive, present_badge=badges.present).items():
             workers.start(name, work)
-        box = _box(
-            settings,
-            settings_path=settings_path,
-            archive=archive,
-            workers=workers,
-            read_signed=read_signed,
-            examine_box=examine_box,
-            write_support=write_support,
-        )
+        updates = _updates(settings, archive)
+        workers.start("update", updates.run)
+        box = _box(settings, settings_path=settings_path, archive=archive, updates=updates, tools=tools)
         info = _info(settings.policy, badge_reader=settings.badge.device is not None)
         stack.callback(_serve_api(service, info, settings.api.socket, box=box))
         _await_receiver(archive, workers)
@@ -209,8 +204,11 @@ def _appliance(
 
 
 @contextmanager
-def _safe_appliance(settings: Settings, *, settings_path: Path, workers: Workers, clock: Clock) -> Iterator[Liveness]:
-    """Receiver, its probe, and the API, so that the kiosk can say that this is safe mode; if the API fails too, receiving goes on."""
+def _safe_appliance(settings: Settings, *, settings_path: Path, workers: Workers, clock: Clock, tools: ServiceTools) -> Iterator[Liveness]:
+    """Receiver, its probe, and the API, so that the kiosk can say that this is safe mode; if the API fails too, receiving goes on.
+
+    Service by stick, self-test and update are offered as ever: here they are needed most.
+    """
     with ExitStack() as stack:
         archive, last_room = _open(settings, clock)
         stack.callback(archive.close)
@@ -234,7 +232,8 @@ def _safe_appliance(settings: Settings, *, settings_path: Path, workers: Workers
                 policy=settings.policy,
                 receiver_ready=lambda: receiver.pid is not None and archive.components.get("receiver").ready,
             )
-            stack.callback(_serve_api(service, _info(settings.policy), settings.api.socket))
+            box = _box(settings, settings_path=settings_path, archive=archive, updates=_updates(settings, archive), tools=tools)
+            stack.callback(_serve_api(service, _info(settings.policy), settings.api.socket, box=box))
         except (CoronetError, OSError) as error:
             log.error("no API in safe mode: %s", type(error).__name__)  # noqa: TRY400 - the name says enough
         _await_receiver(archive, workers)
@@ -294,19 +293,12 @@ def _warm_up(drafts: DraftFolders, stop: threading.Event) -> None:
         stop.wait()
 
 
-def _box(
-    settings: Settings,
-    *,
-    settings_path: Path,
-    archive: Archive,
-    workers: Workers,
-    read_signed: ReadSigned | None,
-    examine_box: ExamineBox | None,
-    write_support: WriteSupport | None,
-) -> BoxDesk:
+def _updates(settings: Settings, archive: Archive) -> UpdateDesk:
+    return UpdateDesk(archive=archive, installed=installed_version(), roles=update_roles(settings.policy))
+
+
+def _box(settings: Settings, *, settings_path: Path, archive: Archive, updates: UpdateDesk, tools: ServiceTools) -> BoxDesk:
     """Update, service by stick and first set-up, where a person may ask for them on the kiosk."""
-    updates = UpdateDesk(archive=archive, installed=installed_version(), roles=update_roles(settings.policy))
-    workers.start("update", updates.run)
     has_helper = HELPER.exists()
     set_up = SetUpDesk(
         archive=archive,
@@ -315,9 +307,11 @@ def _box(
         restart=(lambda: ask_slots("restart")) if has_helper else None,
     )
     stick = None
-    if has_helper and read_signed is not None:
-        stick = ServiceStick(archive=archive, ask=ask_slots, read=read_signed, support=write_support)
-    self_test = SelfTest(archive=archive, run=examine_box, roles=update_roles(settings.policy)) if examine_box is not None else None
+    if has_helper and tools.read_signed is not None:
+        stick = ServiceStick(archive=archive, ask=ask_slots, read=tools.read_signed, support=tools.write_support)
+    self_test = None
+    if tools.examine_box is not None:
+        self_test = SelfTest(archive=archive, run=tools.examine_box, roles=update_roles(settings.policy))
     return BoxDesk(updates=updates, set_up=set_up, stick=stick, self_test=self_test)
 
 

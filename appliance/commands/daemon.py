@@ -7,7 +7,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from appliance.daemon import run_daemon
+from appliance.daemon import ServiceTools, run_daemon
 from appliance.maintenance.examination import absent, examine
 from appliance.maintenance.last_good import FOLDER, keep_settings
 from appliance.maintenance.reset import finish_reset
@@ -35,17 +35,13 @@ def run(options: argparse.Namespace) -> int:
         settings = load_settings_or_new(path)  # the site's may have gone with it
     elif not options.safe_mode:
         keep_settings(settings, path)
-    read = partial(read_signed, keyring=KEYRING, maximum_bytes=LARGEST_ORDER)
-    return run_daemon(
-        settings,
-        settings_path=path,
-        apart=options.apart,
-        safe_mode=options.safe_mode,
-        read_signed=read,
+    tools = ServiceTools(
+        read_signed=partial(read_signed, keyring=KEYRING, maximum_bytes=LARGEST_ORDER),
         examine_box=lambda: _examine(settings),
         # without the self-test: peers that do not answer would take longer than a person waits
         write_support=lambda out: write_bundle(out, settings=settings, findings=()),
     )
+    return run_daemon(settings, settings_path=path, apart=options.apart, safe_mode=options.safe_mode, tools=tools)
 
 
 def _settings(options: argparse.Namespace) -> tuple[Settings, Path]:

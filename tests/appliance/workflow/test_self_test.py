@@ -43,8 +43,10 @@ def test_one_test_at_a_time_for_who_may(tmp_path: Path) -> None:
     archive.close()
 
 
-def test_a_daemon_tells_by_its_api_what_doctor_would_say(tmp_path: Path) -> None:
-    with daemon(tmp_path / "box", options=["--apart", "analyst"]) as running, open_archive_of(running) as archive:
+@pytest.mark.parametrize("options", [["--apart", "analyst"], ["--safe-mode"]])
+def test_a_daemon_tells_by_its_api_what_doctor_would_say(tmp_path: Path, options: list[str]) -> None:
+    """In safe mode, too: there the service engineer needs it most."""
+    with daemon(tmp_path / "box", options=options) as running, open_archive_of(running) as archive:
         archive.users.add(name="Sun", role="engineer", pin="2468")
         transport = httpx.HTTPTransport(uds=str(running.data / "api.sock"))
         with httpx.Client(transport=transport, base_url="http://coronet", timeout=30) as client:
