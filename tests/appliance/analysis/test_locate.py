@@ -15,8 +15,9 @@ from appliance.inference.catalog import ModelCatalog, installed_catalog
 from appliance.inference.choose import best_engine
 from appliance.inference.engine import Session
 from appliance.volume import Geometry, Volume
-from models.phantom import draw_patient, draw_scan, render
+from models.phantom import draw_scan, render
 from models.phantom.types import Patient, Scan
+from tests.patients import drawn_patient
 
 GRID = (140, 224, 224)
 SPACING = (0.9, 0.9, 1.0)
@@ -40,7 +41,7 @@ def session() -> Session:
 
 @pytest.fixture(scope="module")
 def case(session: Session) -> Case:
-    patient, scan = draw_patient(100_003), draw_scan(100_003)
+    patient, scan = drawn_patient(100_003), draw_scan(100_003)
     middle = np.mean(patient.heart_box, axis=0)
     origin = tuple(float(c - s * (n - 1) / 2) for c, s, n in zip(middle, SPACING, reversed(GRID), strict=True))
     rendered = render(patient, scan, origin=origin, spacing=SPACING, shape=GRID)

@@ -12,8 +12,9 @@ from appliance.inference.catalog import ModelCatalog, installed_catalog
 from appliance.inference.choose import best_engine
 from appliance.inference.engine import Session
 from appliance.volume import Geometry, Volume
-from models.phantom import Patient, Scan, draw_patient, draw_scan, render
+from models.phantom import Patient, Scan, draw_scan, render
 from models.phantom.scan import VESSELS, undisturbed, with_motion
+from tests.patients import drawn_patient
 
 pytestmark = pytest.mark.skipif("motion" not in ModelCatalog.load(installed_catalog()), reason="no motion network is released yet")
 
@@ -29,7 +30,7 @@ def session() -> Session:
 
 @pytest.fixture(scope="module")
 def patient() -> Patient:
-    return draw_patient(100_003)
+    return drawn_patient(100_003)
 
 
 @pytest.fixture(scope="module")

@@ -10,15 +10,16 @@ import pytest
 from models.evaluation.measures import found_length
 from models.evaluation.scans import designed_scan, scan_geometry
 from models.evaluation.truths import Truth, clipped, conditions_of, inside, truth_of
-from models.phantom import Patient, draw_patient, draw_scan
+from models.phantom import Patient, draw_scan
 from models.training.families import Design, load_families
+from tests.patients import drawn_patient
 
-SEED = 100001
+SEED = 100_003
 
 
 @pytest.fixture(scope="module")
 def patient() -> Patient:
-    return draw_patient(SEED)
+    return drawn_patient(SEED)
 
 
 def test_a_design_changes_what_it_names_and_nothing_else() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from scipy.spatial import cKDTree
 
 from models.phantom import Patient, draw_patient, truth
 from models.phantom.variants import DOMINANCE, ORIGINS, draw_plan
+from tests.patients import drawn_patient
 
 #: Chosen by their plans (cheap to draw) so that every origin, dominance and most variants occur; nothing was tuned on them.
 SEEDS = (0, 1, 3, 8, 9, 17, 21, 22, 26, 60, 76, 96)
@@ -24,14 +24,9 @@ SEGMENTS = {
 }  # fmt: skip
 
 
-@lru_cache(maxsize=16)
-def patient_of(seed: int) -> Patient:
-    return draw_patient(seed)
-
-
 @pytest.fixture(params=SEEDS)
 def patient(request: pytest.FixtureRequest) -> Patient:
-    return patient_of(request.param)
+    return drawn_patient(request.param)
 
 
 def distance_to(patient: Patient, field: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -74,7 +69,7 @@ def test_origins_are_as_the_variants_say(patient: Patient) -> None:
 
 
 def test_an_anomalous_right_artery_runs_between_aorta_and_pulmonary_trunk() -> None:
-    patient = next(p for p in map(patient_of, SEEDS) if "interarterial_course" in p.variants)
+    patient = next(p for p in map(drawn_patient, SEEDS) if "interarterial_course" in p.variants)
     rca = next(b for b in patient.branches if b.name == "RCA").points_mm[:80]
     aorta, trunk = (distance_to(patient, patient.channel(n), rca) for n in ("ao", "pa"))
     right = distance_to(patient, patient.channel("rv"), rca)
@@ -82,7 +77,7 @@ def test_an_anomalous_right_artery_runs_between_aorta_and_pulmonary_trunk() -> N
 
 
 def test_the_seeds_cover_the_variants_and_both_kinds_of_heart() -> None:
-    patients = [patient_of(s) for s in SEEDS]
+    patients = [drawn_patient(s) for s in SEEDS]
     assert {p.heart_model for p in patients} == {"real-1", "real-2", "procedural"}
     assert {p.dominance for p in patients} == {"right", "left", "codominant"}
     seen = {v for p in patients for v in p.variants}
@@ -170,7 +165,7 @@ def test_veins_keep_clear_of_arteries(patient: Patient) -> None:
 
 
 def test_grafts_begin_at_their_own_place_and_end_in_the_vessel_they_feed() -> None:
-    patient = next(p for p in map(patient_of, SEEDS) if "graft" in p.variants)
+    patient = next(p for p in map(drawn_patient, SEEDS) if "graft" in p.variants)
     native = np.concatenate([b.points_mm for b in patient.branches if b.kind == "native"])
     grafts = [b for b in patient.branches if b.kind == "graft"]
     assert grafts
@@ -224,7 +219,7 @@ def test_lesions_narrow_as_much_as_they_say(patient: Patient) -> None:
 
 
 def test_the_same_seed_gives_the_same_patient() -> None:
-    first, second, other = draw_patient(5), draw_patient(5), patient_of(3)
+    first, second, other = drawn_patient(3), draw_patient(3), drawn_patient(0)
     assert np.array_equal(first.channels, second.channels)
     assert truth(first) == truth(second)
     assert truth(first) != truth(other)

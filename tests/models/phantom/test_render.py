@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 import pytest
 
-from models.phantom import Patient, draw_patient, draw_scan, render
+from models.phantom import draw_scan, render
 from models.phantom.noise import noise_block
 from models.phantom.scan import undisturbed
 from models.phantom.types import Branch, Scan
+from tests.patients import drawn_patient
 
 SEEDS = (5, 17)
-
-
-@lru_cache(maxsize=4)
-def patient_of(seed: int) -> Patient:
-    return draw_patient(seed)
 
 
 def good(seed: int) -> Scan:
@@ -31,7 +26,7 @@ def around(point: np.ndarray, half: float) -> tuple[float, float, float]:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_patch_equals_the_same_region_of_a_larger_volume(seed: int) -> None:
-    patient, scan = patient_of(seed), good(seed)
+    patient, scan = drawn_patient(seed), good(seed)
     origin = around(patient.branches[1].points_mm[40], 24.0)
     whole = render(patient, scan, origin=origin, spacing=(0.5, 0.5, 0.5), shape=(96, 96, 96), noise=False)
     inner = (origin[0] + 10.0, origin[1] + 12.0, origin[2] + 8.0)
@@ -45,7 +40,7 @@ def test_a_patch_equals_the_same_region_of_a_larger_volume(seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_lumen_volume_equals_the_truth(seed: int) -> None:
     """Volume of stretches without side branches counted in voxels against the sum of their cross-sections."""
-    patient, scan = patient_of(seed), good(seed)
+    patient, scan = drawn_patient(seed), good(seed)
 
     def places(b: Branch) -> list[int]:
         joints = [x.parent_index or 0 for x in patient.branches if x.parent == b.id]
@@ -70,7 +65,7 @@ def test_lumen_volume_equals_the_truth(seed: int) -> None:
 
 
 def test_blood_has_the_attenuation_that_the_scan_says() -> None:
-    patient, scan = patient_of(5), replace(good(5), vessel_hu=400.0)
+    patient, scan = drawn_patient(5), replace(good(5), vessel_hu=400.0)
     middle = patient.channel("lv")
     k, j, i = np.unravel_index(int(middle.argmin()), middle.shape)
     centre = np.asarray(patient.grid.origin) + patient.grid.spacing * np.array([i, j, k])
@@ -80,7 +75,7 @@ def test_blood_has_the_attenuation_that_the_scan_says() -> None:
 
 
 def test_noise_has_the_asked_size_and_differs_between_seeds() -> None:
-    patient, scan = patient_of(5), replace(good(5), noise_hu=30.0)
+    patient, scan = drawn_patient(5), replace(good(5), noise_hu=30.0)
     middle = patient.channel("la")
     k, j, i = np.unravel_index(int(middle.argmin()), middle.shape)
     centre = np.asarray(patient.grid.origin) + patient.grid.spacing * np.array([i, j, k])
@@ -99,7 +94,7 @@ def test_noise_block_is_normalised() -> None:
 
 
 def test_occlusion_has_no_lumen() -> None:
-    patient = patient_of(5)
+    patient = drawn_patient(5)
     b = next(x for x in patient.branches if x.name == "RCA")
     children = [x.parent_index or 0 for x in patient.branches if x.parent == b.id]
     middle = next(i for i in range(30, len(b.points_mm) - 15) if all(abs(i - c) > 25 for c in children))

@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.phantom import Patient, draw_patient
+from models.phantom import Patient
 from models.training import patients
 from models.training.families import load_families
 from models.training.patients import generator_digest, training_patient, virtual_patient
+from tests.patients import drawn_patient
 
 
 @pytest.fixture(scope="module")
 def drawn() -> Patient:
-    return draw_patient(3)
+    return replace(drawn_patient(3), cache={})
 
 
 def test_a_stored_patient_is_the_drawn_one(tmp_path: Path, drawn: Patient) -> None:
