@@ -1,4 +1,4 @@
-"""How narrow a lesion is: the section fit's degree, and when it is not to be believed."""
+"""How narrow a lesion is: the degree by the measured diameters, and when it is not to be believed."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ _NEAR_MM = 2.0
 _USUAL_RADIUS_MM = 1.5
 _HALF_PERCENT, _CLOSED_PERCENT = 50.0, 100.0
 _REST_MM, _MOUTH_MM, _LEAST_REST = 30.0, 3.0, 10
+_BESIDE_MM, _LEAST_BESIDE = 5.0, 4
+_PLAIN_BLOOD_HU = 42.0
+"""Blood without contrast medium."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,9 @@ class LesionRules:
         join_mm: gaps up to this are bridged.
         noise_percent: narrowing below this is none.
         occlusion_mm: shortest stretch without lumen that is an occlusion.
+        severe_percent, thinned: a severe narrowing behind which this part or less of the blood's enhancement is left is an occlusion: what
+            follows is filled from elsewhere, or hardly at all (CAD-RADS 2.0 puts total and subtotal occlusion into one category). A short
+            closed stretch shows some lumen otherwise, through the blur and beside calcium.
         network_weight: weight of the network's classes beside the fit's.
         least_confidence: what is less sure is not reported.
         mended_trust: part of the confidence that is left where the line was mended. It is told, and hides nothing: a line breaks just
@@ -48,10 +54,6 @@ class LesionRules:
             error (0.3 to 0.45 mm on development patients, less than half of it without calcium). A degree is therefore drawn towards the
             mean of all degrees, 0 to 100 % being alike likely, by as much as the error asks for: the smaller the vessel, the more. Drawn
             towards half it never crosses half, the border of what matters; a closed vessel stays closed.
-        fit_error_mm, network_error_percent: errors of a diameter without calcium, and of the narrowing that the network ``lesions`` gives
-            (mean 16 points on development patients). Where no calcium is near, the degree lies between the two, weighed by them: a fit
-            whose line or wall went astray meets an answer that needs neither. Beside calcium the network shrinks what is tight, so it is
-            not asked there.
         smear_hu, rest_hu: a wall as bright as this along a whole lesion without calcium may be blood smeared by motion (soft plaque reads
             20 to 90 HU). Motion smears more than the plaque: only where a quarter of the vessel's other walls reach the second value, or
             too little of it is there to tell, half and more is not claimed. A tight lumen that the blur mixes with its wall does the same
@@ -65,6 +67,8 @@ class LesionRules:
     join_mm: float = 2.0
     noise_percent: float = 6.0
     occlusion_mm: float = 3.0
+    severe_percent: float = 70.0
+    thinned: float = 0.7
     network_weight: float = 1.0
     least_confidence: float = 0.8
     mended_trust: float = 0.6
@@ -80,8 +84,6 @@ class LesionRules:
     blooming_error_mm: float = 0.4
     usual_percent: float = 50.0
     spread_percent: float = 28.0
-    fit_error_mm: float = 0.2
-    network_error_percent: float = 16.0
     smear_hu: float = 100.0
     rest_hu: float = 90.0
 
@@ -106,9 +108,7 @@ class Stretch:
     unreadable: bool = False
 
 
-def believed(
-    lesion: Stretch, profile: Profile, wall_hu: Float, along: Float, rules: LesionRules, *, narrowing: Float | None = None
-) -> Stretch:
+def believed(lesion: Stretch, profile: Profile, wall_hu: Float, along: Float, rules: LesionRules) -> Stretch:
     """The lesion with what is believed of its measured degree.
 
     Args:
@@ -117,10 +117,7 @@ def believed(
         wall_hu: attenuation of the fitted wall there, (n,).
         along: distance from the branch's first point, (n,).
         rules: when what is measured is believed.
-        narrowing: part of the healthy diameter that is missing, as the network ``lesions`` sees it, (n,); None where none looked.
     """
-    if narrowing is not None:
-        lesion = informed(lesion, profile, narrowing, along, rules)
     return smeared(regressed(lesion, profile, along, rules), profile, wall_hu, along, rules)
 
 
@@ -138,19 +135,6 @@ def outside_parent(named: NamedTree, number: int, references: Sequence[Reference
     left = np.flatnonzero(distance > radius + beyond_mm)
     free[: int(left[0]) if len(left) else len(free)] = False
     return free
-
-
-def informed(lesion: Stretch, profile: Profile, narrowing: Float, along: Float, rules: LesionRules) -> Stretch:
-    """The lesion with a degree between the fit's and the network's, by their variances; unchanged beside calcium and where closed."""
-    percent, reference = lesion.stenosis_percent, lesion.reference_mm
-    if percent is None or reference is None or percent >= _CLOSED_PERCENT or _beside_calcium(profile, along, lesion.minimum, rules):
-        return lesion
-    seen = 100.0 * float(narrowing[np.abs(along - along[lesion.minimum]) <= _NEAR_MM].max())
-    trust = rules.network_error_percent**2 / (rules.network_error_percent**2 + (100.0 * rules.fit_error_mm / reference) ** 2)
-    percent = seen + trust * (percent - seen)
-    if percent < rules.noise_percent:
-        return replace(lesion, stenosis_percent=0.0)
-    return replace(lesion, stenosis_percent=percent, lumen_mm=reference * (1.0 - percent / 100.0))
 
 
 def regressed(lesion: Stretch, profile: Profile, along: Float, rules: LesionRules) -> Stretch:
@@ -213,6 +197,8 @@ def measure_stretch(
         closed = joined_ranges(ranges_of(lumen <= 0.0), along[start:end], 0.9)
         if any(along[start + b - 1] - along[start + a] >= rules.occlusion_mm for a, b in closed):
             stenosis = 100.0
+        if stenosis >= rules.severe_percent and _left_behind(profile, along, start, end) <= rules.thinned:
+            stenosis = 100.0
         if stenosis < rules.noise_percent:
             # no narrowing: the place to show is where the plaque is thickest
             stenosis = 0.0
@@ -235,6 +221,16 @@ def measure_stretch(
         confidence=trust,
         unreadable=unreadable,
     )
+
+
+def _left_behind(profile: Profile, along: Float, start: int, end: int) -> float:
+    """Part of the blood's enhancement before a stretch that is left behind it; 1 where the branch has too little of either."""
+    before = (along < along[start]) & (along >= along[start] - _BESIDE_MM)
+    behind = (along > along[end - 1]) & (along <= along[end - 1] + _BESIDE_MM)
+    if min(before.sum(), behind.sum()) < _LEAST_BESIDE:
+        return 1.0
+    first, last = (float(np.median(profile.lumen_hu[side])) - _PLAIN_BLOOD_HU for side in (before, behind))
+    return last / max(first, 1.0)
 
 
 def on_mended_line(lesion: Stretch, named: NamedTree, rules: LesionRules) -> Stretch:

@@ -3,8 +3,8 @@
 Three witnesses are heard at every point, each measured against what is usual in this very patient (median and spread over all healthy
 sections), so that noise and small biases count for nothing: the wall's thickness in the section fit, plaque and calcium in the fine
 network's classes, and the narrowing against the reference. Where the network ``lesions`` has looked along the straightened vessels, what it
-says is the fourth and weightiest. A stretch where together they speak clearly enough for long enough is a lesion. How narrow it is stays
-the section fit's to say.
+says is the fourth and weightiest. A stretch where together they speak clearly enough for long enough is a lesion. How narrow it is, the
+diameters say (``fusion``).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logit
 
+from appliance.analysis.fusion import fused_reference
 from appliance.analysis.lesion_degree import (
     LesionRules,
     Stretch,
@@ -66,7 +67,7 @@ def find_lesions(
 
     Args:
         named: the tree.
-        lumen: what the section fit measured.
+        lumen: what was measured, with the network's diameters joined to it where there are any (``fusion.fused_lumen``).
         rules: when a stretch is a lesion.
         readings: what the network ``lesions`` says of each branch (``lesion_network.read_tree``); None: the rules work alone.
         known: the healthy vessel where it is known (the evaluation's oracle); None: estimated.
@@ -86,6 +87,8 @@ def find_lesions(
         weight = [healthy_weight(smooth_along(e, s, 1.0), j, s) for e, s, j in zip(evidence, along, junction, strict=True)]
         references = [reference_of(p, s, w) for p, s, w in zip(profiles, along, weight, strict=True)]
         references = list(known) if known is not None else with_left_main(named, profiles, references)
+        if readings is not None and known is None:
+            references = [fused_reference(one, reading) for one, reading in zip(references, readings, strict=True)]
         evidence = _evidence(profiles, references, calm, junction, along, rules)
         if readings is not None:
             evidence = joined_evidence(evidence, readings, along, rules)
@@ -96,8 +99,7 @@ def find_lesions(
         free = outside_parent(named, number, references, rules.beyond_parent_mm)
         wall = lumen.fitted.wall_hu[lumen.rows(number)]
         found = _stretches(number, profiles[number], references[number], evidence[number], along[number], named, rules, free)
-        narrowing = readings[number].narrowing if readings is not None else None
-        stretches += [believed(one, profiles[number], wall, along[number], rules, narrowing=narrowing) for one in found]
+        stretches += [believed(one, profiles[number], wall, along[number], rules) for one in found]
     return Survey(
         profiles=profiles,
         references=tuple(references),

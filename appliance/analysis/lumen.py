@@ -1,7 +1,7 @@
 """Lumen, outer wall and calcium along the tree: the section model of ``section_fit`` at every point.
 
-After a first fit the sections are cut again about the lumen's own
-middle, for the model is exact only there.
+After a first fit the sections are cut again about the lumen's own middle, for the model is exact only there. Then a part of them tells how
+dense the blood is where (``blood.level_along``), and all are fitted with that.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from scipy.ndimage import median_filter
 from scipy.spatial import cKDTree
 
 from appliance.analysis.along import unblurred_areas
-from appliance.analysis.blood import blood_along, noise_of
+from appliance.analysis.blood import blood_along, level_along, noise_of
 from appliance.analysis.blur import estimate_blur, usual_blur
 from appliance.analysis.section_run import Fitted, fit_all
 from appliance.analysis.section_samples import RAYS, SAMPLE_MM, SAMPLES
@@ -22,9 +22,15 @@ from appliance.analysis.sections import Blur, Sections, cell_areas, cut_sections
 from appliance.analysis.stages import Float, NamedTree, Profile, Segmentation, Tree, VesselClass
 from appliance.volume import Volume
 
-_OCCLUDED_MM = 0.42
+OCCLUDED_MM = 0.42
 """Below this diameter the fit cannot tell a thread of blood from none."""
 _HIDING_CALCIUM_MM2 = 0.3
+_CLOUDS = 0.06
+"""Clouds of contrast medium and coarse noise change the blood of a single section by this part (standard deviation)."""
+_NARROW, _AROUND_MM = 0.8, 10.0
+"""A lumen is narrow below this part of the median of its neighbours within the second."""
+_EVERY, _BLOOD_DOUBT = 3, 0.25
+"""Every third section tells of the blood, within about a quarter of what is expected: nearer ones show the same, through the blur."""
 _MOUTH_MM = 1.2
 _FARTHEST_SHIFT_MM = 0.8
 _CALM_SHIFT_MM = 1.0
@@ -69,15 +75,44 @@ def measure_lumen(
     # the first fit tells where the vessel is wide, which tells the blood better, and where its middle is
     sections = cut_sections(named, volume, segmentation, lines=centred_lines(sections, result))
     radius = np.maximum(result.lumen_mm / 2, 0.3)
-    blood = blood_along(named, sections, radius, blur=blur)
+    blood = blood_along(named, sections, np.maximum(radius, guess), blur=blur)
     blur = estimate_blur(sections, blood, radius, noise, volume.geometry)
-    result = fit_all(sections, blood, guess, noise, blur)
+    blood = _measured_blood(named, sections, blood, guess, noise, blur)
+    result = fit_lumen(sections, blood, guess, noise, blur)
     profiles = tuple(
         _past_mouth(profile, sections.along[sections.branch == number]) if named.branches[number].parent is None else profile
         for number in range(len(named.branches))
         for profile in [_profile(result, sections, blood, blur, number)]
     )
     return LumenResult(profiles=profiles, sections=sections, fitted=result, blood=blood, blur=blur, noise_hu=noise)
+
+
+def _measured_blood(named: NamedTree, sections: Sections, expected: Float, radius: Float, noise: float, blur: Blur) -> Float:
+    """The blood at every section, from some that are fitted with a blood of their own."""
+    chosen = np.arange(0, len(sections.points), _EVERY)
+    own = fit_all(sections.take(chosen), expected[chosen], radius[chosen], noise, blur, blood_doubt=_BLOOD_DOUBT)
+    return level_along(named, sections, chosen, own, expected)
+
+
+def fit_lumen(sections: Sections, blood: Float, radius: Float, noise: float, blur: Blur) -> Fitted:
+    """Fit every section, with a blood that may differ a little from its level, as clouds and coarse noise make it.
+
+    In a narrow lumen, density and width look the same to the scanner: there the level counts.
+    """
+    result = fit_all(sections, blood, radius, noise, blur, blood_doubt=_CLOUDS)
+    narrow = np.flatnonzero(result.lumen_mm < _NARROW * _usual_size(result.lumen_mm, sections))
+    sure = fit_all(sections.take(narrow), blood[narrow], radius[narrow], noise, blur)
+    return result.replaced(narrow, sure)
+
+
+def _usual_size(lumen: Float, sections: Sections) -> Float:
+    """The median of the lumen's diameter around each section, (n,)."""
+    usual = np.empty(len(lumen))
+    for number in np.unique(sections.branch):
+        here = np.flatnonzero(sections.branch == number)
+        near = np.abs(sections.along[here][:, None] - sections.along[here][None]) <= _AROUND_MM
+        usual[here] = [float(np.median(lumen[here][row])) for row in near]
+    return usual
 
 
 def centred_lines(sections: Sections, fitted: Fitted) -> list[Float]:
@@ -127,7 +162,7 @@ def _profile(result: Fitted, sections: Sections, blood: Float, blur: Blur, numbe
     calcium = result.calcium_mm2[here]
     lumen = _through_calcium(result.lumen_mm[here], calcium, sections.along[here])
     lumen = _unblurred(lumen, sections.along[here], blur.along(tangents_of(sections.directions[here])))
-    lumen = np.where(lumen < _OCCLUDED_MM, 0.0, lumen)
+    lumen = np.where(lumen < OCCLUDED_MM, 0.0, lumen)
     outer = np.maximum(_smooth(result.outer_mm[here]), lumen + 0.2)
     closed = lumen == 0.0
     return Profile(
@@ -164,7 +199,7 @@ def _past_mouth(profile: Profile, along: Float) -> Profile:
 
 def _through_calcium(lumen: Float, calcium: Float, along: Float) -> Float:
     """Sections in which calcium leaves no lumen to be seen cannot tell an occlusion from blooming: they take their neighbours' values."""
-    hidden = (lumen < _OCCLUDED_MM) & (calcium > _HIDING_CALCIUM_MM2)
+    hidden = (lumen < OCCLUDED_MM) & (calcium > _HIDING_CALCIUM_MM2)
     if not hidden.any() or hidden.all():
         return lumen
     return np.asarray(np.where(hidden, np.interp(along, along[~hidden], lumen[~hidden]), lumen))

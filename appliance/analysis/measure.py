@@ -11,6 +11,7 @@ import numpy as np
 
 from appliance.analysis.cadrads import UNREADABLE, Bands, cad_rads, grade_of, segment_scores, untraced_vessels
 from appliance.analysis.centrelines import trace
+from appliance.analysis.fusion import fused_lumen
 from appliance.analysis.lesion_degree import Stretch
 from appliance.analysis.lesion_network import read_tree
 from appliance.analysis.lesions import Survey, find_lesions
@@ -79,6 +80,8 @@ def measure(
     with clock.stage("lesions"):
         seer = sessions.get("lesions")
         readings = read_tree(named, volume, [profile.lumen_hu for profile in lumen.profiles], seer) if seer is not None else None
+        if readings is not None:
+            lumen = fused_lumen(named, lumen, readings)
         survey = find_lesions(named, lumen, readings=readings)
     with clock.stage("plaque"):
         plaques = describe_plaques(named, survey, lumen, kvp=kvp)

@@ -12,8 +12,8 @@ from numba import njit
 
 from appliance.analysis.section_samples import RAYS, SAMPLE_MM, SAMPLES
 
-A_AT = 9
-BEGIN_AT = 10
+A_AT = 10
+BEGIN_AT = 11
 END_AT = BEGIN_AT + RAYS
 SIZE = END_AT + RAYS
 _BEYOND_MM = 2.2

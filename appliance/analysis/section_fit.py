@@ -35,8 +35,9 @@ from appliance.analysis.section_shapes import REACH, harmonics, look_up, ring_pi
 from appliance.analysis.section_weights import half_maximum, neighbours_cut, usable
 
 _HARMONICS = 5
-_PLAIN = 9
+_PLAIN = 10
 _WALL = 8
+BLOOD_AT = 9
 _WALL_MM, _WALL_SPREAD_MM = 0.5, 0.4
 """Healthy coronary wall: 0.5 to 0.75 mm by magnetic resonance (Fayad et al., Circulation 2000;102:506)."""
 _WALL_HU, _WALL_SPREAD_HU = 60.0, 25.0
@@ -49,19 +50,23 @@ _BETTER = 0.75
 """A second descent counts if it explains the section so much better."""
 _ABOVE_BLOOD_HU = 150.0
 """What is hardly denser than the blood may as well be blood."""
+_LEAST_BLOOD, _MOST_BLOOD = 0.3, 1.3
 _TURNS = 14
 _SETTLING = 5
 """Turns in which the samples to be looked at still follow the estimate."""
 
 
 @njit(parallel=True, cache=True)
-def fit_sections(rays, labels, blood, blur, start, noise, calcium_hu, firmness, disc, slope, parameters, background, residual, support):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+def fit_sections(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    rays, labels, blood, doubt, blur, start, noise, calcium_hu, firmness, disc, slope, parameters, background, residual, support, told
+):
     """Fit every section.
 
     Args:
         rays: HU (n, RAYS, SAMPLES).
         labels: the network's classes there, uint8: calcium (3) is looked for, and beside it the lumen (1) is a hint.
-        blood: L (n,).
+        blood: L as expected (n,).
+        doubt: standard deviation of that in HU (n,), above 0.
         blur: s per ray in mm (n, RAYS).
         start: first lumen radius in mm (n,).
         noise: HU (n,).
@@ -69,22 +74,23 @@ def fit_sections(rays, labels, blood, blur, start, noise, calcium_hu, firmness, 
         firmness: 1, or more to hold the wall to its prior so many times more firmly (where the blur is what is sought).
         disc: first of ``blurred_disc()``.
         slope: second of ``blurred_disc()``.
-        parameters: filled, (n, SIZE): a0, a1, b1, a2, b2 of the lumen radius; t0, c1, d1 of the thickness; W; A; then the radii where
+        parameters: filled, (n, SIZE): a0, a1, b1, a2, b2 of the lumen radius; t0, c1, d1 of the thickness; W; L; A; then the radii where
             calcium begins and ends on each ray, 0 where there is none.
         background: filled, B per ray (n, RAYS).
         residual: filled, root mean square in HU (n,).
         support: filled, how many samples carried weight (n,).
+        told: filled, what the section itself tells of L: one over the variance in HU2 (n,).
     """
     for i in prange(len(rays)):
         one = slice(i, i + 1)
         _fit(
-            rays[i], labels[i], blood[i], blur[i], start[i], noise[i], calcium_hu[i], firmness, disc, slope,
-            parameters[i], background[i], residual[one], support[one],
+            rays[i], labels[i], blood[i], doubt[i], blur[i], start[i], noise[i], calcium_hu[i], firmness, disc, slope,
+            parameters[i], background[i], residual[one], support[one], told[one],
         )  # fmt: skip
 
 
 @njit(cache=True)
-def _fit(ray, label, blood, blur, start, noise, dense, firmness, disc, slope, p, background, residual, support):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+def _fit(ray, label, blood, doubt, blur, start, noise, dense, firmness, disc, slope, p, background, residual, support, told):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """Fit from one start, or, where calcium is seen or the first fit leaves too much unexplained, from several; the best one stays."""
     hint = np.zeros(RAYS)
     p[:] = 0.0
@@ -92,9 +98,9 @@ def _fit(ray, label, blood, blur, start, noise, dense, firmness, disc, slope, p,
     active = first_calcium(ray, label, blood, noise, start, dense, p, hint)
     own = half_maximum(ray, usable(ray, active), blood)
     begin = min(own, 1.5 * start + 0.5) if own > 0.0 else start
-    best = _descend(ray, blood, blur, begin, noise, firmness, disc, slope, active, hint, p, background, residual, support)
+    best = _descend(ray, blood, doubt, blur, begin, noise, firmness, disc, slope, active, hint, p, background, residual, support, told)
     other, other_background = p.copy(), background.copy()
-    other_residual, other_support = residual.copy(), support.copy()
+    other_residual, other_support, other_told = residual.copy(), support.copy(), told.copy()
     if not active.any() and residual[0] > _UNEXPLAINED * noise and firmness == 1.0:
         # calcium no denser than the blood after the blur: it shows as a wall that no wall can be
         other[:] = 0.0
@@ -103,10 +109,12 @@ def _fit(ray, label, blood, blur, start, noise, dense, firmness, disc, slope, p,
     if active.any() and firmness == 1.0:
         _restart(p, active, dense, other)
         cost = _descend(
-            ray, blood, blur, _TIGHT_MM, noise, firmness, disc, slope, active, hint, other, other_background, other_residual, other_support
-        )
+            ray, blood, doubt, blur, _TIGHT_MM, noise, firmness, disc, slope, active, hint, other, other_background, other_residual,
+            other_support, other_told,
+        )  # fmt: skip
         if cost < _BETTER * best and other[A_AT] > blood + _ABOVE_BLOOD_HU:
             p[:], background[:], residual[0], support[0] = other, other_background, other_residual[0], other_support[0]
+            told[0] = other_told[0]
 
 
 @njit(cache=True)
@@ -119,14 +127,15 @@ def _restart(p, active, dense, other):  # type: ignore[no-untyped-def]  # pragma
 
 
 @njit(cache=True)
-def _descend(ray, blood, blur, start, noise, firmness, disc, slope, active, hint, p, background, residual, support):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+def _descend(ray, blood, doubt, blur, start, noise, firmness, disc, slope, active, hint, p, background, residual, support, told):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """Gauss-Newton from one start: ``p`` holds calcium's first radii; returns the cost for each sample that carries weight."""
     basis = harmonics()
     index = _unknowns(active)
     plain = len(index) == _PLAIN
     p[:_PLAIN] = 0.0
-    p[0], p[5], p[_WALL] = start, _WALL_MM, _WALL_HU
+    p[0], p[5], p[_WALL], p[BLOOD_AT] = start, _WALL_MM, _WALL_HU, blood
     prior, spread = p.copy(), _spreads(start, firmness)
+    spread[BLOOD_AT] = doubt
     weight = np.ones((RAYS, SAMPLES))
     lumen, outer = np.empty(RAYS), np.empty(RAYS)
     pieces = np.zeros((RAYS, SAMPLES))
@@ -149,7 +158,7 @@ def _descend(ray, blood, blur, start, noise, firmness, disc, slope, active, hint
         cost = _add_prior(p, prior, spread, matrix, gradient)
         for k in range(RAYS):
             cost += _add_ray(
-                k, ray[k], weight[k], blur[k], blood, p, noise, lumen[k], outer[k], basis[k], disc, slope, pieces[k], to_begin[k],
+                k, ray[k], weight[k], blur[k], p, noise, lumen[k], outer[k], basis[k], disc, slope, pieces[k], to_begin[k],
                 to_end[k], active, plain, matrix, gradient, background[k : k + 1],
             )  # fmt: skip
         if not plain:
@@ -167,12 +176,13 @@ def _descend(ray, blood, blur, start, noise, firmness, disc, slope, active, hint
             # a step too far: from the best place again, shorter
             damping = min(8.0 * damping, 1e4)
             p[:] = kept + 0.3 * (p - kept)
-        _constrain(p, active)
+        _constrain(p, active, blood)
+    told[0] = _told(matrix, index, doubt)
     p[:] = kept
     background[:] = kept_background
     _radii(p, basis, lumen, outer)
     ring_pieces(p[BEGIN_AT:END_AT], p[END_AT:], active, blur, pieces, to_begin, to_end)
-    _residual(ray, weight, blur, blood, p, lumen, outer, background, disc, pieces, residual, support)
+    _residual(ray, weight, blur, p, lumen, outer, background, disc, pieces, residual, support)
     return best / max(support[0], 1.0)
 
 
@@ -226,12 +236,12 @@ def _add_prior(p, prior, spread, matrix, gradient):  # type: ignore[no-untyped-d
 
 @njit(cache=True)
 def _add_ray(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    k, ray, weight, s, blood, p, noise, low, high, basis, disc, slope, pieces, to_begin, to_end, active, plain, matrix, gradient, background
+    k, ray, weight, s, p, noise, low, high, basis, disc, slope, pieces, to_begin, to_end, active, plain, matrix, gradient, background
 ):
     """One ray's part of the normal equations, its background eliminated; returns its cost."""
     # neighbouring samples share voxels: their errors are not independent
     share = 0.3 / (noise * noise)
-    wall, above = p[_WALL], p[A_AT] - p[_WALL]
+    wall, blood, above = p[_WALL], p[BLOOD_AT], p[A_AT] - p[_WALL]
     inside = np.empty(SAMPLES)
     covered = np.empty(SAMPLES)
     own = 1.0 / (150.0 * 150.0)
@@ -266,6 +276,7 @@ def _add_ray(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
         to_outer = (wall - back) * look_up(slope, rho, high / s) / s
         _slopes(k, to_lumen, to_outer, above, basis, to_begin[j], to_end[j], column[:used], jacobian)
         jacobian[_WALL] = covered[j] - inside[j] - pieces[j]
+        jacobian[BLOOD_AT] = inside[j]
         if not plain:
             jacobian[_PLAIN] = pieces[j]
         for a in range(used):
@@ -322,23 +333,38 @@ def _step(matrix, gradient, damping, index, p):  # type: ignore[no-untyped-def] 
         small[a, a] *= 1.0 + damping
     step = np.linalg.solve(small, right)
     for a in range(count):
-        limit = 40.0 if index[a] == _WALL else 150.0 if index[a] == A_AT else 0.5
+        limit = 40.0 if index[a] == _WALL or index[a] == BLOOD_AT else 150.0 if index[a] == A_AT else 0.5
         p[index[a]] += min(max(step[a], -limit), limit)
 
 
 @njit(cache=True)
-def _constrain(p, active):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+def _told(matrix, index, doubt):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """What the section tells of the blood: one over the variance that is left of it, less what was known before."""
+    count = len(index)
+    small = np.empty((count, count))
+    unit = np.zeros(count)
+    for a in range(count):
+        unit[a] = 1.0 if index[a] == BLOOD_AT else 0.0
+        for b in range(count):
+            small[a, b] = matrix[index[a], index[b]]
+    left = np.linalg.solve(small, unit)[BLOOD_AT]
+    return max(1.0 / max(left, 1e-6) - 1.0 / (doubt * doubt), 0.0)
+
+
+@njit(cache=True)
+def _constrain(p, active, blood):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     p[0] = min(max(p[0], 0.05), 4.5)
     p[5] = min(max(p[5], 0.1), 3.0)
     p[_WALL] = min(max(p[_WALL], -10.0), 220.0)
+    p[BLOOD_AT] = min(max(p[BLOOD_AT], _LEAST_BLOOD * blood), _MOST_BLOOD * blood)
     hold_calcium(p, active)
 
 
 @njit(cache=True)
-def _residual(ray, weight, blur, blood, p, lumen, outer, background, disc, pieces, residual, support):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+def _residual(ray, weight, blur, p, lumen, outer, background, disc, pieces, residual, support):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     total = 0.0
     square = 0.0
-    wall = p[_WALL]
+    wall, blood = p[_WALL], p[BLOOD_AT]
     for k in range(RAYS):
         for j in range(SAMPLES):
             if weight[k, j] == 0.0:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
 from appliance.analysis.section_calcium import A_AT, BEGIN_AT, END_AT, SIZE
-from appliance.analysis.section_fit import fit_sections
+from appliance.analysis.section_fit import BLOOD_AT, fit_sections
 from appliance.analysis.section_samples import RAYS, SAMPLES
 from appliance.analysis.section_shapes import blurred_disc
 from appliance.analysis.sections import Blur, Sections
@@ -17,6 +18,8 @@ from appliance.analysis.stages import Float
 _CALCIUM_HU, _PEAK_FACTOR, _MOST_CALCIUM_HU = 800.0, 1.1, 1800.0
 """Calcium as dense as it usually is, or a little denser than what the blur leaves of it near by."""
 _PEAK_WITHIN_MM = 2.0
+SURE = 0.002
+"""Doubt of the blood where it is known."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,20 @@ class Fitted:
     background: Float
     residual: Float
     support: Float
+    blood_hu: Float
+    """The blood as fitted."""
+    blood_told: Float
+    """What the section itself tells of it: one over the variance in HU2."""
     shift: Float
     """From the section's point to the lumen's middle, LPS mm (n, 3)."""
+
+    def replaced(self, rows: NDArray[np.intp], other: Fitted) -> Fitted:
+        """The same with some sections' values taken from another fit, which holds only these."""
+        columns = {}
+        for name in (each.name for each in fields(self)):
+            columns[name] = getattr(self, name).copy()
+            columns[name][rows] = getattr(other, name)
+        return Fitted(**columns)
 
     @property
     def calcium_mm2(self) -> Float:
@@ -43,16 +58,28 @@ class Fitted:
         return np.asarray((self.calcium_end**2 - self.calcium_begin**2).sum(axis=1) * np.pi / RAYS)
 
 
-def fit_all(sections: Sections, blood: Float, radius: Float, noise: float, blur: Blur, *, firmness: float = 1.0) -> Fitted:
-    """Fit the section model everywhere."""
+def fit_all(
+    sections: Sections, blood: Float, radius: Float, noise: float, blur: Blur, *, firmness: float = 1.0, blood_doubt: float = SURE
+) -> Fitted:
+    """Fit the section model everywhere.
+
+    Args:
+        sections: where.
+        blood: as expected, HU (n,).
+        radius: first guess of the lumen's, mm (n,).
+        noise: HU.
+        blur: of the scanner.
+        firmness: how much more firmly than usual the wall is held to what is healthy.
+        blood_doubt: standard deviation of the blood, as a part of it: how far a section may have a blood of its own.
+    """
     count = len(sections.points)
     disc, slope = blurred_disc()
     parameters = np.zeros((count, SIZE))
     background = np.zeros((count, RAYS))
-    residual, support = np.zeros(count), np.zeros(count)
+    residual, support, told = np.zeros(count), np.zeros(count), np.zeros(count)
     fit_sections(
-        sections.rays, sections.labels, blood, blur.along(sections.directions), radius, np.full(count, noise),
-        expected_calcium(sections), firmness, disc, slope, parameters, background, residual, support,
+        sections.rays, sections.labels, blood, blood_doubt * blood, blur.along(sections.directions), radius, np.full(count, noise),
+        expected_calcium(sections), firmness, disc, slope, parameters, background, residual, support, told,
     )  # fmt: skip
     angle = 2 * np.pi * np.arange(RAYS) / RAYS
     basis = np.stack([np.ones_like(angle), np.cos(angle), np.sin(angle), np.cos(2 * angle), np.sin(2 * angle)])
@@ -70,6 +97,8 @@ def fit_all(sections: Sections, blood: Float, radius: Float, noise: float, blur:
         background=background,
         residual=residual,
         support=support / (RAYS * SAMPLES),
+        blood_hu=parameters[:, BLOOD_AT],
+        blood_told=told,
         shift=parameters[:, 1:2] * sections.directions[:, 0] + parameters[:, 2:3] * sections.directions[:, RAYS // 4],
     )
 

@@ -33,6 +33,7 @@ from scipy.spatial import cKDTree
 from appliance.analysis.cadrads import with_category
 from appliance.analysis.centrelines import trace
 from appliance.analysis.describe import describe, total_of
+from appliance.analysis.fusion import fused_lumen
 from appliance.analysis.lesion_degree import LesionRules, Stretch, believed, measure_stretch
 from appliance.analysis.lesion_network import read_tree
 from appliance.analysis.lesions import Survey, find_lesions
@@ -127,6 +128,8 @@ class OnePatient:
         seer = self._models.sessions.get("lesions")
         blood = [profile.lumen_hu for profile in lumen.profiles]
         readings = read_tree(one.named, self.kept.volume, blood, seer) if seer is not None else None
+        if readings is not None and "lumen" not in true:
+            lumen = fused_lumen(one.named, lumen, readings)
         survey = find_lesions(one.named, lumen, readings=readings)
         if "references" in true:
             survey = find_lesions(one.named, lumen, readings=readings, known=self._true_references(one.named, survey))
@@ -168,8 +171,7 @@ class OnePatient:
                 profile, reference = survey.profiles[number], survey.references[number]
                 rules = LesionRules()
                 one = measure_stretch(number, start, end, profile, reference, survey.evidence[number], along, rules)
-                narrowing = survey.readings[number].narrowing if survey.readings else None
-                yield believed(one, profile, lumen.fitted.wall_hu[lumen.rows(number)], along, rules, narrowing=narrowing)
+                yield believed(one, profile, lumen.fitted.wall_hu[lumen.rows(number)], along, rules)
 
     def _stented(self) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], ...]:
         masks = tuple(np.zeros(len(branch.points_mm), np.bool_) for branch in self.kept.branches)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from appliance.analysis.blood import blood_along, plateau
+from appliance.analysis.blood import blood_along, level_along, plateau
 from appliance.analysis.blur import estimate_blur
 from appliance.analysis.lumen import LumenResult, measure_lumen
 from appliance.analysis.section_run import fit_all
@@ -167,6 +167,43 @@ def test_the_blood_keeps_its_level_where_the_sections_disagree() -> None:
     core = np.array([280.0, 420.0] * 10)
     level = plateau(core, np.ones(20, np.bool_), 0.1 * np.arange(20), 400.0)
     np.testing.assert_array_equal(level, 400.0)
+
+
+def test_blood_that_thins_out_along_a_narrow_vessel_makes_it_no_narrower() -> None:
+    wide, narrow = straight(3.4), straight(1.7, length=56.0)
+    beside = replace(wide, points=wide.points + np.array([0.0, 16.0, 0.0]))
+    result = measured([beside, replace(narrow, blood=np.linspace(400.0, 280.0, len(narrow.points)))])
+    rows = result.rows(1)
+    assert result.blood[rows][MIDDLE] == pytest.approx(np.linspace(400.0, 280.0, len(narrow.points))[MIDDLE], rel=0.08)
+    assert abs((result.profiles[1].lumen_mm[MIDDLE] - 1.7).mean()) < 0.05
+
+
+def test_behind_an_occlusion_half_the_blood_is_still_an_open_vessel() -> None:
+    tube = straight(2.6, length=60.0)
+    place = np.arange(len(tube.points)) * 0.4
+    closed = replace(tube, lumen=np.where(np.abs(place - 24.0) < 3.0, 0.0, tube.lumen), blood=np.where(place < 24.0, 400.0, 200.0))
+    result = measured([closed])
+    lumen = result.profiles[0].lumen_mm
+    assert (lumen[(place > 22.5) & (place < 25.5)] == 0.0).all()
+    behind = (place > 34.0) & (place < 56.0)
+    assert np.abs(lumen[behind] - 2.6).mean() < 0.1
+    assert np.abs(result.blood[behind] - 200.0).max() < 20.0
+
+
+def test_the_level_of_the_blood_follows_many_sections_and_no_single_one() -> None:
+    tube = [straight(3.0)]
+    volume, classes = render(tube)
+    named = named_tree(tube)
+    sections = cut_sections(named, volume, segmentation_of(volume, classes))
+    count = len(sections.points)
+    every = np.arange(count)
+    fitted = fit_all(sections, np.full(count, 400.0), np.full(count, 1.5), 20.0, Blur(0.3, 0.33), blood_doubt=0.25)
+    shown = np.linspace(400.0, 300.0, count)
+    shown[50] = 150.0
+    level = level_along(named, sections, every, replace(fitted, blood_hu=shown), np.full(count, 400.0))
+    assert level == pytest.approx(np.linspace(400.0, 300.0, count), abs=8.0)
+    nothing = replace(fitted, blood_told=np.zeros(count))
+    assert level_along(named, sections, every, nothing, np.full(count, 400.0)) == pytest.approx(400.0, abs=0.1)
 
 
 def test_a_line_that_leaves_the_lumen_for_a_moment_is_no_occlusion() -> None:

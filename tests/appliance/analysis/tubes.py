@@ -18,7 +18,10 @@ BLOOD, WALL, FAT, CALCIUM = 400.0, 60.0, -90.0, 900.0
 
 @dataclass(frozen=True)
 class Vessel:
-    """A vessel: centre line (n, 3), lumen and outer radius at each point, angles at which calcium lies beside the lumen."""
+    """A vessel: centre line (n, 3), lumen and outer radius at each point, angles at which calcium lies beside the lumen.
+
+    ``blood`` is the blood's attenuation at each point, where it is not ``BLOOD`` everywhere.
+    """
 
     points: Float
     lumen: Float
@@ -27,6 +30,7 @@ class Vessel:
     calcium: tuple[float, ...] = ()
     calcium_range: tuple[int, int] = (0, 0)
     shift: Float = field(default_factory=lambda: np.zeros(3))
+    blood: Float | None = None
 
 
 def straight(
@@ -95,7 +99,7 @@ def _paint(vessels: list[Vessel], grid: Float, near: NDArray[np.intp], hu: NDArr
             hu[near[spot]], label[near[spot]] = CALCIUM, 3
     for (v, distance, at), (_, across) in zip(where, offsets, strict=True):
         inside = (np.linalg.norm(across, axis=1) < v.lumen[at]) & (distance < v.lumen[at] + 0.5)
-        hu[near[inside]], label[near[inside]] = BLOOD, 1
+        hu[near[inside]], label[near[inside]] = BLOOD if v.blood is None else v.blood[at[inside]], 1
 
 
 def _axes(vessel: Vessel) -> tuple[Float, Float]:
