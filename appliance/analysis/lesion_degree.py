@@ -16,8 +16,7 @@ from appliance.analysis.stages import Float, NamedTree, Profile, Range, Referenc
 _LEAST_REFERENCE_MM = 0.1
 _NEAR_MM = 2.0
 _USUAL_RADIUS_MM = 1.5
-_HALF_PERCENT, _CLOSED_PERCENT = 50.0, 100.0
-_REST_MM, _MOUTH_MM, _LEAST_REST = 30.0, 3.0, 10
+_CLOSED_PERCENT = 100.0
 _BESIDE_MM, _LEAST_BESIDE = 5.0, 4
 _PLAIN_BLOOD_HU = 42.0
 """Blood without contrast medium."""
@@ -54,10 +53,6 @@ class LesionRules:
             error (0.3 to 0.45 mm on development patients, less than half of it without calcium). A degree is therefore drawn towards the
             mean of all degrees, 0 to 100 % being alike likely, by as much as the error asks for: the smaller the vessel, the more. Drawn
             towards half it never crosses half, the border of what matters; a closed vessel stays closed.
-        smear_hu, rest_hu: a wall as bright as this along a whole lesion without calcium may be blood smeared by motion (soft plaque reads
-            20 to 90 HU). Motion smears more than the plaque: only where a quarter of the vessel's other walls reach the second value, or
-            too little of it is there to tell, half and more is not claimed. A tight lumen that the blur mixes with its wall does the same
-            in its own place only.
     """
 
     smallest_vessel_mm: float = 1.5
@@ -84,8 +79,6 @@ class LesionRules:
     blooming_error_mm: float = 0.4
     usual_percent: float = 50.0
     spread_percent: float = 28.0
-    smear_hu: float = 100.0
-    rest_hu: float = 90.0
 
 
 @dataclass(frozen=True)
@@ -106,19 +99,6 @@ class Stretch:
     evidence: float
     confidence: float
     unreadable: bool = False
-
-
-def believed(lesion: Stretch, profile: Profile, wall_hu: Float, along: Float, rules: LesionRules) -> Stretch:
-    """The lesion with what is believed of its measured degree.
-
-    Args:
-        lesion: as measured.
-        profile: what was measured on its branch.
-        wall_hu: attenuation of the fitted wall there, (n,).
-        along: distance from the branch's first point, (n,).
-        rules: when what is measured is believed.
-    """
-    return smeared(regressed(lesion, profile, along, rules), profile, wall_hu, along, rules)
 
 
 def outside_parent(named: NamedTree, number: int, references: Sequence[Reference], beyond_mm: float) -> NDArray[np.bool_]:
@@ -148,19 +128,6 @@ def regressed(lesion: Stretch, profile: Profile, along: Float, rules: LesionRule
     trust = rules.spread_percent**2 / (rules.spread_percent**2 + error**2)
     percent = rules.usual_percent + trust * (percent - rules.usual_percent)
     return replace(lesion, stenosis_percent=percent, lumen_mm=reference * (1.0 - percent / 100.0))
-
-
-def smeared(lesion: Stretch, profile: Profile, wall_hu: Float, along: Float, rules: LesionRules) -> Stretch:
-    """The lesion without its degree where half and more was measured in a vessel that moved: its walls are as bright as thinned blood."""
-    span = slice(lesion.start, lesion.end)
-    narrow = lesion.stenosis_percent is not None and lesion.stenosis_percent >= _HALF_PERCENT
-    if not narrow or float(profile.calcium_mm2[span].max()) >= rules.blooming_mm2 or float(np.median(wall_hu[span])) < rules.smear_hu:
-        return lesion
-    rest = (np.abs(along - along[lesion.minimum]) < _REST_MM) & (along > _MOUTH_MM)
-    rest &= (along < along[lesion.start] - _NEAR_MM) | (along > along[lesion.end - 1] + _NEAR_MM)
-    if rest.sum() >= _LEAST_REST and float(np.percentile(wall_hu[rest], 75)) < rules.rest_hu:
-        return lesion
-    return replace(lesion, stenosis_percent=None, unreadable=True)
 
 
 def joined_ranges(ranges: tuple[Range, ...], along: Float, gap_mm: float) -> list[Range]:

@@ -21,11 +21,11 @@ from appliance.analysis.fusion import fused_reference
 from appliance.analysis.lesion_degree import (
     LesionRules,
     Stretch,
-    believed,
     joined_ranges,
     measure_stretch,
     on_mended_line,
     outside_parent,
+    regressed,
 )
 from appliance.analysis.lesion_network import Reading
 from appliance.analysis.lumen import LumenResult
@@ -97,9 +97,8 @@ def find_lesions(
     stretches: list[Stretch] = []
     for number in range(len(profiles)):
         free = outside_parent(named, number, references, rules.beyond_parent_mm)
-        wall = lumen.fitted.wall_hu[lumen.rows(number)]
         found = _stretches(number, profiles[number], references[number], evidence[number], along[number], named, rules, free)
-        stretches += [believed(one, profiles[number], wall, along[number], rules) for one in found]
+        stretches += [regressed(one, profiles[number], along[number], rules) for one in found]
     return Survey(
         profiles=profiles,
         references=tuple(references),

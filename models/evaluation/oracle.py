@@ -34,7 +34,7 @@ from appliance.analysis.cadrads import with_category
 from appliance.analysis.centrelines import trace
 from appliance.analysis.describe import describe, total_of
 from appliance.analysis.fusion import fused_lumen
-from appliance.analysis.lesion_degree import LesionRules, Stretch, believed, measure_stretch
+from appliance.analysis.lesion_degree import LesionRules, Stretch, measure_stretch, regressed
 from appliance.analysis.lesion_network import read_tree
 from appliance.analysis.lesions import Survey, find_lesions
 from appliance.analysis.lumen import LumenResult, measure_lumen, radius_guess
@@ -134,7 +134,7 @@ class OnePatient:
         if "references" in true:
             survey = find_lesions(one.named, lumen, readings=readings, known=self._true_references(one.named, survey))
         if "lesions" in true:
-            survey = replace(survey, stretches=tuple(self._true_stretches(one.named, lumen, survey)))
+            survey = replace(survey, stretches=tuple(self._true_stretches(one.named, survey)))
         findings = self._findings(one.named, lumen, survey)
         return figures_of(self.kept.truth.branches, self.kept.truth.lesions, self._stented(), findings, findings_plaques(findings))
 
@@ -156,7 +156,7 @@ class OnePatient:
             found.append(replace(own, lumen_mm=np.where(on, self._healthy[nearest], own.lumen_mm)))
         return found
 
-    def _true_stretches(self, named: NamedTree, lumen: LumenResult, survey: Survey) -> Iterable[Stretch]:
+    def _true_stretches(self, named: NamedTree, survey: Survey) -> Iterable[Stretch]:
         """Each true lesion on the branch that follows it best, if one follows half of it."""
         for lesion in self.kept.truth.lesions:
             best: tuple[float, int, int, int] | None = None
@@ -171,7 +171,7 @@ class OnePatient:
                 profile, reference = survey.profiles[number], survey.references[number]
                 rules = LesionRules()
                 one = measure_stretch(number, start, end, profile, reference, survey.evidence[number], along, rules)
-                yield believed(one, profile, lumen.fitted.wall_hu[lumen.rows(number)], along, rules)
+                yield regressed(one, profile, along, rules)
 
     def _stented(self) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], ...]:
         masks = tuple(np.zeros(len(branch.points_mm), np.bool_) for branch in self.kept.branches)

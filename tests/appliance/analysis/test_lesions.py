@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from appliance.analysis.lesion_degree import LesionRules, Stretch, measure_stretch, outside_parent, regressed, smeared
+from appliance.analysis.lesion_degree import LesionRules, Stretch, measure_stretch, outside_parent, regressed
 from appliance.analysis.lesion_network import Reading, nothing
 from appliance.analysis.lesions import Survey, find_lesions, goes_on, joined_evidence
 from appliance.analysis.lumen import LumenResult, measure_lumen
@@ -215,35 +215,6 @@ def test_beside_calcium_a_small_vessel_is_believed_less_than_a_wide_one() -> Non
     assert told(90.0, 2.0) == pytest.approx(50.0 + 40.0 * 28.0**2 / (28.0**2 + 20.0**2))
     assert told(90.0, 4.0) == pytest.approx(50.0 + 40.0 * 28.0**2 / (28.0**2 + 10.0**2))
     assert told(90.0, 2.0, calcium=0.0) == 90.0
-
-
-def test_half_and_more_is_not_claimed_where_the_walls_are_smeared_blood() -> None:
-    bright, soft = np.full(40, 130.0), np.full(40, 70.0)
-
-    def told(percent: float, wall: Float, calcium: float = 0.0) -> Stretch:
-        return smeared(lesion(percent), profile(calcium), wall, ALONG, RULES)
-
-    assert told(80.0, bright).unreadable
-    assert told(80.0, bright).stenosis_percent is None
-    assert told(80.0, soft).stenosis_percent == 80.0
-    assert told(40.0, bright).stenosis_percent == 40.0
-    assert told(80.0, bright, calcium=2.0).stenosis_percent == 80.0
-
-
-def test_a_wall_that_is_bright_in_the_plaque_alone_has_not_moved() -> None:
-    along = np.arange(80, dtype=np.float64) * 0.5
-    same = np.full(80, 3.0)
-    calm = Profile(same, same, same, same + 1.0, np.zeros(80), np.full(80, 400.0), np.full(80, 15.0), np.ones(80))
-    one = Stretch(0, 30, 40, 50, 0.6, 3.0, 80.0, 5.0, 0.9)
-    wall = np.full(80, 65.0)
-    wall[30:50] = 130.0
-    assert smeared(one, calm, wall, along, RULES).stenosis_percent == 80.0
-    wall[50:75] = 110.0  # a third of the rest as well
-    assert smeared(one, calm, wall, along, RULES).unreadable
-    short = slice(28, 52)  # no rest to tell by
-    alone = replace(one, start=2, minimum=12, end=22)
-    few = replace(calm, **{name: getattr(calm, name)[short] for name in Profile.__dataclass_fields__})
-    assert smeared(alone, few, np.full(24, 130.0), along[short] - along[28], RULES).unreadable
 
 
 @pytest.mark.parametrize(
