@@ -135,3 +135,26 @@ def test_the_same_input_gives_the_same_findings(case):
     assert again.branches == case.measured.branches
     assert again.lesions == case.measured.lesions
     assert again.cad_rads == case.measured.cad_rads
+
+
+def test_a_patient_who_lies_elsewhere_has_the_same_findings_there(case):
+    """Everything moved by whole and part millimetres: the same tree, names and degrees, beside the new place."""
+    shift = np.array([112.25, -41.5, -733.0])
+
+    def there(grid: Geometry) -> Geometry:
+        x, y, z = np.asarray(grid.origin) + shift
+        return Geometry(grid.shape, grid.spacing, (float(x), float(y), float(z)), grid.direction)
+
+    heart = Heart(LabelMap(case.heart.structures.labels, there(case.heart.structures.geometry)), there(case.heart.roi))
+    moved = measure(
+        Volume(case.volume.voxels, there(case.volume.geometry)),
+        heart,
+        replace(case.segmentation, geometry=there(case.segmentation.geometry)),
+    )
+    assert [branch.segments for branch in moved.branches] == [branch.segments for branch in case.measured.branches]
+    for branch, kept in zip(moved.branches, case.measured.branches, strict=True):
+        np.testing.assert_allclose(np.asarray(branch.points_mm) - shift, kept.points_mm, atol=2e-3)
+    assert [(one.segment, one.grade, one.plaque_type) for one in moved.lesions] == [
+        (one.segment, one.grade, one.plaque_type) for one in case.measured.lesions
+    ]
+    assert (moved.cad_rads, moved.dominance) == (case.measured.cad_rads, case.measured.dominance)
