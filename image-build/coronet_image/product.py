@@ -50,7 +50,7 @@ MASKED = (
     "ldconfig.service",
     "systemd-networkd-wait-online.service",  # the box comes up without a network too
 )
-EMPTIED = ("var/log", "var/cache", "var/lib/apt/lists", "var/lib/systemd", "tmp", "run", "usr/share/man")
+EMPTIED = ("var/log", "var/cache", "var/lib/apt/lists", "var/lib/systemd", "tmp", "run", "root", "usr/share/man")
 GONE = (
     "etc/machine-id",
     "etc/hostname",
@@ -84,8 +84,8 @@ def make_root(places: Places, base: Path, *, keyring: Path | None = None) -> Pat
     if keyring:
         _put(keyring, root / "usr/lib/coronet/keyring.pem")
     _system(root)
-    _clean(root)
     kernels(places, root)
+    _clean(root)
     return root
 
 
@@ -126,16 +126,19 @@ def kernels(places: Places, root: Path) -> None:
     """The numeric kernels compiled ahead, for the processor that the units name (NUMBA_CPU_NAME in 20-kernels.conf), not for this one.
 
     Numba knows its work by path, size and time of the module, so every module gets the time that the packed file system will give it.
-    `lay-kernels` copies it to where the services, which can write there, look for it.
+    `lay-kernels` copies it to where the services, which can write there, look for it. Two builds give the same code: hashes and addresses
+    are those of every run, and Numba names its parallel loops by their number here, not by where they happen to lie in memory.
     """
     for module in (root / SITE / "appliance").rglob("*.py"):
         os.utime(module, (places.epoch, places.epoch))
     dropin = (root / "usr/lib/systemd/system/coronet-analyst.service.d/20-kernels.conf").read_text("ascii")
-    program = "from appliance.workflow.warmup import warm_up; warm_up()"
+    named = "from numba.parfors.parfor import Parfor; Parfor.__hash__ = lambda loop: loop.id"
+    program = f"{named}; from appliance.workflow.warmup import warm_up; warm_up()"
     cache = root / "usr/share/coronet/numba"
     shutil.rmtree(cache, ignore_errors=True)
     words = ["/opt/coronet/venv/bin/python", "-B", "-c", program]
-    run("chroot", root, "/usr/bin/env", "NUMBA_CACHE_DIR=/usr/share/coronet/numba", "NUMBA_NUM_THREADS=2", *processor(dropin), *words)
+    fixed = ["NUMBA_CACHE_DIR=/usr/share/coronet/numba", "NUMBA_NUM_THREADS=2", "PYTHONHASHSEED=0"]
+    run("setarch", "--addr-no-randomize", "chroot", root, "/usr/bin/env", *fixed, *processor(dropin), *words)
     if not list(cache.rglob("*.nbc")):
         raise BuildError("no kernel was compiled")
     shutil.copy(root / SITE / "appliance/COMMIT", cache / "stamp")
