@@ -146,7 +146,7 @@ class _Seen:
             cnr=round(contrast / noise_hu, 2) if noise_hu else None,
             cnr_reason=None if noise_hu else "noise_unknown",
             blooming_mm=round(longest * self.step, 2),
-            truncated=end >= len(self.points) - 1 and self.lumen[-1] >= SMALLEST_MM and _leaves(self.points[-1], self.volume),
+            truncated=bool(end >= len(self.points) - 1 and self.lumen[-1] >= SMALLEST_MM and _leaves(self.points[-1], self.volume)),
         )
 
     def why_not(self, rated: SegmentQuality, blood_hu: float | None) -> NotAssessableReason | None:

@@ -182,6 +182,7 @@ def test_the_network_says_what_moved_where_the_vessel_is_wide_enough(radius: flo
     line = branch(radius)
     answers = Motion(np.arange(4, 40, 4), np.full(9, 3.5), np.full(9, 0.9))
     seen = look_at_segments(volume(disc(radius)), [line], GOOD, motions={line.id: answers})
+    assert msgspec.json.encode(seen.quality)  # findings.json is made of it
     assert [(each.segment, each.motion_mm) for each in seen.quality] == [("mLAD", 3.5)]
     assert [each.reason for each in seen.not_assessable] == (["motion"] if radius > 1.0 else [])
     few = Motion(answers.index[:2], answers.motion_mm[:2], answers.too_far[:2])
