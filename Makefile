@@ -79,9 +79,10 @@ LANES := lane-of-one-version lane-of-two-versions
 .PHONY: $(LANES)
 lane-of-one-version: TESTS := boot power update erase ratio
 lane-of-two-versions: TESTS := reproducible analyst trial
+lane-of-two-versions: ALSO := tests/systemd/test_safe_mode.py
 
 $(LANES):
-	$(RUN) -m pytest -m image $(TESTS:%=tests/image/test_%.py)
+	$(RUN) -m pytest -m image $(TESTS:%=tests/image/test_%.py) $(ALSO)
 
 test-image: image
 	@start=$$SECONDS; $(MAKE) -k -j2 $(LANES); status=$$?; echo "make test-image: $$(( (SECONDS - start) / 60 )) minutes"; exit $$status

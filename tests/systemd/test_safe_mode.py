@@ -45,6 +45,7 @@ def units() -> dict[str, str]:
     return found
 
 
+@pytest.mark.image
 @pytest.mark.timeout(1800)
 def test_a_daemon_that_freezes_again_and_again_ends_in_safe_mode_which_stores_and_then_comes_back(tmp_path: Path) -> None:
     with systemd(tmp_path, units=units(), over={"etc/coronet/coronet.toml": '[receiver]\nport = 11112\nae_title = "CORONET"\n'}) as box:
