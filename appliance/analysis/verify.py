@@ -112,7 +112,7 @@ def without_strange_ends(tree: Tree, strange: Sequence[Float]) -> tuple[Tree, tu
         if count < len(branch.points_mm):
             rest = branch.points_mm[max(count - 1, 0) :]
             dropped.append(dropped_at(rest, float(arc_length(rest)[-1]), "no_coronary"))
-        if count < _SHORTEST_LINE:
+        if count < _SHORTEST_LINE and not held[number]:
             continue
         lengths[number] = count
         if branch.parent is not None and branch.parent_index is not None:
@@ -130,7 +130,8 @@ def _coronary_points(points: Float, strange: Float, held: int) -> int:
     along = arc_length(points)
     step = np.gradient(along)
     surplus = np.cumsum(((strange - _EVEN_CHANCE) * step)[::-1])[::-1]
-    at = held + int(np.argmax(surplus[held:])) if held < len(points) else len(points)
+    first = max(held, _SHORTEST_LINE) if held else 0
+    at = first + int(np.argmax(surplus[first:])) if first < len(points) else len(points)
     if at >= len(points) or surplus[at] < _LEAST_SURPLUS_MM or along[-1] - along[at] < LEAST_STRANGE_MM:
         return len(points)
     return at if along[at] >= LEAST_STRANGE_MM or held else 0

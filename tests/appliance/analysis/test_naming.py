@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -242,6 +244,15 @@ def test_what_carries_a_coronary_stays_however_strange(tree: Tree) -> None:
     kept, numbers = without_strange_ends(tree, strangeness(tree, (1, 0)))
     assert numbers == (0, 1, 2, 3, 4)
     assert len(kept.branches[1].points_mm) == fork + 1
+
+
+def test_what_leaves_at_the_very_beginning_of_a_strange_branch_keeps_its_parent(tree: Tree) -> None:
+    """The marginal leaves at the circumflex's second point, all behind is strange: a line of three points stays to hang it on."""
+    early = replace(tree, branches=tuple(replace(one, parent_index=1) if i == 3 else one for i, one in enumerate(tree.branches)))
+    kept, numbers = without_strange_ends(early, strangeness(early, (1, 0)))
+    assert numbers == (0, 1, 2, 3, 4)
+    assert len(kept.branches[1].points_mm) == 3
+    assert kept.branches[3].parent == 1
 
 
 @pytest.mark.parametrize("start", [-12, 0])
