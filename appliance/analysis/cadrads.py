@@ -44,7 +44,7 @@ CATEGORY: dict[Grade, Category] = {
     "severe": "4A",
     "occluded": "5",
 }
-"""99 % is still 4A: 5 is total occlusion, a stretch without any lumen."""
+"""99 % is still 4A: 5 is total occlusion. What counts as one is measured (`lesion_degree`): no lumen, or thin blood behind."""
 BURDEN_BY_CALCIUM: tuple[tuple[int, Burden], ...] = ((1000, "P4"), (301, "P3"), (101, "P2"), (1, "P1"))
 BURDEN_BY_SIS: tuple[tuple[int, Burden], ...] = ((8, "P4"), (5, "P3"), (3, "P2"), (1, "P1"))
 STENOSIS_SCORE: dict[Grade, int] = {"none": 1, "minimal": 1, "mild": 1, "moderate": 2, "severe": 3, "occluded": 3}

@@ -34,8 +34,8 @@ class LesionRules:
         noise_percent: narrowing below this is none.
         occlusion_mm: shortest stretch without lumen that is an occlusion.
         severe_percent, thinned: a severe narrowing behind which this part or less of the blood's enhancement is left is an occlusion: what
-            follows is filled from elsewhere, or hardly at all (CAD-RADS 2.0 puts total and subtotal occlusion into one category). A short
-            closed stretch shows some lumen otherwise, through the blur and beside calcium.
+            follows is filled from elsewhere, or hardly at all. A short closed stretch shows some lumen otherwise, through the blur and
+            beside calcium. Seen on few virtual occlusions only; a true narrowing of 90 % that thins the blood would be called closed.
         network_weight: weight of the network's classes beside the fit's.
         least_confidence: what is less sure is not reported.
         mended_trust: part of the confidence that is left where the line was mended. It is told, and hides nothing: a line breaks just

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.image.starting import PATIENCE_S
+from tests.systemd.real import remove_group
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(3600)]
 
@@ -49,21 +50,7 @@ def box(image: Path, tmp_path: Path) -> Iterator[Ask]:
     finally:
         process.kill()
         process.wait()
-        _remove(group)
-
-
-def _remove(group: Path) -> None:
-    """A control group and those below it; its processes end with their first one."""
-    deadline = time.monotonic() + 30
-    while group.exists():
-        for each in sorted((one for one in [group, *group.rglob("*")] if one.is_dir()), reverse=True):
-            try:
-                each.rmdir()
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
-                break
+        remove_group(group)
 
 
 def test_the_analyst_is_ready_under_its_own_unit(box: Ask, figures: dict[str, Any]) -> None:

@@ -87,10 +87,10 @@ def systemd(folder: Path, *, units: Mapping[str, str], over: Mapping[str, str] |
     finally:
         process.kill()
         process.wait()
-        _remove(group)
+        remove_group(group)
 
 
-def _remove(group: Path) -> None:
+def remove_group(group: Path) -> None:
     """A control group and those below it; its processes end with their first one."""
     deadline = time.monotonic() + PATIENCE_S
     while group.exists():
