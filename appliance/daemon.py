@@ -2,7 +2,8 @@
 
 Receiver and analyst are child processes; intake, delivery, the undo timer and the API are threads. If one of the threads fails the daemon
 ends with a status that makes systemd start it again: everything that counts is in the database. In safe mode, which systemd starts when
-the normal service has failed too often, only the receiver and the API run: images are stored, and the kiosk says so.
+the normal service has failed too often, only the receiver, the API and what serves the box itself run: images are stored, and kiosk and
+front panel say so.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ EXIT_OK, EXIT_NOT_STARTED, EXIT_FAULT = 0, 1, 2
 RECEIVER_START_S = 60.0
 WARM_UP_AFTER_S = 20.0
 TICK_S = 0.5
+SAFE_DEVICES = ("panel", "ups")
+"""The front panel tells of safe mode, and a battery that runs out switches off cleanly in it; by badge nobody signs in."""
 
 ReadSigned = Callable[[Path], bytes]
 ExamineBox = Callable[[], Sequence[SelfTestRow]]
@@ -205,9 +208,9 @@ def _appliance(
 
 @contextmanager
 def _safe_appliance(settings: Settings, *, settings_path: Path, workers: Workers, clock: Clock, tools: ServiceTools) -> Iterator[Liveness]:
-    """Receiver, its probe, and the API, so that the kiosk can say that this is safe mode; if the API fails too, receiving goes on.
+    """Receiver, its probe, and the API, so that the kiosk can say that this is safe mode; if anything else fails too, receiving goes on.
 
-    Service by stick, self-test and update are offered as ever: here they are needed most.
+    Front panel and UPS are followed; service by stick, self-test and update are offered as ever: here they are needed most.
     """
     with ExitStack() as stack:
         archive, last_room = _open(settings, clock)
@@ -222,6 +225,8 @@ def _safe_appliance(settings: Settings, *, settings_path: Path, workers: Workers
         workers.start("probe", probe.run)
         workers.start("last room", last_room.run)
         workers.start("safe mode", SafeMode(archive=archive).run)
+        updates = _updates(settings, archive)
+        workers.start("update", updates.run, vital=False)
         try:
             machine = StudyMachine(database=archive.database, studies=archive.studies, audit=archive.audit)
             service = WorkflowService(
@@ -232,10 +237,12 @@ def _safe_appliance(settings: Settings, *, settings_path: Path, workers: Workers
                 policy=settings.policy,
                 receiver_ready=lambda: receiver.pid is not None and archive.components.get("receiver").ready,
             )
-            box = _box(settings, settings_path=settings_path, archive=archive, updates=_updates(settings, archive), tools=tools)
+            box = _box(settings, settings_path=settings_path, archive=archive, updates=updates, tools=tools)
             stack.callback(_serve_api(service, _info(settings.policy), settings.api.socket, box=box))
+            for name, work in box_workers(settings, archive=archive, present_badge=lambda _badge: None, only=SAFE_DEVICES).items():
+                workers.start(name, work, vital=False)
         except (CoronetError, OSError) as error:
-            log.error("no API in safe mode: %s", type(error).__name__)  # noqa: TRY400 - the name says enough
+            log.error("safe mode only receives: %s", type(error).__name__)  # noqa: TRY400 - the name says enough
         _await_receiver(archive, workers)
         yield Liveness(archive=archive, receiver_silent_s=probe.silent_s, worker_silent_s=workers.silent_s)
 

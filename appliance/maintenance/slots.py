@@ -21,7 +21,7 @@ from typing import Any, Protocol, TextIO, cast, get_args
 from appliance.archive.files import write_durably
 from appliance.errors import CoronetError, UpdateError
 from appliance.settings import parse_settings
-from appliance.workflow.slots_door import HELPER, TIMEOUT_S, ask_slots, no_answer
+from appliance.workflow.slots_door import HELPER, LARGEST_SETTINGS, TIMEOUT_S, ask_slots, no_answer
 from appliance.workflow.update_states import Slot
 
 STICK = Path("/run/coronet-stick")
@@ -31,7 +31,6 @@ INSTALL_TIMEOUT_S = 3600.0
 LONGEST_LINE = 256
 LONGEST_ANSWER = 1 << 20
 """Characters of one line of a program; RAUC's status is one line."""
-LARGEST_SETTINGS = 64 * 1024
 SETTINGS = Path("/etc/coronet/coronet.toml")
 ERASE = Path("/efi/coronet/erase")
 """The mark of a factory reset, beside the loader: it is read before the data partition is opened."""

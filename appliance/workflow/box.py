@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 from appliance.archive.archive import Archive
@@ -108,8 +108,10 @@ def lights(archive: Archive) -> Lights:
     )
 
 
-def box_workers(settings: Settings, *, archive: Archive, present_badge: Callable[[str], None]) -> dict[str, Work]:
-    """A worker for each device that the settings name."""
+def box_workers(
+    settings: Settings, *, archive: Archive, present_badge: Callable[[str], None], only: Collection[str] = DEVICES
+) -> dict[str, Work]:
+    """A worker for each device that the settings name and ``only`` allows, for the clock, and for the units."""
     report = archive.components.report
     devices: dict[str, Device] = {}
     switch_off = partial(_switch_off, archive, str(settings.ups.switch))
@@ -130,7 +132,9 @@ def box_workers(settings: Settings, *, archive: Archive, present_badge: Callable
         devices["gpu"] = Gpu(probe=NvmlProbe, maximum_celsius=settings.gpu.maximum_celsius)
     for name in (*DEVICES, POWER):
         report(name, ready=True)  # what a device that is no longer named once said must not stay
-    workers: dict[str, Work] = {name: Keeper(name=name, device=device, report=report).run for name, device in devices.items()}
+    workers: dict[str, Work] = {
+        name: Keeper(name=name, device=device, report=report).run for name, device in devices.items() if name in only
+    }
     return {CLOCK: lambda stop: watch_clock(archive, stop), UNITS: lambda stop: watch_units(archive, stop), **workers}
 
 

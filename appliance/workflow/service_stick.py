@@ -22,6 +22,7 @@ from appliance.archive.files import write_durably
 from appliance.errors import CoronetError, WorkflowError
 from appliance.settings import parse_settings
 from appliance.study import Role
+from appliance.workflow.slots_door import LARGEST_SETTINGS, adopt_settings
 from appliance.workflow.update_desk import read_record
 from appliance.worklist import ServiceReply
 
@@ -34,7 +35,6 @@ OUTGOING = Path("/run/coronet-stick-out")
 SUPPORT = "coronet-support.tar.gz"
 OrderKind = Literal["person", "settings", "support", "erase"]
 PIN_TRIES = 20
-LARGEST_SETTINGS = 64 * 1024
 LARGEST_ORDER = 8 * LARGEST_SETTINGS
 """Bytes of the file, in which a character may take as many."""
 
@@ -145,7 +145,7 @@ class ServiceStick:
     def _set(self, text: str) -> ServiceReply:
         """Settings in the place of the former ones; they count from the next start."""
         try:
-            self._ask(f"settings {len(text)}", content=text)
+            adopt_settings(text, ask=self._ask)
             self._ask("restart")
         except CoronetError as error:
             raise WorkflowError("WF-112", zh=error.zh, en=error.en) from error

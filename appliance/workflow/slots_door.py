@@ -12,6 +12,8 @@ from appliance.errors import UpdateError
 
 HELPER = Path("/run/coronet-slots.sock")
 TIMEOUT_S = 60.0
+LARGEST_SETTINGS = 64 * 1024
+"""Characters."""
 
 
 def ask_slots(
@@ -53,8 +55,8 @@ def no_answer() -> UpdateError:
     return UpdateError("UPD-003", zh="系统分区服务无应答", en="the service that writes the slots does not answer")
 
 
-def adopt_settings(text: str, clock: str, *, path: Path = HELPER) -> None:
-    """Have settings put in their place, and the clock set where a time (``YYYY-MM-DD HH:MM``) was given. Raises as `ask_slots`."""
-    ask_slots(f"settings {len(text)}", path=path, content=text)
+def adopt_settings(text: str, clock: str = "", *, ask: Callable[..., object] = ask_slots) -> None:
+    """Have settings put in their place, and the clock set where a time (``YYYY-MM-DD HH:MM``) is given. Raises as `ask_slots`."""
+    ask(f"settings {len(text)}", content=text)
     if clock:
-        ask_slots(f"clock {clock.replace(' ', 'T')}", path=path)
+        ask(f"clock {clock.replace(' ', 'T')}")

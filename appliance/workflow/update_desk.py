@@ -6,6 +6,7 @@ coordinator alone. Both are written whole and durably, so that an order given on
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Collection
 from pathlib import Path
@@ -15,10 +16,12 @@ import msgspec
 
 from appliance.archive.archive import Archive
 from appliance.archive.files import make_folder, write_durably
-from appliance.errors import WorkflowError
+from appliance.errors import ArchiveError, WorkflowError
 from appliance.workflow.slots_door import HELPER
 from appliance.workflow.update_states import UpdateRecord
 from appliance.worklist import Session, UpdateInfo
+
+log = logging.getLogger(__name__)
 
 STICK_DEVICE = Path("/dev/coronet/stick")
 COMPONENT = "update"
@@ -125,7 +128,10 @@ class UpdateDesk:
     def run(self, stop: threading.Event) -> None:
         """Tell the operator, and the audit trail, what becomes of an update; one thread of the coordinator."""
         while True:
-            self.step()
+            try:
+                self.step()
+            except ArchiveError as error:
+                log.error("what became of an update is told later: %s", error)  # noqa: TRY400 - the typed error says it all
             if stop.wait(LOOK_EVERY_S):
                 return
 
@@ -134,9 +140,10 @@ class UpdateDesk:
         record = read_record(self._folder)
         if self._told is not None and record.number == self._told.number:
             return
-        if self._told is not None or record.state in SHOWN:
-            details = {"state": record.state, "version": record.version, "code": record.reason.code if record.reason else ""}
-            self._archive.audit.record(actor="coronet", action="update state", details=details)
-        self._told = record
         shown = record.state in SHOWN
-        self._archive.components.report(COMPONENT, ready=not shown, detail=record.state, reason=record.reason if shown else None)
+        with self._archive.database.transaction():  # both or none: on a full disk it is all told later
+            if self._told is not None or shown:
+                details = {"state": record.state, "version": record.version, "code": record.reason.code if record.reason else ""}
+                self._archive.audit.record(actor="coronet", action="update state", details=details)
+            self._archive.components.report(COMPONENT, ready=not shown, detail=record.state, reason=record.reason if shown else None)
+        self._told = record

@@ -18,7 +18,7 @@ Work = Callable[[threading.Event], None]
 
 
 class Workers:
-    """Named threads that end together: when one fails, `failed` is set and the daemon stops."""
+    """Named threads that end together: when a vital one fails, `failed` is set and the daemon stops."""
 
     def __init__(self) -> None:
         self.stop = threading.Event()
@@ -27,10 +27,10 @@ class Workers:
         self._threads: list[threading.Thread] = []
         self._asked: dict[str, float] = {}
 
-    def start(self, name: str, work: Work) -> None:
-        """Begin one."""
+    def start(self, name: str, work: Work, *, vital: bool = True) -> None:
+        """Begin one. One that is not vital may end, also by a fault, and the others go on."""
         # daemonic: a sender that waits for a peer must not keep the process; what it sends is sent again
-        thread = threading.Thread(target=self._run, args=(name, work), name=name, daemon=True)
+        thread = threading.Thread(target=self._run, args=(name, work, vital), name=name, daemon=True)
         self._threads.append(thread)
         self._ask(name)
         thread.start()
@@ -49,15 +49,17 @@ class Workers:
             if thread.is_alive():
                 log.warning("%s is left in the middle of its work", thread.name)
 
-    def _run(self, name: str, work: Work) -> None:
+    def _run(self, name: str, work: Work, vital: bool) -> None:
         try:
             work(_AskedStop(self.stop, asked=lambda: self._ask(name)))
         except Exception as error:  # noqa: BLE001 - the edge of a thread: the daemon ends with a fault and is started anew
             detail = str(error) if isinstance(error, CoronetError) else "".join(traceback.format_tb(error.__traceback__))
             log.error("%s failed: %s %s", name, type(error).__name__, detail)  # noqa: TRY400 - foreign messages may hold patient data
-            self.failed = name
+            if vital:
+                self.failed = name
         finally:
-            self.over.set()
+            if vital:
+                self.over.set()
 
     def _ask(self, name: str) -> None:
         self._asked[name] = time.monotonic()

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -16,7 +17,12 @@ import pytest
 
 from appliance.daemon import EXIT_FAULT, EXIT_NOT_STARTED, EXIT_OK, Workers
 from appliance.errors import ArchiveError
+from appliance.hardware.panel import Light
+from appliance.hardware.panel_simulator import PanelSimulator
 from appliance.workflow.logs import JsonFormatter
+from appliance.workflow.update_desk import COMPONENT as UPDATE
+from appliance.workflow.update_desk import write_record
+from appliance.workflow.update_states import UpdateRecord
 from tests.appliance.archive.fakes import encode, make_dataset
 from tests.appliance.running import alive, daemon, open_archive_of
 from tests.peers.dcmtk import echoscu, storescu
@@ -96,8 +102,8 @@ def test_one_daemon_a_data_folder(tmp_path: Path) -> None:
         assert echoscu(running.port).returncode == 0
 
 
-def test_safe_mode_receives_and_stores_and_says_that_it_does_nothing_else(tmp_path: Path) -> None:
-    with daemon(tmp_path / "box", options=["--safe-mode"]) as running:
+def test_safe_mode_receives_and_stores_and_says_that_it_does_nothing_else(tmp_path: Path, panel: PanelSimulator) -> None:
+    with daemon(tmp_path / "box", options=["--safe-mode"], more_settings=f'[panel]\ndevice = "{panel.device}"\n') as running:
         assert storescu(running.port, [image(tmp_path, 1)]).returncode == 0
         assert set(running.children()) == {"receiver"}
         with open_archive_of(running) as archive:
@@ -106,11 +112,30 @@ def test_safe_mode_receives_and_stores_and_says_that_it_does_nothing_else(tmp_pa
             assert reason.code == "WF-080"
             assert len(archive.index.unsorted(limit=5)) == 1
         assert answers_api(running.data / "api.sock")
+        wait_until(lambda: panel.lights == (Light.ON, Light.OFF, Light.ON, Light.SLOW), what="the front panel tells of safe mode")
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(60) == EXIT_OK, running.log.read_text()
     with daemon(tmp_path / "box") as running, open_archive_of(running) as archive:
         wait_until(lambda: archive.studies.in_state("declined") != [], timeout_s=30)
         assert archive.components.get("safe-mode").ready
+
+
+def test_what_becomes_of_an_update_ordered_in_safe_mode_is_told_in_the_audit_trail(tmp_path: Path) -> None:
+    box = tmp_path / "box"
+    write_record(box / "data" / "update", UpdateRecord(state="looking", number=1))
+    with daemon(box, options=["--safe-mode"]) as running, open_archive_of(running) as archive:
+        wait_until(lambda: archive.components.get(UPDATE).detail == "looking")
+        write_record(box / "data" / "update", UpdateRecord(state="offered", version="0.2.0", number=2))
+        wait_until(lambda: archive.components.get(UPDATE).detail == "offered")
+        told = [(entry.action, entry.details["state"], entry.details["version"]) for entry in archive.audit.entries()]
+        assert told == [("update state", "offered", "0.2.0")]
+
+
+@pytest.fixture
+def panel() -> Iterator[PanelSimulator]:
+    simulator = PanelSimulator()
+    yield simulator
+    simulator.unplug()
 
 
 def answers_api(socket_path: Path) -> bool:
@@ -143,6 +168,18 @@ def test_settings_that_cannot_be_used_are_named(tmp_path: Path) -> None:
 
 
 # -- the threads
+
+
+def test_a_thread_that_is_not_vital_may_fail() -> None:
+    workers = Workers()
+
+    def fail(_stop: threading.Event) -> None:
+        raise ArchiveError("ARC-001", zh="坏", en="broken")
+
+    workers.start("extra", fail, vital=False)
+    workers.finish()
+    assert workers.failed is None
+    assert not workers.over.is_set(), "the daemon goes on"
 
 
 def test_a_thread_that_fails_ends_the_daemon_with_a_fault() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
+import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -158,7 +160,7 @@ def test_a_new_box_is_set_up_once(helper: Helper, archive: Archive) -> None:
     desk = SetUpDesk(
         archive=archive,
         settings_path=helper.settings,
-        adopt=lambda text, clock: adopt_settings(text, clock, path=helper.path),
+        adopt=partial(adopt_settings, ask=partial(ask_slots, path=helper.path)),
         restart=lambda: restarts.append(True),
     )
     assert desk.wanted()
@@ -259,3 +261,17 @@ def test_a_box_that_went_back_says_so_on_kiosk_and_panel_until_it_is_read(helper
     desk.step()
     assert archive.components.troubles() == []
     assert lights(archive).attention.name == "OFF"
+
+
+def test_what_cannot_be_told_of_an_update_now_is_told_once_and_later(helper: Helper, archive: Archive) -> None:
+    desk = UpdateDesk(archive=archive, installed="0.1.0", roles=("engineer",), helper=helper.path)
+    write_record(archive.data / "update", UpdateRecord(state="back", number=7, reason=DID_NOT_START))
+    with archive.database.transaction() as connection:
+        connection.execute("CREATE TRIGGER full BEFORE INSERT ON components BEGIN SELECT RAISE(ABORT, 'no room'); END")
+    with pytest.raises(sqlite3.IntegrityError):
+        desk.step()
+    assert archive.audit.entries() == []
+    with archive.database.transaction() as connection:
+        connection.execute("DROP TRIGGER full")
+    desk.step()
+    assert [entry.details["state"] for entry in archive.audit.entries()] == ["back"]
