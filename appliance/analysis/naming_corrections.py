@@ -17,7 +17,18 @@ import msgspec
 from appliance.analysis.cadrads import territory_of, with_category
 from appliance.anatomy import SEGMENTS, SIDE_BRANCHES, Dominance, SegmentName, Vessel, can_be_called
 from appliance.errors import AnalysisError
-from appliance.findings import Branch, Calcium, CalciumDeposit, Findings, Graft, Lesion, NotAssessable, SegmentQuality
+from appliance.findings import (
+    Branch,
+    Calcium,
+    CalciumDeposit,
+    Findings,
+    Graft,
+    Lesion,
+    NotAssessable,
+    Quality,
+    SegmentQuality,
+    VesselQuality,
+)
 
 POSTERIOR: frozenset[SegmentName] = frozenset({"R-PDA", "R-PLB", "L-PDA", "L-PLB"})
 """What dominance is told by."""
@@ -66,10 +77,12 @@ def rename(findings: Findings, names: Mapping[Place, SegmentName]) -> Findings:
     changed = {branch.id: branch for branch in branches}
     quality, calcium = findings.quality, findings.calcium
     if quality is not None:
+        segments = _moved_names(quality.segments, findings.branches, branches)
         quality = msgspec.structs.replace(
             quality,
             not_assessable=_moved_names(quality.not_assessable, findings.branches, branches),
-            segments=_moved_names(quality.segments, findings.branches, branches),
+            segments=segments,
+            vessels=_regraded(quality, segments, branches),
         )
     return with_category(
         msgspec.structs.replace(
@@ -249,3 +262,16 @@ def _moved_names(entries: Sequence[OfSegment], before: Sequence[Branch], after: 
             found.setdefault(name, msgspec.structs.replace(entry, segment=name))
     order = list(SEGMENTS)
     return tuple(found[name] for name in sorted(found, key=order.index))
+
+
+def _regraded(quality: Quality, segments: Sequence[SegmentQuality], branches: Sequence[Branch]) -> tuple[VesselQuality, ...]:
+    """How well each artery is shown, anew for those that lost or won a segment; the others may come from another phase and stay."""
+    before, after = ({(each.branch, each.start, SEGMENTS[each.segment].territory) for each in of} for of in (quality.segments, segments))
+    changed = {artery for _, _, artery in before ^ after}
+    if not changed or not quality.vessels:
+        return quality.vessels
+    from appliance.analysis.quality_vessels import grade_arteries  # brings numeric libraries, which would keep the daemon from receiving
+
+    known = {each.vessel: each for each in quality.vessels if each.vessel not in changed}
+    known |= {each.vessel: each for each in grade_arteries(branches, segments, quality.aorta_noise_hu) if each.vessel in changed}
+    return tuple(known[artery] for artery in sorted(known))

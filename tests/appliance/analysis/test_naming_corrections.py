@@ -7,10 +7,12 @@ import pytest
 
 from appliance.analysis.cadrads import with_category
 from appliance.analysis.naming_corrections import dominance_of, rename, set_dominance
+from appliance.analysis.quality_vessels import grade_arteries
 from appliance.anatomy import Dominance, SegmentName
 from appliance.errors import AnalysisError
 from appliance.findings import Branch, Calcium, CalciumDeposit, Findings, NotAssessable, Quality
 from tests.appliance.analysis.test_cadrads import GRAFT, branch, case, findings, lesion
+from tests.appliance.analysis.test_quality_vessels import segment
 
 QUALITY = Quality(
     score=4,
@@ -42,6 +44,28 @@ def test_a_new_name_moves_the_lesion_its_artery_and_what_cannot_be_read() -> Non
     assert after.quality is not None
     assert [entry.segment for entry in after.quality.not_assessable] == ["RI"]
     assert after.lesions[0].diameter_stenosis_percent == 80.0
+
+
+def test_how_well_an_artery_is_shown_follows_the_names_of_its_segments() -> None:
+    """A blurred side branch counts for the artery that it is called after, and no longer for the other."""
+    segments = (
+        segment("pLCx", 0, 0, 60, 0.4),
+        segment("OM1", 1, 0, 60, 2.4),
+        segment("pLAD", 3, 0, 60, 0.4),
+        segment("pRCA", 4, 0, 60, 0.4),
+    )
+    trunks = study().branches
+    other_phase = msgspec.structs.replace(grade_arteries(trunks, segments, 20.0)[2], noise_hu=31.0)  # the RCA was taken from another series
+    quality = msgspec.structs.replace(QUALITY, segments=segments, vessels=(*grade_arteries(trunks, segments, 20.0)[:2], other_phase))
+    assert [(each.vessel, each.motion_mm, each.grade) for each in quality.vessels] == [("LAD", 0.4, 4), ("LCX", 1.4, 3), ("RCA", 0.4, 4)]
+    after = rename(msgspec.structs.replace(study(), quality=quality), {(1, None): "D1"})
+    assert after.quality is not None
+    assert [(each.vessel, each.motion_mm, each.grade) for each in after.quality.vessels] == [
+        ("LAD", 1.4, 3),
+        ("LCX", 0.4, 4),
+        ("RCA", 0.4, 4),
+    ]
+    assert after.quality.vessels[2] == other_phase
 
 
 def test_a_graft_is_called_after_what_the_place_it_is_sewn_to_is_called_now() -> None:
