@@ -81,6 +81,12 @@ def test_with_nut_and_a_megatec_ups_mains_go_battery_sinks_mains_come_back(tmp_p
         wait_until(lambda: seen[-1][0] == "end", timeout_s=60, what="at its end")
         ups.mains, ups.low = True, False
         wait_until(lambda: seen[-1][0] == "line", timeout_s=60, what="on line again")
+        before = len(seen)
+        ups.garbled = True
+        wait_until(lambda: said[-1] == (False, "HW-031"), timeout_s=60, what="a bad line has its name")
+        ups.garbled = False
+        wait_until(lambda: said[-1][0], timeout_s=60, what="heard again")
+        assert {power for power, _charge in seen[before:]} == {"line"}, "noise switches nothing off"
         ups.close()
         wait_until(lambda: said[-1] == (False, "HW-031"), timeout_s=60, what="dead UPS")
         stop.set()
