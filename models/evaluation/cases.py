@@ -256,6 +256,8 @@ def _plaque(findings: Findings, number: int) -> Plaque:
         size_mm=np.inf if lesion.reference_diameter_mm is None else lesion.reference_diameter_mm,
         segment=lesion.segment,
         volume_mm3=lesion.volume_mm3.total,
+        features=frozenset(lesion.high_risk),
+        remodeling_index=lesion.remodeling_index,
     )
 
 

@@ -15,6 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 
 from models.evaluation.measures import LARGE_MM, Points, Share
+from models.phantom.truth import HIGH_RISK
 
 NEAR_MM = 5.0
 ACROSS_MM = 2.0
@@ -28,7 +29,8 @@ _NO_PAIR = 1e6
 class Plaque:
     """One lesion: its stretch of centreline (n, 3) with the number of its narrowest point, its vessel, type and narrowing.
 
-    ``size_mm`` is the healthy diameter at the narrowest point; ``stenosis_percent`` None where it was not measured.
+    ``size_mm`` is the healthy diameter at the narrowest point; ``stenosis_percent`` None where it was not measured. ``features``: high-risk
+    features by their names in the findings. ``remodeling_index`` by outer diameter, None where it was not measured.
     """
 
     points: Points
@@ -40,6 +42,8 @@ class Plaque:
     size_mm: float = np.inf
     segment: str = "other"
     volume_mm3: float = 0.0
+    features: frozenset[str] = frozenset()
+    remodeling_index: float | None = None
 
 
 def may_match(true: Plaque, result: Plaque, *, same_vessel: bool = True) -> bool:
@@ -96,6 +100,7 @@ def lesion_measures(true: Sequence[Plaque], result: Sequence[Plaque]) -> tuple[d
         "lesion_sensitivity_any_vessel": Share(len(anywhere.intersection(large)), len(large)),
         "lesion_sensitivity_50": Share(len(found.intersection(tight)), len(tight)),
         "grade_accuracy": Share(sum(true[i].grade == result[j].grade for i, j in pairs), len(pairs)),
+        **_feature_shares([(true[i], result[j]) for i, j in pairs if i in large]),
     }
     numbers: dict[str, float | None] = {
         "false_lesions_per_case": float(len(result) - len(pairs)),
@@ -103,6 +108,34 @@ def lesion_measures(true: Sequence[Plaque], result: Sequence[Plaque]) -> tuple[d
         "stenosis_bias_points": float(errors.mean()) if len(errors) else None,
     }
     return numbers, shares
+
+
+def _feature_shares(pairs: Sequence[tuple[Plaque, Plaque]]) -> dict[str, Share]:
+    """High-risk features of matched lesions: of those that are there, how many are named; of those that are not, how many are named too.
+
+    ``high_risk`` is two features or more in one plaque, the modifier HRP of CAD-RADS 2.0 (JCCT 2022;16:536). With them the error of the
+    remodelling index that one of the features rests on, and of the plaque's length.
+    """
+    shares: dict[str, Share] = {}
+    for name in (*HIGH_RISK.values(), "high_risk"):
+        has = [(_has(true, name), _has(result, name)) for true, result in pairs]
+        named = [said for there, said in has if there]
+        shares[f"{name}_found"] = Share(sum(named), len(named))
+        wrong = [said for there, said in has if not there]
+        shares[f"{name}_false"] = Share(sum(wrong), len(wrong))
+    indices = [
+        abs(result.remodeling_index - true.remodeling_index)
+        for true, result in pairs
+        if true.remodeling_index is not None and result.remodeling_index is not None
+    ]
+    lengths = [abs(_length(result.points) - _length(true.points)) for true, result in pairs]
+    shares["remodeling_index_error"] = Share(float(np.sum(indices)), len(indices))
+    shares["lesion_length_error_mm"] = Share(float(np.sum(lengths)), len(lengths))
+    return shares
+
+
+def _has(lesion: Plaque, name: str) -> bool:
+    return len(lesion.features) >= 2 if name == "high_risk" else name in lesion.features
 
 
 def _error(true: Plaque, result: Plaque) -> float:

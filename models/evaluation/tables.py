@@ -91,10 +91,27 @@ MEASURES: tuple[Measure, ...] = (
     ),
     Measure("calcium_category", "calcium category right", "measurements", 0.98),
     Measure("bridges_found", "myocardial bridges found", "measurements"),
+    Measure("bridge_depth_error_mm", "depth of found bridges, mean absolute error, mm", "measurements", high_is_bad=True),
+    Measure("bridge_length_error_mm", "length of found bridges, mean absolute error, mm", "measurements", high_is_bad=True),
     Measure("bridges_false", "false bridges per case", "measurements", high_is_bad=True),
     Measure("stents_found", "stents found, whatever their size", "measurements"),
     Measure("stents_found_3mm", "stents of 3 mm and more found", "measurements"),
+    Measure("stents_read", "found stents whose inside the product reads", "measurements"),
+    Measure("stents_read_right", "of those it reads: patent, narrowed or occluded right", "measurements"),
     Measure("stents_false", "false stents per case", "measurements", high_is_bad=True),
+    *(
+        Measure(f"{name}_{what}", f"{words} {said}", "measurements", high_is_bad=what == "false")
+        for name, words in {
+            "low_attenuation": "low attenuation,",
+            "positive_remodeling": "positive remodelling,",
+            "spotty_calcification": "spotty calcium,",
+            "napkin_ring": "napkin ring,",
+            "high_risk": "two features and more (HRP),",
+        }.items()
+        for what, said in {"found": "named where it is so", "false": "named where it is not so"}.items()
+    ),
+    Measure("remodeling_index_error", "remodelling index, mean absolute error", "measurements", high_is_bad=True),
+    Measure("lesion_length_error_mm", "length of matched lesions, mean absolute error, mm", "measurements", high_is_bad=True),
     Measure("variants_found", "variants of origin and course named", "measurements"),
     Measure("variants_false", "false variants per case", "measurements", high_is_bad=True),
     Measure("not_assessable_segments", "segments called not assessable, per case", "measurements", high_is_bad=True),

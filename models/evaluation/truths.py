@@ -12,7 +12,7 @@ from models.evaluation.measures import Mask, Points, TrueBranch
 from models.evaluation.scans import is_native
 from models.phantom import Patient, Scan
 from models.phantom.motion import seen
-from models.phantom.truth import grade
+from models.phantom.truth import HIGH_RISK, grade
 
 MOVING_MM = 1.0
 NOISY_HU = 32.0
@@ -61,6 +61,8 @@ def truth_of(patient: Patient, scan: Scan) -> Truth:
             size_mm=2.0 * float(branches[lesion.branch].healthy_radius[lesion.minimum]),
             segment=str(branches[lesion.branch].names[lesion.minimum]),
             volume_mm3=float(lesion.volume_mm3["total"]),
+            features=frozenset(HIGH_RISK[name] for name in lesion.features),
+            remodeling_index=lesion.remodeling_index,
         )
         for lesion in patient.lesions
     ]

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from appliance.findings import Branch, Bridge, CadRads, Findings, PlaqueVolume, Software, Stent, Variant
+from appliance.findings import Branch, Bridge, CadRads, Findings, InStent, PlaqueVolume, Software, Stent, Variant
 from models.evaluation.cases import Case
 from models.evaluation.figures import CATEGORIES, diameter_errors, figures_of, true_category
 from models.evaluation.lesions import Plaque
@@ -236,8 +236,8 @@ def test_no_pairs_make_no_figure() -> None:
 
 def test_stents_and_bridges_are_found_by_their_middle_and_false_elsewhere() -> None:
     whole = true_branch()
-    stent = SimpleNamespace(branch=0, start=20, end=40, diameter_mm=3.5)
-    small = SimpleNamespace(branch=0, start=60, end=76, diameter_mm=2.5)
+    stent = SimpleNamespace(branch=0, start=20, end=40, diameter_mm=3.5, in_stent_stenosis_percent=0.0)
+    small = SimpleNamespace(branch=0, start=60, end=76, diameter_mm=2.5, in_stent_stenosis_percent=60.0)
     patient = SimpleNamespace(
         branches=(SimpleNamespace(id=0, bridges=((10, 30, 2.0),)),), stents=(stent, small), variants=("separate_ostia", "ramus")
     )
@@ -253,3 +253,26 @@ def test_stents_and_bridges_are_found_by_their_middle_and_false_elsewhere() -> N
     assert (measures["stents_false"], shares["variants_found"], measures["variants_false"]) == (0.0, Share(1, 1), 1.0)
     nothing, none = seen_measures(patient, [whole], None)  # type: ignore[arg-type]
     assert (nothing["bridges_false"], none["stents_found"]) == (0.0, Share(0, 2))
+
+
+def test_what_is_said_of_a_found_stent_and_bridge_is_compared_with_the_truth() -> None:
+    stents = [
+        SimpleNamespace(branch=0, start=first, end=first + 12, diameter_mm=3.5, in_stent_stenosis_percent=percent)
+        for first, percent in ((0, 49.0), (18, 50.0), (36, 100.0), (54, 20.0))
+    ]
+    patient = SimpleNamespace(branches=(SimpleNamespace(id=0, bridges=((10, 30, 2.0), (60, 70, 1.0))),), stents=stents, variants=())
+    inside: tuple[InStent | None, ...] = ("patent", "narrowed", "narrowed", None)
+    seen = msgspec.structs.replace(
+        findings(),
+        stents=tuple(
+            Stent(branch=0, start=s.start, end=s.end + 1, assessable=what is not None, inside=what)
+            for s, what in zip(stents, inside, strict=True)
+        ),
+        bridges=(Bridge(branch=0, start=12, end=28, depth_mm=3.5), Bridge(branch=0, start=20, end=26, depth_mm=9.0)),
+    )
+    measures, shares = seen_measures(patient, [true_branch()], seen)  # type: ignore[arg-type]
+    assert (shares["stents_read"], shares["stents_read_right"]) == (Share(3, 4), Share(2, 3))
+    assert shares["bridges_found"] == Share(1, 2), "two results on one bridge find one"
+    assert measures["bridges_false"] == 1.0
+    assert shares["bridge_depth_error_mm"] == Share(1.5, 1)
+    assert shares["bridge_length_error_mm"] == Share(2.0, 1), "20 points against 16, half a millimetre apart"
