@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from appliance.anatomy import SegmentName, Vessel
+
+if TYPE_CHECKING:  # people and roles stand here too: what receives must start without numeric Python
+    import numpy as np
+    from numpy.typing import NDArray
 
 Role = Literal["radiographer", "physician", "engineer"]
 

@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
-import pydicom
-from pydicom.errors import InvalidDicomError
 
 from appliance.archive.clock import Clock
 from appliance.archive.database import Database
@@ -364,11 +362,13 @@ class Spool:
 
     def _orphan(self, path: Path) -> InstanceRow | None:
         """The row that a file without one should have; None if the file is not a whole instance at its own place."""
+        import pydicom  # here, so that an archive can be opened before it is read in
+
         try:
             meta = pydicom.filereader.read_file_meta_info(path)
             uid, sop_class, syntax = (str(meta[keyword].value) for keyword in _META)
             data = path.read_bytes()
-        except (OSError, InvalidDicomError, KeyError, EOFError, ValueError, AttributeError):
+        except (OSError, pydicom.errors.InvalidDicomError, KeyError, EOFError, ValueError, AttributeError):
             return None
         if instance_name(uid) != f"{path.parent.name}/{path.name}":
             return None

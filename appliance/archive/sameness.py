@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pydicom
-from pydicom.dataset import Dataset
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 MAXIMUM_DEPTH = 20
 
@@ -17,6 +17,8 @@ def same_instance(kept: Path, offered: bytes | bytearray | memoryview) -> bool:
 
     Private attributes do not count, since implicit VR loses what they are; nor do group lengths. What cannot be read is not the same.
     """
+    import pydicom  # here, so that an archive can be opened before it is read in
+
     try:
         return _values(pydicom.dcmread(kept)) == _values(pydicom.dcmread(BytesIO(offered)))
     except Exception:  # noqa: BLE001 - whatever a peer has sent, the answer is no, and the first one stays

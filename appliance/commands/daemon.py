@@ -6,16 +6,16 @@ import argparse
 import sys
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from appliance.daemon import ServiceTools, run_daemon
-from appliance.maintenance.examination import absent, examine
+from appliance.daemon import run_daemon
 from appliance.maintenance.last_good import FOLDER, keep_settings
 from appliance.maintenance.reset import finish_reset
-from appliance.maintenance.signature import KEYRING, read_signed
-from appliance.maintenance.support_bundle import write_bundle
 from appliance.settings import Settings, SettingsError, load_settings, load_settings_or_new
-from appliance.workflow.service_stick import LARGEST_ORDER
-from appliance.worklist import SelfTestRow
+
+if TYPE_CHECKING:
+    from appliance.coordination import ServiceTools
+    from appliance.worklist import SelfTestRow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,13 +35,7 @@ def run(options: argparse.Namespace) -> int:
         settings = load_settings_or_new(path)  # the site's may have gone with it
     elif not options.safe_mode:
         keep_settings(settings, path)
-    tools = ServiceTools(
-        read_signed=partial(read_signed, keyring=KEYRING, maximum_bytes=LARGEST_ORDER),
-        examine_box=lambda: _examine(settings),
-        # without the self-test: peers that do not answer would take longer than a person waits
-        write_support=lambda out: write_bundle(out, settings=settings, findings=()),
-    )
-    return run_daemon(settings, settings_path=path, apart=options.apart, safe_mode=options.safe_mode, tools=tools)
+    return run_daemon(settings, settings_path=path, apart=options.apart, safe_mode=options.safe_mode, tools=partial(_tools, settings))
 
 
 def _settings(options: argparse.Namespace) -> tuple[Settings, Path]:
@@ -61,7 +55,25 @@ def _settings(options: argparse.Namespace) -> tuple[Settings, Path]:
         return load_settings(good), good
 
 
+def _tools(settings: Settings) -> ServiceTools:
+    """What the service engineer needs; read in only here, after the receiver was started."""
+    from appliance.coordination import ServiceTools
+    from appliance.maintenance.signature import KEYRING, read_signed
+    from appliance.maintenance.support_bundle import write_bundle
+    from appliance.workflow.service_stick import LARGEST_ORDER
+
+    return ServiceTools(
+        read_signed=partial(read_signed, keyring=KEYRING, maximum_bytes=LARGEST_ORDER),
+        examine_box=lambda: _examine(settings),
+        # without the self-test: peers that do not answer would take longer than a person waits
+        write_support=lambda out: write_bundle(out, settings=settings, findings=()),
+    )
+
+
 def _examine(settings: Settings) -> list[SelfTestRow]:
     """As `appliance doctor`, but the models: the analyst has tried them before it said that it is ready."""
+    from appliance.maintenance.examination import absent, examine
+    from appliance.worklist import SelfTestRow
+
     findings = examine(settings, models=lambda: absent("models", "由分析服务启动时测试", "tried by the analysis at its start"))
     return [SelfTestRow(part=each.part, state=each.state, zh=each.zh, en=each.en, code=each.code) for each in findings]

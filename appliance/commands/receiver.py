@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from appliance.settings import load_settings_or_new
-from appliance.workflow.reception import run_reception
+
+NOT_FOR_BYTES = ("numpy", "PIL", "pylibjpeg", "requests")
+"""What pydicom would read in for pixels and downloads where it is installed; it goes without."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,4 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Receive until told to stop."""
+    for name in NOT_FOR_BYTES:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # an import of it fails, as where it is not installed
+    from appliance.workflow.reception import run_reception
+
     return run_reception(load_settings_or_new(options.settings))

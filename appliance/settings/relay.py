@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from pydicom.datadict import tag_for_keyword
-
 from appliance.settings.base import AETitle, Count, Port, Positive, Section, TimeOfDay
 
 What = Literal["results", "source"]
@@ -140,6 +138,8 @@ def relay_faults(
 
 
 def _coercion_faults(route: RouteSettings) -> Iterator[tuple[str, str]]:
+    from pydicom.datadict import tag_for_keyword  # here: settings are read before anything that takes long to read in
+
     for coercion in route.coerce:
         if tag_for_keyword(coercion.attribute) is None:
             yield (

@@ -18,6 +18,9 @@ STUB = Path("/usr/lib/systemd/boot/efi/linuxx64.efi.stub")
 
 LEVEL = "3"
 """zstd: level 15 takes a tenth of the room and eight times the processor time."""
+BLOCK_BYTES = "65536"
+"""A file that is read brings its own blocks and no others: of whole fragments of 256 KiB, which hold many small files (a start reads some
+thousand modules), each would be read, checked against the hash tree and unpacked again and again. Costs a twelfth more room."""
 
 
 def make_slot(places: Places, *, extra: str = "", key: Path | None = None, certificate: Path | None = None) -> dict[str, object]:
@@ -89,7 +92,8 @@ def pack_root(places: Places, target: Path) -> Path:
         "-Xcompression-level",
         LEVEL,
         "-b",
-        "262144",
+        BLOCK_BYTES,
+        "-no-fragments",
         "-no-xattrs",
         "-reproducible",
     ]

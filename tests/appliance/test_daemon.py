@@ -15,7 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from appliance.daemon import EXIT_FAULT, EXIT_NOT_STARTED, EXIT_OK, Workers
+from appliance.commands.receiver import NOT_FOR_BYTES
+from appliance.daemon import EXIT_FAULT, EXIT_NOT_STARTED, EXIT_OK
 from appliance.errors import ArchiveError
 from appliance.hardware.panel import Light
 from appliance.hardware.panel_simulator import PanelSimulator
@@ -23,6 +24,7 @@ from appliance.workflow.logs import JsonFormatter
 from appliance.workflow.update_desk import COMPONENT as UPDATE
 from appliance.workflow.update_desk import write_record
 from appliance.workflow.update_states import UpdateRecord
+from appliance.workflow.workers import Workers
 from tests.appliance.archive.fakes import encode, make_dataset
 from tests.appliance.running import alive, daemon, open_archive_of
 from tests.peers.dcmtk import echoscu, storescu
@@ -150,11 +152,30 @@ def test_an_analyst_apart_is_not_started_here(tmp_path: Path) -> None:
         assert "analyst started" not in running.log.read_text()
 
 
-def test_receiving_does_not_wait_for_numeric_libraries() -> None:
-    script = "import sys, appliance.commands.daemon; print(*sys.modules)"
-    modules = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
-    assert "appliance.workflow.changing" in modules  # the changes that bring them when somebody makes one
-    assert {"scipy", "numba", "SimpleITK", "onnxruntime", "openvino"}.isdisjoint(modules)
+NUMERIC = {"numpy", "scipy", "numba", "SimpleITK", "onnxruntime", "openvino"}
+
+
+def loaded_after(script: str) -> set[str]:
+    """What Python has read in at the end of a program."""
+    program = f"import sys; {script}; print(*(name for name, module in sys.modules.items() if module is not None))"
+    return set(subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split())
+
+
+def test_receiving_waits_for_little_that_is_read_in() -> None:
+    before_the_receiver = loaded_after("import appliance.commands.daemon")
+    assert "appliance.workflow.receiving" in before_the_receiver
+    assert ({"appliance.coordination", "appliance.api", "pydicom", "pynetdicom", "starlette"} | NUMERIC).isdisjoint(before_the_receiver)
+    beside_it = loaded_after("import appliance.coordination")
+    assert "appliance.workflow.changing" in beside_it  # the changes that bring numeric libraries when somebody makes one
+    assert (NUMERIC - {"numpy"}).isdisjoint(beside_it)
+
+
+def test_the_receiver_has_nothing_that_reads_pixels(tmp_path: Path) -> None:
+    with daemon(tmp_path / "box", options=["--apart", "analyst"]) as running:
+        assert storescu(running.port, [image(tmp_path, 1)]).returncode == 0
+        mapped = Path(f"/proc/{running.children()['receiver']}/maps").read_text()
+    assert "msgspec" in mapped  # compiled parts of libraries are seen there
+    assert not any(f"/{name}/" in mapped or f"/{name}.libs/" in mapped for name in (*NUMERIC, *NOT_FOR_BYTES))
 
 
 def test_settings_that_cannot_be_used_are_named(tmp_path: Path) -> None:
