@@ -8,19 +8,21 @@ import sys
 import zipfile
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 
-from appliance.findings import Findings
+from appliance.degrees import Bands, grade_of
+from appliance.findings import Findings, Lesion
 from appliance.geometry import arc_length
 from appliance.inference.catalog import ModelCatalog, installed_catalog
 
 pytestmark = pytest.mark.timeout(900)
 
 
-def analyze(study: Path, out: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "appliance", "analyze", str(study), "--out", str(out)]
+def analyze(study: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "appliance", "analyze", str(study), "--out", str(out), *more]
     return subprocess.run(command, capture_output=True, text=True, timeout=800, check=False)
 
 
@@ -43,6 +45,26 @@ def test_findings_are_whole_and_name_what_made_them(analysed: Path) -> None:
     assert findings.series.slices == 280
     assert findings.cad_rads is not None
     assert findings.timing_s["total"] == pytest.approx(sum(v for k, v in findings.timing_s.items() if k != "total"), abs=0.05)
+
+
+def graded(lesion: Lesion, *, bands: Bands) -> Lesion:
+    percent = lesion.diameter_stenosis_percent
+    return lesion if percent is None else msgspec.structs.replace(lesion, grade=grade_of(percent, bands=bands))
+
+
+def test_the_same_study_gives_the_same_file_and_a_site_s_own_bands_change_degrees_alone(analysed: Path, scan: Path, tmp_path: Path) -> None:
+    """Analysed again, by a site that reports by the older Chinese bands: byte for byte the same, apart from times and those degrees."""
+    settings = tmp_path / "coronet.toml"
+    settings.write_text('[policy]\nstenosis_bands = "cn2011"\n', encoding="utf-8")
+    done = analyze(scan, tmp_path / "out", "--settings", str(settings))
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, again = (Findings.read(folder / "findings.json") for folder in (analysed, tmp_path / "out"))
+    assert (first.bands, again.bands) == ("scct", "cn2011")
+    assert again.lesions == tuple(graded(lesion, bands="cn2011") for lesion in first.lesions)
+    # the commit is that of the working tree, and may have moved between the two runs
+    same = msgspec.structs.replace(again, bands="scct", timing_s=first.timing_s, software=first.software, lesions=first.lesions)
+    assert same.to_json() == first.to_json()
+    assert "older Chinese consensus" in (tmp_path / "out" / "report.json").read_text(encoding="utf-8")
 
 
 def test_every_null_says_why(analysed: Path) -> None:
