@@ -32,7 +32,7 @@ MODULES = (
     ),
     *("sdhci_pci", "mpt3sas", "megaraid_sas"),
 )
-PROGRAMS = ("usr/sbin/dmsetup", "usr/bin/kmod")
+PROGRAMS = ("usr/sbin/dmsetup", "usr/bin/kmod", "usr/sbin/fsck.fat")
 APPLETS = (
     "sh",
     "mount",
@@ -42,6 +42,7 @@ APPLETS = (
     "dirname",
     "basename",
     "sleep",
+    "ln",
     "mkdir",
     "echo",
     "sha256sum",
@@ -79,6 +80,7 @@ def make_initrd(places: Places) -> Path:
     for applet in APPLETS:
         (tree / "bin" / applet).symlink_to("busybox")
     (tree / "bin/dmsetup").symlink_to("/usr/sbin/dmsetup")
+    (tree / "bin/fsck.fat").symlink_to("/usr/sbin/fsck.fat")
     (tree / "bin/modprobe").symlink_to("/usr/bin/kmod")
     (tree / "sbin").symlink_to("bin")
     (tree / "lib").symlink_to("usr/lib")

@@ -49,6 +49,17 @@ MASKED = (
     "systemd-sysusers.service",  # done below
     "ldconfig.service",
     "systemd-networkd-wait-online.service",  # the box comes up without a network too
+    # what nothing here uses, and each costs a start some time
+    "systemd-repart.service",  # ours is called by open-data
+    "systemd-fsckd.socket",
+    "systemd-network-generator.service",
+    "systemd-initctl.socket",
+    "proc-sys-fs-binfmt_misc.automount",
+    "dev-hugepages.mount",
+    "sys-fs-fuse-connections.mount",
+    "sys-kernel-config.mount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
 )
 EMPTIED = ("var/log", "var/cache", "var/lib/apt/lists", "var/lib/systemd", "tmp", "run", "root", "usr/share/man")
 GONE = (

@@ -14,6 +14,7 @@ mount -t sysfs -o ro sysfs "$new/sys"
 mount -t tmpfs tmpfs "$new/sys/fs/cgroup"
 mkdir "$new/sys/fs/cgroup/systemd"
 mount -t cgroup -o none,name=systemd cgroup "$new/sys/fs/cgroup/systemd"
+mount -o remount,ro "$new/sys/fs/cgroup" # or this systemd mounts the machine's own controllers there and leaves its groups in them
 for node in null zero full random urandom tty; do
     touch "$new/dev/$node"
     mount --bind "/dev/$node" "$new/dev/$node"

@@ -38,7 +38,7 @@ def echo(port: int) -> bool:
     return bool(status) and status.Status == 0
 
 
-def wait_for_echo(machine: Machine, *, seconds: float = PATIENCE_S) -> float:
+def wait_for_echo(machine: Machine, *, seconds: float = PATIENCE_S, every_s: float = 1.0) -> float:
     """Seconds from power on to the first C-ECHO that was answered."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -46,7 +46,7 @@ def wait_for_echo(machine: Machine, *, seconds: float = PATIENCE_S) -> float:
             return machine.age()
         assert machine.process is not None
         assert machine.process.poll() is None, "the emulator has ended"
-        time.sleep(1)
+        time.sleep(every_s)
     raise AssertionError(f"no C-ECHO within {seconds:.0f} s")
 
 

@@ -5,6 +5,7 @@ Both times are told by the emulated processor's own clock, which counts instruct
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -28,16 +29,24 @@ def test_boot_ratio(booted: Path, tmp_path: Path, figures: dict[str, Any]) -> No
         machine.shell("sync", seconds=SHELL_S)
         cut(machine, disk.parent)
     with Machine(disk=disk, folder=tmp_path / "box") as machine:
-        figures["boot_to_echo_s"] = round(wait_for_echo(machine), 1)
+        figures["boot_to_echo_s"] = round(wait_for_echo(machine, every_s=0.2), 1)
         machine.wait_for_shell(seconds=SHELL_S)
-        wait_for_unit(machine, "coronet.service")
-        box = up_after(machine, "coronet.service")  # it says so when its receiver takes images; an echo from outside comes a moment later
+        box = first_association(machine)
     with Machine(disk=bare_debian(tmp_path), folder=tmp_path / "bare") as machine:
         machine.wait_for_shell(seconds=PATIENCE_S)
         wait_for_unit(machine, "multi-user.target")
         bare = up_after(machine, "multi-user.target")
     figures["bare_debian_emulated_s"], figures["box_emulated_s"] = round(bare, 1), round(box, 1)
     figures["boot_ratio_to_debian"] = round(box / bare, 2)
+
+
+def first_association(machine: Machine) -> float:
+    """Seconds from the kernel's start until the first association from outside had ended well, by the box's own clock.
+
+    It is that of `echo`, which QEMU's network shows as 10.0.2.2. Receiver, network and everything before them are in it, as for a scanner.
+    """
+    looked = "journalctl -b -u coronet -o json --no-pager --grep 'of 10.0.2.2 released'"
+    return int(json.loads(machine.shell(looked, seconds=SHELL_S).splitlines()[0])["__MONOTONIC_TIMESTAMP"]) / 1e6
 
 
 def up_after(machine: Machine, unit: str) -> float:

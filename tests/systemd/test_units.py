@@ -54,7 +54,7 @@ def root(tmp_path: Path) -> Path:
         shutil.copy2(path, folder)
     for dropin in IMAGE_UNITS.glob("*.d"):
         shutil.copytree(dropin, folder / dropin.name)
-    (folder / "efi.mount").write_text("[Mount]\nWhat=/dev/disk/by-partlabel/coronet-esp\nWhere=/efi\n")
+    (folder / "efi.mount").write_text("[Mount]\nWhat=/run/coronet-boot/esp\nWhere=/efi\n")
     shutil.copytree(REPOSITORY / "image-build/root/usr/lib/coronet", tmp_path / "usr/lib/coronet")
     (folder / "seatd.service").write_text("[Service]\nExecStart=/bin/true\n")
     for program in PROGRAMS:
