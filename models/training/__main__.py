@@ -40,6 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, help="highest learning rate of this sitting; without it the task's own")
     parser.add_argument("--folder", type=Path, default=Path("build/training"), help="checkpoints and curves")
     parser.add_argument(
+        "--released",
+        action="store_true",
+        help="where there is no checkpoint yet, begin with the weights of models/weights (--hospital does)",
+    )
+    parser.add_argument(
         "--hospital", type=Path, help="cor-seg: a folder of the hospital's own labelled scans (see models/training/hospital.py)"
     )
     parser.add_argument("--replay", type=float, default=0.25, help="hospital: share of patches that stay virtual")
@@ -65,7 +70,8 @@ def main(arguments: list[str] | None = None) -> int:
         share = TASKS[name].share / whole if options.what == "all" else 1.0
         folder = options.folder / name
         settings = {"minutes": options.minutes * share, "seed": options.seed, "batch": options.batch, "learning_rate": options.rate}
-        work = partial(train, name, **settings, folder=folder, own=own)
+        begin = options.released or own is not None
+        work = partial(train, name, **settings, folder=folder, own=own, released=begin)
         run_team(options.workers, work)
     return 0
 

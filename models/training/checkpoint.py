@@ -11,13 +11,20 @@ import torch
 
 @dataclass
 class Progress:
-    """How far a network's training has come, over all sittings."""
+    """How far a network's training has come, over all sittings.
+
+    Attributes:
+        began_with: version of the released weights that it began with; empty where it began with chance.
+        hospital_cases: labelled scans of the hospital that it learned from, beside the virtual patients.
+    """
 
     steps: int = 0
     samples_drawn: int = 0
     samples_rendered: int = 0
     minutes: float = 0.0
     sittings: int = 0
+    began_with: str = ""
+    hospital_cases: int = 0
 
 
 def save_checkpoint(path: Path, *, progress: Progress, **states: dict[str, Any]) -> None:

@@ -91,6 +91,7 @@ def export_network(deployment: Deployment, network: nn.Module, *, file: Path) ->
 def make_entry(task: Task, file: Path, network: nn.Module, progress: Progress) -> dict[str, Any]:
     """The catalog entry of an exported network."""
     train = load_families()["train"]
+    own = f"virtual patients, {progress.hospital_cases} labelled scans of a hospital"
     return {
         "name": task.name,
         "version": datetime.now(UTC).strftime("%Y.%m.%d.%H%M"),
@@ -101,13 +102,14 @@ def make_entry(task: Task, file: Path, network: nn.Module, progress: Progress) -
         "validated_on_patients": False,
         **task.deployment.entry,
         "training": {
-            "data": "virtual patients only",
+            "data": own if progress.hospital_cases else "virtual patients only",
             "seeds": [train.first, train.last],
             "samples_drawn": progress.samples_drawn,
             "samples_rendered": progress.samples_rendered,
             "steps": progress.steps,
             "minutes": round(progress.minutes, 1),
             "sittings": progress.sittings,
+            **({"began_with": progress.began_with} if progress.began_with else {}),
         },
         "figures": {},
     }

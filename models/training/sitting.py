@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
+from appliance.inference.catalog import ModelCatalog, installed_catalog
 from models.training.hospital_task import HospitalSource, hospital_task
 from models.training.tasks import TASKS
 from models.training.trainer import Schedule, Trainer
@@ -24,16 +25,21 @@ def train(
     batch: int = 0,
     learning_rate: float | None = None,
     own: HospitalSource | None = None,
+    released: bool = False,
 ) -> None:
     """Resume or begin a network's training and go on for the given minutes.
 
     ``batch`` 0 divides the task's own among the team. ``learning_rate`` is the highest of this sitting, None the task's own: a network
-    that has seen much forgets at the rate it began with. ``own`` is a hospital's data.
+    that has seen much forgets at the rate it began with. ``own`` is a hospital's data. ``released``: without a checkpoint begin with the
+    weights of ``models/weights``.
     """
     whole = TASKS[name] if own is None else hospital_task(TASKS[name], own)
     task = replace(whole, batch=batch or max(1, whole.batch // team.size), learning_rate=learning_rate or whole.learning_rate)
     score = task.score(folder) if team.leads else _no_score
-    trainer = Trainer(task, folder=folder, score=score, seed=seed, log=log, team=team)
+    begin = ModelCatalog.load(installed_catalog())[name] if released else None
+    trainer = Trainer(task, folder=folder, score=score, seed=seed, log=log, team=team, released=begin)
+    if own is not None:
+        trainer.progress.hospital_cases = len(own.files)
     trainer.run(Schedule(minutes=minutes))
 
 

@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from appliance.inference.catalog import Model
 from models.training.averaging import Average
 from models.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from models.training.curves import Curve
+from models.training.released import load_released
 from models.training.supply import Supply, supply_for
 from models.training.task import Score, Task, Tensors
 from models.training.workers import Team
@@ -22,6 +24,8 @@ from models.training.workers import Team
 _VOLUME_AXES = 5
 _WARM_UP = 0.02
 _FINAL_RATE = 0.02
+_SAMPLES_TO_BEGIN = 16
+"""By which the normalisations of released weights are set."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,19 @@ class Trainer:
         seed: of weights, samples and variation.
         log: takes one line of text.
         team: this process's place among several trainers of the network.
+        released: the network that a training without a checkpoint begins with; None to begin with chance.
     """
 
     def __init__(
-        self, task: Task, *, folder: Path, score: Score, seed: int, log: Callable[[str], None] = print, team: Team | None = None
+        self,
+        task: Task,
+        *,
+        folder: Path,
+        score: Score,
+        seed: int,
+        log: Callable[[str], None] = print,
+        team: Team | None = None,
+        released: Model | None = None,
     ) -> None:
         self._task = task
         self._folder = folder
@@ -56,6 +69,7 @@ class Trainer:
         self._seed = seed
         self._log = log
         self._team = team or Team()
+        self._released = released
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(seed)
         self.network = task.network().to(self._device)
@@ -77,7 +91,20 @@ class Trainer:
         self.progress.sittings += 1
         seed = self._seed + 1000 * self.progress.sittings + self._team.rank
         with supply_for(self._task, device=self._device, seed=seed) as supply:
+            if self._released is not None and self.progress.steps == 0:
+                self._begin_with(self._released, supply)
             self._train(schedule, supply)
+
+    def _begin_with(self, released: Model, supply: Supply) -> None:
+        begun = self._task.network()
+        drawn = (supply.batch()["channels"] for _ in range(math.ceil(_SAMPLES_TO_BEGIN / self._task.batch)))
+        load_released(begun, self._task.deployment, released, (channels.cpu() for channels in drawn if channels is not None))
+        self._team.share(begun)
+        for network in (self.network, self._average.network):
+            network.load_state_dict(begun.state_dict())
+        self.progress.began_with = released.version
+        if self._team.leads:
+            self._log(f"{self._task.name}: begins with the released weights {released.version}")
 
     def _train(self, schedule: Schedule, supply: Supply) -> None:
         start = time.monotonic()

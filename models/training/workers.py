@@ -46,6 +46,12 @@ class Team:
             start += gradient.numel()
         return bool(flat[-1] > 0)
 
+    def share(self, network: nn.Module) -> None:
+        """Give every member the weights of the first."""
+        if self.size > 1:
+            for tensor in network.state_dict().values():
+                distributed.broadcast(tensor, 0)
+
 
 def run_team(size: int, work: Callable[[Team], None]) -> None:
     """Run ``work`` in ``size`` processes that can average gradients; in this process where ``size`` is 1.
