@@ -15,6 +15,8 @@ HOSTNAME = PurePosixPath("etc/hostname")
 NAME_NOW = PurePosixPath("etc/sysctl.d/60-coronet-hostname.conf")
 """systemd has read /etc/hostname before the data partition is open; systemd-sysctl sets the name then."""
 NUT = tuple(PurePosixPath(f"etc/nut/{name}.conf") for name in ("nut", "upsd", "ups"))
+SELDOM = ("mge-shut", "nutdrv_qx", "usbhid-ups")
+"""Drivers of NUT that know ``pollfreq``; every other one does not start with a setting that it does not know."""
 NUT_DRIVER = PurePosixPath("etc/systemd/system/nut-server.service.d/coronet.conf")
 
 
@@ -58,9 +60,10 @@ def _allowed(network: NetworkSettings) -> list[str]:
 def _nut(ups: UpsSettings, name: str) -> dict[PurePosixPath, str]:
     """NUT's own settings (nut.conf(5), upsd.conf(5), ups.conf(5)) for one UPS at this box; nobody but the box may ask it.
 
-    ups.status is read every ``pollinterval``, charge and voltages only every ``pollfreq`` seconds, so both are short.
+    ups.status is read every ``pollinterval``; some drivers read charge and voltages only every ``pollfreq`` seconds, so both are short.
     """
-    options = {"pollfreq": "5", **ups.options, "driver": ups.driver, "port": ups.device}
+    seldom = {"pollfreq": "5"} if ups.driver in SELDOM else {}
+    options = {**seldom, **ups.options, "driver": ups.driver, "port": ups.device}
     section = "".join(f'    {key} = "{value}"\n' for key, value in sorted(options.items()))
     contents = ("MODE=standalone\n", f"LISTEN 127.0.0.1 {ups.port}\n", f"pollinterval = 2\nmaxretry = 3\n\n[{name}]\n{section}")
     files = dict(zip(NUT, (NOTE + content for content in contents), strict=True))

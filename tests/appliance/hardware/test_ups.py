@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from appliance.errors import HardwareError, Reason
 from appliance.hardware.keeper import Keeper
 from appliance.hardware.ups import Power, Ups, UpsClient, UpsLimits, UpsState, judge, order_power_off, power_reason
+from appliance.maintenance.system_files import system_files
+from appliance.settings import parse_settings
 from tests.peers.megatec import AVAILABLE, MegatecUps, nut
 from tests.peers.waiting import free_port, wait_until
 
+SIMULATED = Path("/lib/nut/dummy-ups")
 LIMITS = UpsLimits(low_charge=50, end_charge=20, end_runtime_s=180)
 
 
@@ -91,6 +95,21 @@ def test_with_nut_and_a_megatec_ups_mains_go_battery_sinks_mains_come_back(tmp_p
         wait_until(lambda: said[-1] == (False, "HW-031"), timeout_s=60, what="dead UPS")
         stop.set()
         thread.join(20)
+
+
+@pytest.mark.skipif(not SIMULATED.is_file(), reason="NUT is not installed")
+def test_a_driver_is_told_nothing_that_it_does_not_know(tmp_path: Path) -> None:
+    settings = parse_settings({"ups": {"name": "ups", "driver": SIMULATED.name}}, source="test")
+    (tmp_path / "ups.conf").write_text(system_files(settings)[PurePosixPath("etc/nut/ups.conf")], "utf-8")
+    (tmp_path / "auto").write_text("ups.status: OL\n", "ascii")  # what it simulates; its "port" is a file
+    environment = {**os.environ, "NUT_CONFPATH": str(tmp_path), "NUT_STATEPATH": str(tmp_path), "NUT_ALTPIDPATH": str(tmp_path)}
+    with subprocess.Popen([SIMULATED, "-a", "ups", "-u", "root", "-D"], env=environment, stderr=subprocess.PIPE, text=True) as driver:
+        try:
+            wait_until(lambda: (tmp_path / "dummy-ups-ups").is_socket() or driver.poll() is not None, what="its socket")
+            ended = driver.poll()
+        finally:
+            driver.kill()
+        assert ended is None, driver.stderr and driver.stderr.read()
 
 
 def test_a_ups_that_falls_silent_is_told_with_the_time_since_it_was_heard() -> None:
