@@ -48,7 +48,7 @@ from appliance.workflow.release import make_router
 from appliance.workflow.safe_mode import SAFE_MODE, SafeMode
 from appliance.workflow.self_test import SelfTest
 from appliance.workflow.service import WorkflowService
-from appliance.workflow.service_stick import ServiceStick
+from appliance.workflow.service_stick import ExportSite, OpenSite, ServiceStick
 from appliance.workflow.set_up import SetUpDesk
 from appliance.workflow.slots_door import HELPER, adopt_settings, ask_slots
 from appliance.workflow.states import StudyMachine
@@ -76,11 +76,15 @@ class ServiceTools:
         read_signed: the content of a file whose signature is good; without it no orders are taken from a stick.
         examine_box: the self-test that the kiosk offers.
         write_support: writes the support bundle to a file.
+        export_site: writes settings and people, sealed, to a file; returns the passphrase.
+        open_site: reads such a file with its passphrase; returns what puts it in its place.
     """
 
     read_signed: ReadSigned | None = None
     examine_box: ExamineBox | None = None
     write_support: WriteSupport | None = None
+    export_site: ExportSite | None = None
+    open_site: OpenSite | None = None
 
 
 @contextmanager
@@ -220,7 +224,14 @@ def _box(settings: Settings, *, settings_path: Path, archive: Archive, updates: 
     )
     stick = None
     if has_helper and tools.read_signed is not None:
-        stick = ServiceStick(archive=archive, ask=ask_slots, read=tools.read_signed, support=tools.write_support)
+        stick = ServiceStick(
+            archive=archive,
+            ask=ask_slots,
+            read=tools.read_signed,
+            support=tools.write_support,
+            export_site=tools.export_site,
+            open_site=tools.open_site,
+        )
     self_test = None
     if tools.examine_box is not None:
         self_test = SelfTest(archive=archive, run=tools.examine_box, roles=update_roles(settings.policy))

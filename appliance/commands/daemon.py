@@ -14,6 +14,7 @@ from appliance.maintenance.reset import finish_reset
 from appliance.settings import Settings, SettingsError, load_settings, load_settings_or_new
 
 if TYPE_CHECKING:
+    from appliance.archive.archive import Archive
     from appliance.coordination import ServiceTools
     from appliance.worklist import SelfTestRow
 
@@ -35,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
         settings = load_settings_or_new(path)  # the site's may have gone with it
     elif not options.safe_mode:
         keep_settings(settings, path)
-    return run_daemon(settings, settings_path=path, apart=options.apart, safe_mode=options.safe_mode, tools=partial(_tools, settings))
+    return run_daemon(settings, settings_path=path, apart=options.apart, safe_mode=options.safe_mode, tools=partial(_tools, settings, path))
 
 
 def _settings(options: argparse.Namespace) -> tuple[Settings, Path]:
@@ -55,18 +56,28 @@ def _settings(options: argparse.Namespace) -> tuple[Settings, Path]:
         return load_settings(good), good
 
 
-def _tools(settings: Settings) -> ServiceTools:
+def _tools(settings: Settings, path: Path) -> ServiceTools:
     """What the service engineer needs; read in only here, after the receiver was started."""
+    from appliance.build import installed_version
+    from appliance.commands.passphrase import make_passphrase
     from appliance.coordination import ServiceTools
     from appliance.maintenance.signature import KEYRING, read_signed
+    from appliance.maintenance.site_file import export_site, open_site
     from appliance.maintenance.support_bundle import write_bundle
     from appliance.workflow.service_stick import LARGEST_ORDER
+
+    def export(archive: Archive, out: Path) -> str:
+        passphrase = make_passphrase()
+        export_site(archive, path, out, passphrase=passphrase, software=installed_version())
+        return passphrase
 
     return ServiceTools(
         read_signed=partial(read_signed, keyring=KEYRING, maximum_bytes=LARGEST_ORDER),
         examine_box=lambda: _examine(settings),
         # without the self-test: peers that do not answer would take longer than a person waits
         write_support=lambda out: write_bundle(out, settings=settings, findings=()),
+        export_site=export,
+        open_site=lambda file, passphrase: open_site(file, passphrase=passphrase).put,
     )
 
 

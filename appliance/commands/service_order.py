@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
-import tomllib
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
+from appliance.commands.passphrase import read_secret
 from appliance.errors import SettingsError
 from appliance.maintenance.signature import sign
+from appliance.maintenance.site_file import open_site
 from appliance.settings import load_settings
-from appliance.settings.profiles import expand
+from appliance.settings.profiles import whole_text
 from appliance.study import Role
-from appliance.workflow.service_stick import ORDER, OrderKind
+from appliance.workflow.service_stick import ORDER, SITE, OrderKind
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("order", choices=get_args(OrderKind), help="add a person, replace the settings, or erase everything")
+    parser.add_argument("order", choices=get_args(OrderKind), help="what the box does")
     parser.add_argument("--code", required=True, help="the eight digits that the box shows on its sign-in screen")
     parser.add_argument("--name", default="", help="of the person")
     parser.add_argument("--role", default="engineer", choices=get_args(Role))
     parser.add_argument("--settings", type=Path, help="the file that replaces the box's settings; profiles that it names become part of it")
+    parser.add_argument("--site", type=Path, help="what another box exported; its passphrase is read from standard input")
     parser.add_argument("--to", type=Path, required=True, help="the stick's folder")
     parser.add_argument("--certificate", type=Path, required=True)
     parser.add_argument("--key", type=Path, required=True)
@@ -40,22 +43,14 @@ def run(options: argparse.Namespace) -> int:
         if options.settings is None:
             raise SettingsError("CFG-001", zh="缺少 --settings 文件", en="--settings FILE is missing")
         load_settings(options.settings)  # raises what is wrong with it, while there is somebody who can put it right
-        tree = tomllib.loads(options.settings.read_text("utf-8"))
-        lines += [f"settings = {json.dumps(toml_text(expand(tree, folder=options.settings.parent / 'profiles')), ensure_ascii=False)}"]
+        lines += [f"settings = {json.dumps(whole_text(options.settings), ensure_ascii=False)}"]
+    if options.order == "import":
+        if options.site is None:
+            raise SettingsError("CFG-001", zh="缺少 --site 文件", en="--site FILE is missing")
+        passphrase = read_secret("口令 / passphrase")
+        open_site(options.site, passphrase=passphrase)  # likewise
+        shutil.copyfile(options.site, options.to / SITE)
+        lines += [f"passphrase = {json.dumps(passphrase)}"]
     path.write_text("\n".join([*lines, ""]), "utf-8")
     sys.stdout.write(f"{path}\n{sign(path, certificate=options.certificate, key=options.key)}\n")
     return 0
-
-
-def toml_text(tree: dict[str, Any]) -> str:
-    """A settings tree as TOML, one top-level key a line. Of values only those that settings have: tables, lists, texts, numbers, truth."""
-    return "".join(f"{json.dumps(key)} = {_value(value)}\n" for key, value in tree.items())
-
-
-def _value(value: Any) -> str:
-    """JSON's texts and numbers are TOML's; a table is an inline one."""
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{json.dumps(key)} = {_value(each)}" for key, each in value.items()) + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(_value(each) for each in value) + "]"
-    return json.dumps(value, ensure_ascii=False)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,7 @@ from appliance.archive.files import make_folder, write_durably
 from appliance.archive.sealed import MEMORY_KIB, seal, unseal
 from appliance.errors import MaintenanceError
 from appliance.settings import load_settings
-from appliance.settings.profiles import MAXIMUM_BYTES
+from appliance.settings.profiles import MAXIMUM_BYTES, whole_text
 from appliance.study import Role
 
 VERSION = 1
@@ -72,10 +73,21 @@ def export_site(archive: Archive, settings: Path, out: Path, *, passphrase: str,
     return len(people)
 
 
-def import_site(archive: Archive, file: Path, settings: Path, *, passphrase: str) -> Sequence[str]:
-    """Put settings, profiles and people of a sealed file into this box; all is checked first. Returns the names of the people that are new.
+@dataclass(frozen=True)
+class OpenedSite:
+    """A file that was found good. ``whole``: its settings with its profiles laid beneath, as TOML."""
 
-    People who are here already, by their identity or by a name and role, stay as they are.
+    content: SiteFile
+    whole: str
+
+    def put(self, archive: Archive, adopt: Callable[[str], object]) -> Sequence[str]:
+        """Have the settings put in their place by ``adopt``, then add the people; returns the names of those who are new."""
+        adopt(self.whole)
+        return _add(archive, self.content.people)
+
+
+def open_site(file: Path, *, passphrase: str) -> OpenedSite:
+    """Unseal a file and check all of it; nothing is changed.
 
     Raises:
         ArchiveError: ARC-061, ARC-062, it is no sealed file of ours, or the passphrase is wrong.
@@ -88,8 +100,22 @@ def import_site(archive: Archive, file: Path, settings: Path, *, passphrase: str
         (trial / "profiles").mkdir()
         for name, text in content.profiles.items():
             (trial / "profiles" / f"{name}.toml").write_text(text, "utf-8")
-        (trial / settings.name).write_text(content.settings, "utf-8")
-        load_settings(trial / settings.name)
+        (trial / "coronet.toml").write_text(content.settings, "utf-8")
+        load_settings(trial / "coronet.toml")
+        return OpenedSite(content, whole_text(trial / "coronet.toml"))
+
+
+def import_site(archive: Archive, file: Path, settings: Path, *, passphrase: str) -> Sequence[str]:
+    """Put settings, profiles and people of a sealed file into this box; all is checked first. Returns the names of the people that are new.
+
+    People who are here already, by their identity or by a name and role, stay as they are.
+
+    Raises:
+        ArchiveError: ARC-061, ARC-062, it is no sealed file of ours, or the passphrase is wrong.
+        SettingsError: the settings or a profile cannot be used here.
+        MaintenanceError: MNT-012, MNT-013.
+    """
+    content = open_site(file, passphrase=passphrase).content
     try:
         make_folder(settings.parent / "profiles")
         for name, text in content.profiles.items():

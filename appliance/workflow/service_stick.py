@@ -1,8 +1,9 @@
 """What a service engineer brings on a stick when nobody can sign in, or a box is given away: one signed order for one box, once.
 
 The box shows a code of its own on the sign-in screen. Whoever holds the release key signs a small file that names this code and what is
-wanted: another person who may sign in (the box draws the PIN and shows it once), other settings, a support bundle onto the stick, or that
-everything is erased. A code is used up by the order that names it, so a stick that was found opens nothing.
+wanted: another person who may sign in (the box draws the PIN and shows it once), other settings, a support bundle onto the stick, settings
+and people onto the stick (sealed; the box shows the passphrase once) or from it, or that everything is erased. A code is used up by the
+order that names it, so a stick that was found opens nothing.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import secrets
 import threading
 import tomllib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -33,20 +35,33 @@ STICK = Path("/run/coronet-stick")
 DEVICE = Path("/dev/coronet/stick")
 OUTGOING = Path("/run/coronet-stick-out")
 SUPPORT = "coronet-support.tar.gz"
-OrderKind = Literal["person", "settings", "support", "erase"]
+SITE = "coronet-site.sealed"
+"""Settings and people of a box (`appliance.maintenance.site_file`), written by ``export``, read by ``import``."""
+OrderKind = Literal["person", "settings", "support", "export", "import", "erase"]
+PutSite = Callable[[Archive, Callable[[str], object]], object]
+ExportSite = Callable[[Archive, Path], str]
+OpenSite = Callable[[Path, str], PutSite]
+T = TypeVar("T")
 PIN_TRIES = 20
 LARGEST_ORDER = 8 * LARGEST_SETTINGS
 """Bytes of the file, in which a character may take as many."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The file. ``name`` and ``role`` are of the person who is added; ``settings`` is the text of the file that replaces the box's."""
+    """The file.
+
+    Attributes:
+        name: with ``role``, of the person who is added.
+        settings: the text of the file that replaces the box's.
+        passphrase: opens the sealed file beside the order.
+    """
 
     code: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{8}$")]
     order: OrderKind
     name: Annotated[str, msgspec.Meta(max_length=200)] = ""
     role: Role = "engineer"
     settings: Annotated[str, msgspec.Meta(max_length=LARGEST_SETTINGS)] = ""
+    passphrase: Annotated[str, msgspec.Meta(max_length=200)] = ""
 
 
 class ServiceStick:
@@ -57,6 +72,8 @@ class ServiceStick:
         ask: an order to root's helper (`appliance.workflow.slots_door.ask_slots`).
         read: the content of a file if the signature beside it is one of our keys'; raises CoronetError.
         support: writes the support bundle, of which nobody can tell a patient, to a file; None where there is none.
+        export_site: writes settings and people, sealed, to a file; returns the passphrase. None where nobody does.
+        open_site: reads such a file with its passphrase and checks it; returns what puts it in its place. None where nobody does.
         device: there while a stick is plugged in.
         mounted: where the stick lies once it is mounted.
         outgoing: where it lies while it is written.
@@ -69,6 +86,8 @@ class ServiceStick:
         ask: Callable[..., object],
         read: Callable[[Path], bytes],
         support: Callable[[Path], object] | None = None,
+        export_site: ExportSite | None = None,
+        open_site: OpenSite | None = None,
         device: Path = DEVICE,
         mounted: Path = STICK,
         outgoing: Path = OUTGOING,
@@ -79,6 +98,8 @@ class ServiceStick:
         self._device = device
         self._mounted = mounted
         self._support = support
+        self._export_site = export_site
+        self._open_site = open_site
         self._outgoing = outgoing
         self._path = archive.data / CODE
         self._lock = threading.Lock()
@@ -106,12 +127,7 @@ class ServiceStick:
         if read_record(self._archive.data / "update").state in {"looking", "installing"}:
             raise WorkflowError("WF-112", zh="正在更新系统,请稍后再试", en="an update is under way on the stick, try again later")
         try:
-            self._ask("mount")
-            try:
-                text = self._read(self._mounted / ORDER).decode()
-            finally:
-                with contextlib.suppress(CoronetError):  # one that is not let go now is let go when it is pulled out
-                    self._ask("unmount")
+            text = self._with_stick(lambda stick: self._read(stick / ORDER).decode())
             return msgspec.convert(tomllib.loads(text), Order)
         except CoronetError as error:
             raise WorkflowError("WF-112", zh=error.zh, en=error.en) from error
@@ -121,50 +137,93 @@ class ServiceStick:
     def _obey(self, order: Order) -> ServiceReply:
         if not secrets.compare_digest(order.code, self._code()):
             raise WorkflowError("WF-113", zh="此维修指令不适用于本机,或已使用过", en="this order is for another box, or was used already")
-        if order.order == "settings":
-            _check(order.settings)  # what cannot be used costs no code
+        work = self._prepared(order)  # what cannot be done costs no code
         self._new_code()  # first: an order that is cut off is asked for again, one that was obeyed is never obeyed twice
         self._archive.audit.record(actor="service", action=f"service {order.order}", details={"role": order.role})
-        match order.order:
-            case "erase":
-                return self._erase()
-            case "settings":
-                return self._set(order.settings)
-            case "support":
-                return self._write_support()
-            case "person":
-                return self._add(order)
-
-    def _erase(self) -> ServiceReply:
         try:
-            self._ask("erase")
+            return work()
+        except WorkflowError:
+            raise
         except CoronetError as error:
             raise WorkflowError("WF-112", zh=error.zh, en=error.en) from error
+
+    def _prepared(self, order: Order) -> Callable[[], ServiceReply]:
+        """What is to be done, checked as far as it can be."""
+        match order.order:
+            case "erase":
+                return self._erase
+            case "settings":
+                _check(order.settings)
+                return partial(self._set, order.settings)
+            case "support":
+                return self._write_support
+            case "export":
+                return self._export
+            case "import":
+                return partial(self._take, self._opened(order.passphrase))
+            case "person":
+                return partial(self._add, order)
+
+    def _with_stick(self, look: Callable[[Path], T]) -> T:
+        """Look at the stick, which is mounted for that long."""
+        self._ask("mount")
+        try:
+            return look(self._mounted)
+        finally:
+            with contextlib.suppress(CoronetError):  # one that is not let go now is let go when it is pulled out
+                self._ask("unmount")
+
+    def _erase(self) -> ServiceReply:
+        self._ask("erase")
         return ServiceReply(zh="正在重启并清除全部数据…", en="The box restarts and erases everything…")
 
     def _set(self, text: str) -> ServiceReply:
         """Settings in the place of the former ones; they count from the next start."""
-        try:
-            adopt_settings(text, ask=self._ask)
-            self._ask("restart")
-        except CoronetError as error:
-            raise WorkflowError("WF-112", zh=error.zh, en=error.en) from error
+        adopt_settings(text, ask=self._ask)
+        self._ask("restart")
         return ServiceReply(zh="设置已更新,正在重启…", en="The settings were replaced, the box restarts…")
 
     def _write_support(self) -> ServiceReply:
-        if self._support is None:
-            raise WorkflowError("WF-112", zh="本机不提供支持包", en="this box has no support bundle")
+        self._written(SUPPORT, self._support)
+        return ServiceReply(zh=f"支持包已写入 U 盘({SUPPORT}),可拔出", en=f"{SUPPORT} is on the stick, which may be pulled out")
+
+    def _export(self) -> ServiceReply:
+        """The passphrase is shown once and kept nowhere."""
+        export = self._export_site
+        words = self._written(SITE, None if export is None else partial(export, self._archive))
+        return ServiceReply(
+            zh=f"设置与人员已写入 U 盘({SITE}),可拔出。口令 {words},请立即记下",
+            en=f"Settings and people are on the stick ({SITE}), which may be pulled out. The passphrase is {words}: write it down now",
+        )
+
+    def _written(self, name: str, write: Callable[[Path], T] | None) -> T:
+        """Have a file written; it is on the stick, and the stick let go, when this returns."""
+        if write is None:
+            raise _not_offered()
         try:
             self._ask("mount-out")
             try:
-                self._support(self._outgoing / SUPPORT)
+                return write(self._outgoing / name)
             finally:
                 self._ask("unmount-out")  # only now is it on the stick
+        except OSError as error:
+            raise WorkflowError("WF-112", zh=f"{name} 无法写入 U 盘", en=f"{name} cannot be written to the stick") from error
+
+    def _opened(self, passphrase: str) -> PutSite:
+        """The sealed file of the stick, found good."""
+        read = self._open_site
+        if read is None:
+            raise _not_offered()
+        try:
+            return self._with_stick(lambda stick: read(stick / SITE, passphrase))
         except CoronetError as error:
             raise WorkflowError("WF-112", zh=error.zh, en=error.en) from error
-        except OSError as error:
-            raise WorkflowError("WF-112", zh="支持包无法写入 U 盘", en="the support bundle cannot be written to the stick") from error
-        return ServiceReply(zh=f"支持包已写入 U 盘({SUPPORT}),可拔出", en=f"{SUPPORT} is on the stick, which may be pulled out")
+
+    def _take(self, put: PutSite) -> ServiceReply:
+        """Settings and people of another box; who is here already stays as they are."""
+        put(self._archive, partial(adopt_settings, ask=self._ask))
+        self._ask("restart")
+        return ServiceReply(zh="设置与人员已导入,正在重启…", en="Settings and people were taken, the box restarts…")
 
     def _add(self, order: Order) -> ServiceReply:
         """Somebody with a PIN that nobody has; it is shown once and kept nowhere."""
@@ -196,6 +255,10 @@ class ServiceStick:
         except OSError as error:
             raise WorkflowError("WF-112", zh="维修码无法保存", en="the service code cannot be kept") from error
         return code
+
+
+def _not_offered() -> WorkflowError:
+    return WorkflowError("WF-112", zh="本机不提供此功能", en="this box does not offer that")
 
 
 def _check(text: str) -> None:

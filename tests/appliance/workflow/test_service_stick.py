@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import resource
 import signal
@@ -13,16 +14,20 @@ import pytest
 
 from appliance.__main__ import main
 from appliance.archive.archive import Archive
+from appliance.commands.daemon import _tools
 from appliance.errors import UpdateError, WorkflowError
 from appliance.maintenance.signature import read_signed, sign
+from appliance.maintenance.site_file import export_site, open_site
 from appliance.settings import load_settings
-from appliance.workflow.service_stick import LARGEST_ORDER, ORDER, ServiceStick
+from appliance.workflow.service_stick import LARGEST_ORDER, ORDER, SITE, ServiceStick
 from appliance.workflow.slots_door import ask_slots
 from appliance.workflow.update_desk import write_record
 from appliance.workflow.update_states import UpdateRecord
 from tests.appliance.archive.fakes import make_archive
 from tests.appliance.maintenance.keys import Authority, Signer
 from tests.appliance.workflow.test_box_desk import Helper
+
+WORDS = "ABCDE-FGHJK-LMNPQ-RSTUV"
 
 
 class Box:
@@ -42,6 +47,8 @@ class Box:
             ask=partial(ask_slots, path=self.helper.path),
             read=partial(read_signed, keyring=authority.keyring, maximum_bytes=LARGEST_ORDER),
             support=self.write,
+            export_site=self.export,
+            open_site=lambda file, passphrase: open_site(file, passphrase=passphrase).put,
             device=self.device,
             mounted=self.stick,
             outgoing=self.out,
@@ -50,6 +57,11 @@ class Box:
     def write(self, path: Path) -> None:
         """Stands for the support bundle."""
         path.write_bytes(b"bundle")
+
+    def export(self, archive: Archive, out: Path) -> str:
+        """As the daemon does it, but cheaper to open."""
+        export_site(archive, self.helper.settings, out, passphrase=WORDS, software="0.1.0", memory_kib=1024)
+        return WORDS
 
     def order(self, *words: str, code: str | None = None) -> None:
         """What stands on the stick, by the real command."""
@@ -208,6 +220,94 @@ def test_settings_that_cannot_be_used_change_nothing_and_cost_no_code(box: Box, 
     assert box.desk.code() == before
     assert not box.helper.settings.exists()
     assert box.helper.ran[-1][1] == "stop", "it does not restart"
+
+
+@pytest.fixture
+def exported(box: Box, tmp_path: Path) -> Path:
+    """What a box of two people wrote onto the stick, taken to the office."""
+    box.helper.settings.write_text('[policy]\ninstitution = "第一医院"\n', "utf-8")
+    box.archive.users.add(name="Li", role="physician", pin="2468")
+    box.archive.users.disable(box.archive.users.add(name="Wu", role="engineer", pin="8642").id)
+    box.device.touch()
+    box.order("export")
+    reply = box.desk.carry_out("export-1")
+    assert WORDS in reply.en
+    assert WORDS in reply.zh
+    assert all(WORDS not in str(entry) for entry in box.archive.audit.entries())
+    assert box.helper.ran[-1][1:] == ["stop", OUT], "let go before it is said"
+    return (box.out / SITE).rename(tmp_path / SITE)
+
+
+@pytest.fixture
+def successor(tmp_path: Path, authority: Authority) -> Iterator[Box]:
+    """Another box, new."""
+    (tmp_path / "second").mkdir()
+    box = Box(tmp_path / "second", authority, authority.signer("service"))
+    yield box
+    box.helper.close()
+    box.archive.close()
+
+
+def type_in(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{text}\n"))
+
+
+def test_settings_and_people_go_from_box_to_box(exported: Path, successor: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    type_in(monkeypatch, WORDS)
+    successor.order("import", "--site", str(exported))
+    reply = successor.desk.carry_out("import-1")
+    assert "restarts" in reply.en
+    assert "重启" in reply.zh
+    assert load_settings(successor.helper.settings).policy.institution == "第一医院"
+    person = successor.archive.users.check("2468")
+    assert person is not None
+    assert person.name == "Li"
+    assert successor.archive.users.check("8642") is None, "who was barred stays barred"
+    assert successor.helper.ran[-1] == ["systemctl", "--no-block", "reboot"]
+    assert [entry.action for entry in successor.archive.audit.entries()] == ["service import", "site-import"]
+
+
+def test_the_daemon_draws_a_passphrase_that_opens_what_it_wrote(box: Box, tmp_path: Path) -> None:
+    box.helper.settings.write_text('[policy]\ninstitution = "第一医院"\n', "utf-8")
+    tools = _tools(load_settings(box.helper.settings), box.helper.settings)
+    assert tools.export_site is not None
+    assert tools.open_site is not None
+    words = tools.export_site(box.archive, tmp_path / SITE)
+    assert re.fullmatch(r"([A-Z2-9]{5}-){3}[A-Z2-9]{5}", words)
+    settings: list[str] = []
+    tools.open_site(tmp_path / SITE, words)(box.archive, settings.append)
+    assert "第一医院" in settings[0]
+
+
+@pytest.mark.parametrize("spoil", ["missing", "changed", "other"])
+def test_a_site_file_that_is_not_whole_changes_nothing_and_costs_no_code(
+    exported: Path, successor: Box, monkeypatch: pytest.MonkeyPatch, spoil: str
+) -> None:
+    type_in(monkeypatch, WORDS)
+    successor.order("import", "--site", str(exported))
+    file = successor.stick / SITE
+    if spoil == "missing":
+        file.unlink()
+    elif spoil == "changed":
+        content = bytearray(file.read_bytes())
+        content[-40] ^= 1
+        file.write_bytes(content)
+    else:
+        file.write_bytes(b"PK" * 4000)
+    before = successor.desk.code()
+    with pytest.raises(WorkflowError, match="WF-112"):
+        successor.desk.carry_out("import-1")
+    assert successor.desk.code() == before
+    assert successor.archive.users.all() == []
+    assert not successor.helper.settings.exists()
+    assert successor.helper.ran[-1][1] == "stop", "the stick is let go"
+
+
+def test_a_wrong_passphrase_is_told_where_the_order_is_signed(exported: Path, successor: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    type_in(monkeypatch, "ABCDE-FGHJK-LMNPQ-RSTUW")
+    words = ["service-order", "import", "--site", str(exported), "--code", "00000000", "--to", str(successor.stick)]
+    assert main([*words, "--certificate", str(successor.signer.certificate), "--key", str(successor.signer.key)]) == 1
+    assert list(successor.stick.iterdir()) == []
 
 
 def test_settings_that_cannot_be_used_are_not_signed_either(box: Box, tmp_path: Path) -> None:
