@@ -19,13 +19,15 @@ from pynetdicom import AE
 
 from tests.image.cuts import Cut, cut, kept_images
 from tests.image.machine import Machine
-from tests.image.starting import SHELL_S, gone_on, images_kept, wait_for_echo
+from tests.image.starting import SHELL_S, gone_on, images_kept, wait_for_echo, wait_for_unit
 from tests.image.test_boot import image_to_send, store
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(7200)]
 
 CUTS = int(os.environ.get("CORONET_POWER_CUTS", "20"))
 SERIES = "1.2.826.0.1.3680043.10.1999.70"
+SITE = r'[receiver]\nhost = "0.0.0.0"\n[network]\nhostname = "coronet-ct2"\n[ups]\nname = "ups"\ndriver = "dummy-ups"\n'
+"""Settings of a site, of which a start makes what systemd needs."""
 
 
 class Sender(threading.Thread):
@@ -93,6 +95,7 @@ def test_after_the_emulator_was_killed_the_box_starts_with_every_image_even_if_i
     with gone_on(booted, tmp_path / "ready") as machine:
         machine.shell("systemctl stop coronet-kiosk coronet-analyst", seconds=SHELL_S)
         cut(machine, disk.parent)  # what is written from here on goes with this test
+        machine.shell(f"printf '{SITE}' > /etc/coronet/coronet.toml; sync", seconds=SHELL_S)  # the next start is by these
         sender = Sender(machine.dicom_port)
         sender.start()
         sender.wait_for_more(5)
@@ -105,6 +108,11 @@ def test_after_the_emulator_was_killed_the_box_starts_with_every_image_even_if_i
         missing = acknowledged - images_kept(machine)
         assert machine.shell("systemctl is-active coronet.service", seconds=SHELL_S) == "active"
         assert store(machine.dicom_port, series="1.2.826.0.1.3680043.10.1999.9", images=2) == [0, 0]
+        assert machine.shell("cat /proc/sys/kernel/hostname", seconds=SHELL_S) == "coronet-ct2"
+        assert machine.shell("systemctl is-active systemd-modules-load", seconds=SHELL_S) == "active"
+        machine.shell("echo ups.status: OL > /etc/nut/auto; systemctl restart nut-driver@ups nut-server", seconds=SHELL_S)
+        wait_for_unit(machine, "nut-driver@ups.service")
+        assert machine.shell("upsc ups@127.0.0.1 ups.status 2>/dev/null", seconds=SHELL_S) == "OL"
         figures["clock_lost_year"] = int(machine.shell("date +%Y", seconds=SHELL_S))
     figures |= {"power_cuts_started": 1, "power_cuts_started_lost": int(bool(missing))}
     assert not missing
