@@ -36,6 +36,8 @@ from appliance.analysis.stages import Float, NamedTree, Profile, Reference
 from appliance.geometry import arc_length
 
 _LEAST_REFERENCE_MM = 0.1
+_CORE = 4
+"""Samples of a ray, 0.2 mm apart, that lie in the middle of a section: within 0.6 mm, inside any vessel that is graded."""
 _TIP_MM = 3.0
 """A vessel that ends in the tissue fades over so much; one that parts into daughters does not end."""
 
@@ -97,7 +99,8 @@ def find_lesions(
     stretches: list[Stretch] = []
     for number in range(len(profiles)):
         free = outside_parent(named, number, references, rules.beyond_parent_mm)
-        found = _stretches(number, profiles[number], references[number], evidence[number], along[number], named, rules, free)
+        core = lumen.sections.rays[lumen.rows(number)][:, :, :_CORE].mean(axis=(1, 2))
+        found = _stretches(number, profiles[number], references[number], evidence[number], along[number], named, rules, free, core)
         stretches += [regressed(one, profiles[number], along[number], rules) for one in found]
     return Survey(
         profiles=profiles,
@@ -201,6 +204,7 @@ def _stretches(
     named: NamedTree,
     rules: LesionRules,
     free: NDArray[np.bool_],
+    core_hu: Float,
 ) -> list[Stretch]:
     wide = np.nan_to_num(reference.lumen_mm, nan=0.0) >= rules.smallest_vessel_mm
     if along[-1] < rules.shortest_branch_mm and named.branches[number].name != "LM":
@@ -217,7 +221,7 @@ def _stretches(
             continue
         lesion = measure_stretch(number, start, end, profile, reference, evidence, along, rules)
         if lesion.confidence >= rules.least_confidence:
-            found.append(on_mended_line(lesion, named, rules))
+            found.append(on_mended_line(lesion, named, profile, core_hu, rules))
     return found
 
 

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 
 from appliance.analysis.bridges import find_bridges
-from appliance.analysis.describe import outside_stents
+from appliance.analysis.cadrads import cad_rads
+from appliance.analysis.describe import outside_stents, readable
 from appliance.analysis.motion_network import Motion
 from appliance.analysis.plaque_total import total_of
 from appliance.analysis.quality_segments import look_at_segments
 from appliance.analysis.rings import runs_of
 from appliance.analysis.stages import Heart, Structure
 from appliance.analysis.stents import find_stents
-from appliance.findings import Quality, Stent
+from appliance.findings import NotAssessable, Quality, Stent
 from appliance.volume import Geometry, LabelMap, Volume
 from tests.appliance.analysis.test_cadrads import lesion
 from tests.appliance.analysis.vessels import BLOOD, FAT, SPACING, WIDTH_MM, Paint, branch, disc, ring, volume
@@ -32,6 +33,33 @@ def test_the_sum_of_no_plaque_is_nothing_and_of_one_that_is_not_parted_not_known
     assert (total_of([parted, parted]).fibrofatty, total_of([parted, parted]).fibrous) == (4.0, 6.0)
     assert thin.volume_mm3.fibrofatty is None
     assert (total_of([parted, thin]).fibrofatty, total_of([parted, thin]).fibrofatty_reason) == (None, "too_thin")
+
+
+@pytest.mark.parametrize(
+    ("entry", "degrees"),
+    [
+        pytest.param(NotAssessable(segment="mRCA", reason="motion", branch=0, start=20, end=60), [40.0, None], id="motion, by its place"),
+        pytest.param(NotAssessable(segment="mRCA", reason="noise"), [40.0, None], id="noise, by its name"),
+        pytest.param(NotAssessable(segment="mRCA", reason="motion", branch=3, start=20, end=60), [40.0, 100.0], id="another branch"),
+        pytest.param(
+            NotAssessable(segment="mRCA", reason="blooming", branch=0, start=20, end=60), [40.0, 100.0], id="calcium is one place"
+        ),
+    ],
+)
+def test_no_degree_is_given_in_a_segment_that_moved_or_is_drowned_in_noise(entry: NotAssessable, degrees: list[float | None]) -> None:
+    """And so half or more there makes no category: CAD-RADS is N until a person has graded it, or stands for what is elsewhere."""
+    found = [
+        msgspec.structs.replace(lesion(name, percent, number=i), branch=0, minimum=15 + 20 * i)
+        for i, (name, percent) in enumerate([("pRCA", 40.0), ("mRCA", 100.0)])
+    ]
+    told = readable(found, [entry])
+    assert [each.diameter_stenosis_percent for each in told] == degrees
+    assert told[0] == found[0]
+    category = cad_rads(told, [branch(1.5)], not_assessable=[entry]).category
+    assert category == ("N" if degrees[1] is None else "5")
+    assert (told[1].grade, told[1].diameter_stenosis_percent_reason) == (
+        ("none", "not_assessable") if degrees[1] is None else ("occluded", None)
+    )
 
 
 # -- stents

@@ -123,6 +123,28 @@ def test_a_mended_line_lowers_the_confidence_and_hides_no_lesion(narrowed: tuple
     assert told.confidence == pytest.approx(LesionRules().mended_trust * plain.confidence)
 
 
+@pytest.mark.parametrize(
+    ("core_hu", "mended", "percent"),
+    [
+        pytest.param(60.0, True, 100.0, id="a line mended through plaque: an occlusion"),
+        pytest.param(-40.0, True, None, id="a line mended through fat: nothing is known"),
+        pytest.param(-40.0, False, 100.0, id="a line that the network saw all along"),
+    ],
+)
+def test_what_is_closed_is_full_of_tissue(
+    narrowed: tuple[NamedTree, LumenResult], core_hu: float, mended: bool, percent: float | None
+) -> None:
+    named, lumen = narrowed
+    at = find_lesions(named, lumen).stretches[0].minimum
+    closed, rays = np.abs(along_of(named) - along_of(named)[at]) <= 2.0, lumen.sections.rays.copy()
+    rays[closed, :, :4] = core_hu
+    shut = replace(lumen.profiles[0], lumen_mm=np.where(closed, 0.0, lumen.profiles[0].lumen_mm))
+    lumen = replace(lumen, profiles=(shut,), sections=replace(lumen.sections, rays=rays))
+    named = replace(named, branches=(replace(named.branches[0], repaired=((at - 1, at + 1),) if mended else ()),))
+    (one,) = find_lesions(named, lumen).stretches
+    assert (one.stenosis_percent, one.unreadable) == (percent, percent is None)
+
+
 def test_a_narrowing_counts_where_a_branch_leaves_though_a_thick_wall_does_not(narrowed: tuple[NamedTree, LumenResult]) -> None:
     named, lumen = narrowed
     silent = reading(along_of(named), low=0.5)
