@@ -1,7 +1,10 @@
-"""A box whose data partition cannot be opened: it says so on its own screen, and formats nothing."""
+"""What is damaged outside the box's own programs: a data partition that cannot be opened, a stick whose file system is broken."""
 
 from __future__ import annotations
 
+import random
+import re
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,8 @@ from PIL import Image
 from kiosk.screens.theme import BAD_DEEP
 from tests.image.cuts import cut
 from tests.image.machine import Machine
-from tests.image.starting import PATIENCE_S, SHELL_S, gone_on, wait_for_unit
+from tests.image.starting import PATIENCE_S, SHELL_S, echo, gone_on, wait_for_unit
+from tests.image.test_trial import ASK
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(7200)]
 
@@ -54,3 +58,34 @@ def wait_for_the_bar(machine: Machine, picture: Path) -> None:
             return
         assert time.monotonic() < deadline, "the kiosk shows no fault"
         time.sleep(5)
+
+
+def test_a_stick_whose_folder_runs_in_a_circle_and_is_noise_is_named_and_harms_nothing(booted: Path, tmp_path: Path) -> None:
+    with gone_on(booted, tmp_path / "ready") as machine:
+        machine.shell("systemctl stop coronet-kiosk coronet-analyst", seconds=SHELL_S)
+        machine.plug_in(broken_stick(tmp_path / "stick.img"))
+        told = machine.shell(f"{ASK} look", seconds=PATIENCE_S)
+        assert re.search(r"UPD-00[1-3]", told), told  # no update on it, no stick that can be mounted, or none that can be read
+        assert machine.shell("findmnt -n /run/coronet-stick", seconds=SHELL_S) == ""
+        assert machine.shell("systemctl is-active coronet coronet-updater", seconds=SHELL_S).split() == ["active", "active"]
+        assert machine.shell("systemctl show -P NRestarts coronet", seconds=SHELL_S) == "0"
+        assert echo(machine.dicom_port)
+
+
+def broken_stick(target: Path) -> Path:
+    """FAT32 (Microsoft's FAT specification, 3.3 and 4) whose root folder has two clusters that follow each other in turn, full of noise."""
+    with target.open("wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run(["mkfs.vfat", "-F", "32", "-s", "1", "-n", "UPDATE", str(target)], check=True, stdout=subprocess.DEVNULL)
+    chance = random.Random(3)
+    with target.open("r+b") as file:
+        boot = file.read(512)
+        reserved, tables = int.from_bytes(boot[14:16], "little"), boot[16]
+        sectors_of_a_table, root = int.from_bytes(boot[36:40], "little"), int.from_bytes(boot[44:48], "little")
+        circle = (root + 1).to_bytes(4, "little") + root.to_bytes(4, "little")
+        for table in range(tables):
+            file.seek((reserved + table * sectors_of_a_table) * 512 + 4 * root)
+            file.write(circle)
+        file.seek((reserved + tables * sectors_of_a_table + root - 2) * 512)
+        file.write(bytes(chance.randrange(1, 256) for _ in range(2 * 512)))  # no zero, which would end the folder
+    return target
