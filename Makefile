@@ -47,7 +47,7 @@ demo: install
 	$(ISOLATED) $(RUN) -m tests.demo --out demo-output
 
 test: install $(VENV)/.gpu
-	$(ISOLATED) $(RUN) -m pytest
+	$(ISOLATED) $(RUN) -m pytest --durations=30 --durations-min=3
 
 test-train: install $(VENV)/.train
 	$(RUN) -m pytest -m train
