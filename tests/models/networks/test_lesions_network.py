@@ -26,7 +26,7 @@ def network() -> Lesions:
 
 
 def test_it_scores_every_section_and_is_small(network: Lesions) -> None:
-    assert network(sections(40)).shape == (2, len(CLASSES) + 1 + len(lesions.FEATURES), 40)
+    assert network(sections(40)).shape == (2, len(CLASSES) + 1 + len(lesions.FEATURES) + len(lesions.SIZES), 40)
     assert parameter_count(network) < 0.5e6
 
 
@@ -55,7 +55,7 @@ def test_the_deployed_graph_agrees_with_the_scores(network: Lesions) -> None:
     raw = sections(32)
     with torch.no_grad():
         scores = network(raw)
-        plaque, stent, kinds, narrowing, features, check = DeployedLesions(network)(raw)
+        plaque, stent, kinds, narrowing, features, sizes, check = DeployedLesions(network)(raw)
     probability = torch.softmax(scores[:, :5], dim=1)
     assert plaque.dtype == stent.dtype == torch.uint8
     assert plaque.shape == stent.shape == (2, 32)
@@ -65,7 +65,13 @@ def test_the_deployed_graph_agrees_with_the_scores(network: Lesions) -> None:
     given = probability[:, 1:4] / probability[:, 1:4].sum(dim=1, keepdim=True)
     torch.testing.assert_close(kinds, given.transpose(1, 2), atol=1e-5, rtol=1e-4)
     assert narrowing.shape == (2, 32, 1)
+    torch.testing.assert_close(narrowing[..., 0], torch.sigmoid(scores[:, 5]))
     assert features.shape == (2, 32, 4)
+    torch.testing.assert_close(features, torch.sigmoid(scores[:, 6:10]).transpose(1, 2))
+    assert sizes.shape == (2, 32, 4)
+    torch.testing.assert_close(sizes[..., 0], torch.relu(scores[:, 10] + 2.5))
+    torch.testing.assert_close(sizes[..., 2], torch.relu(scores[:, 12] + 2.5))
+    assert bool((sizes[..., (1, 3)] > 0).all())
     assert check.shape == (2,)
 
 
