@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from appliance.analysis.cadrads import (
     apply_corrections,
+    broken_off,
     burden_of,
     cad_rads,
     enter,
@@ -18,7 +19,7 @@ from appliance.analysis.cadrads import (
     untraced_vessels,
     with_category,
 )
-from appliance.anatomy import SEGMENTS, SegmentName
+from appliance.anatomy import SEGMENTS, SegmentName, Vessel
 from appliance.errors import AnalysisError
 from appliance.findings import (
     GRADES,
@@ -151,6 +152,25 @@ def test_worked_examples(found, text):
 )
 def test_a_segment_that_cannot_be_read_decides_below_half(found, text):
     assert cad_rads(*case(*found), not_assessable=(NotAssessable(segment="mRCA", reason="motion"),)).text == text
+
+
+@pytest.mark.parametrize(
+    ("segments", "dominance", "lost"),
+    [
+        (("pLAD", "mLAD", "dLAD", "pLCx", "pRCA", "mRCA", "dRCA"), "right", ()),
+        (("pLAD", "mLAD", "pLCx", "pRCA", "mRCA", "dRCA"), "right", ("LAD",)),
+        (("pLAD", "pLCx", "pRCA", "mRCA", "dRCA"), "right", ("LAD",)),
+        (("pLAD", "mLAD", "dLAD", "pLCx", "pRCA", "mRCA"), "right", ("RCA",)),
+        (("pLAD", "mLAD", "dLAD", "pLCx", "pRCA", "mRCA"), None, ("RCA",)),
+        (("pLAD", "mLAD", "dLAD", "pLCx", "LCx", "pRCA"), "left", ()),  # a right coronary artery that ends early, as it may
+    ],
+)
+def test_a_main_vessel_that_breaks_off_is_not_a_healthy_one(segments, dominance, lost):
+    """An occlusion that nothing fills from behind looks just like this."""
+    trunks = [branch(number, name) for number, name in enumerate(segments)]
+    assert broken_off(trunks, dominance) == lost
+    seen = msgspec.structs.replace(findings([], trunks), branches=tuple(trunks), dominance=dominance)
+    assert with_category(seen).cad_rads.text == ("CAD-RADS N" if lost else "CAD-RADS 0")
 
 
 def test_a_main_vessel_that_was_not_found_is_not_a_healthy_one():
@@ -364,6 +384,8 @@ def test_a_plaque_across_a_border_involves_both_segments():
 def findings(lesions: list[Lesion], branches: list[Branch]) -> Findings:
     trunks: dict[str, SegmentName] = {"LAD": "pLAD", "LCX": "pLCx", "RCA": "pRCA"}
     branches = [*branches, *(branch(100 + number, trunks[vessel]) for number, vessel in enumerate(untraced_vessels(branches)))]
+    whole: dict[Vessel, SegmentName] = {"LAD": "dLAD", "RCA": "dRCA"}
+    branches = [*branches, *(branch(200 + number, whole[vessel]) for number, vessel in enumerate(broken_off(branches, "right")))]
     involvement, stenosis = segment_scores(lesions, branches)
     return Findings(
         schema=1, status="analysed", software=Software(version="0", commit="0"), reason=None, engine=None, models=(), series=None,
