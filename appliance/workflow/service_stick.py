@@ -191,10 +191,7 @@ class ServiceStick:
         """The passphrase is shown once and kept nowhere."""
         export = self._export_site
         words = self._written(SITE, None if export is None else partial(export, self._archive))
-        return ServiceReply(
-            zh=f"设置与人员已写入 U 盘({SITE}),可拔出。口令 {words},请立即记下",
-            en=f"Settings and people are on the stick ({SITE}), which may be pulled out. The passphrase is {words}: write it down now",
-        )
+        return exported(words)
 
     def _written(self, name: str, write: Callable[[Path], T] | None) -> T:
         """Have a file written; it is on the stick, and the stick let go, when this returns."""
@@ -255,6 +252,16 @@ class ServiceStick:
         except OSError as error:
             raise WorkflowError("WF-112", zh="维修码无法保存", en="the service code cannot be kept") from error
         return code
+
+
+def exported(passphrase: str) -> ServiceReply:
+    """What the person reads after an export; the passphrase on two lines of its own, as it is too long for one."""
+    groups = passphrase.split("-")
+    shown = "-".join(groups[:2]) + "-\n" + "-".join(groups[2:])
+    return ServiceReply(
+        zh=f"设置与人员已写入 U 盘({SITE}),可拔出。口令(两行相连),请立即记下:\n{shown}",
+        en=f"Settings and people are on the stick ({SITE}), which may be pulled out. Write down the passphrase (both lines):\n{shown}",
+    )
 
 
 def _not_offered() -> WorkflowError:

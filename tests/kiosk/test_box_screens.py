@@ -10,6 +10,7 @@ import pytest
 
 from appliance.api.messages import Reason, SelfTestInfo, SelfTestRow, SetUpPeer
 from appliance.api.server import make_app, serve
+from appliance.workflow.service_stick import exported
 from tests.appliance.api.memory_workflow import ENGINEER_PIN, PHYSICIAN_PIN, MemoryWorkflow
 from tests.kiosk.flow import ManualClock
 from tests.kiosk.memory_box import MemoryBox
@@ -167,6 +168,13 @@ def test_a_service_engineers_stick_on_the_sign_in_screen(language: str, tmp_path
         window.tap("service-stick")
         window.wait(lambda seen: any("048213" in text for text in seen["texts"]))
         camera.take(window, "42-service-pin")
+        box.reply = exported("ABCDE-FGHJK-LMNPQ-RSTUV")  # the longest answer
+        window.tap("service-stick")
+        window.wait(lambda seen: any("ABCDE-FGHJK-\nLMNPQ-RSTUV" in text for text in seen["texts"]))
+        camera.take(window, "42-service-passphrase")
+        box.reply = MemoryBox().reply
+        window.tap("service-stick")
+        window.wait(lambda seen: any("048213" in text for text in seen["texts"]))
         box.code = ""
         window.wait(lambda seen: "service-stick" not in seen["widgets"] and any("048213" in text for text in seen["texts"]))
         camera.take(window, "43-service-pin-stays")
