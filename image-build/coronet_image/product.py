@@ -138,13 +138,12 @@ def kernels(places: Places, root: Path) -> None:
 
     Numba knows its work by path, size and time of the module, so every module gets the time that the packed file system will give it.
     `lay-kernels` copies it to where the services, which can write there, look for it. Two builds give the same code: hashes and addresses
-    are those of every run, and Numba names its parallel loops by their number here, not by where they happen to lie in memory.
+    are those of every run, and where memory happens to lie is kept out of it (`alike.py`).
     """
     for module in (root / SITE / "appliance").rglob("*.py"):
         os.utime(module, (places.epoch, places.epoch))
     dropin = (root / "usr/lib/systemd/system/coronet-analyst.service.d/20-kernels.conf").read_text("ascii")
-    named = "from numba.parfors.parfor import Parfor; Parfor.__hash__ = lambda loop: loop.id"
-    program = f"{named}; from appliance.workflow.warmup import warm_up; warm_up()"
+    program = Path(__file__).with_name("alike.py").read_text("utf-8")
     cache = root / "usr/share/coronet/numba"
     shutil.rmtree(cache, ignore_errors=True)
     words = ["/opt/coronet/venv/bin/python", "-B", "-c", program]
