@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from appliance.archive.studies import StudyRecord
 from appliance.errors import Reason, WorkflowError
 from appliance.study import Approval, StudyHeader
-from appliance.workflow.states import EVENTS, Facts, next_record
+from appliance.workflow.states import EVENTS, LACKS_SERIES, Facts, next_record
 from appliance.worklist import STUDY_STATES
 
 APPROVAL = Approval(user_id="u1", user_name="陈医师", role="physician", at=datetime(2026, 1, 1, tzinfo=UTC))
@@ -34,7 +34,7 @@ class AnyLife(RuleBasedStateMachine):
         facts = Facts(
             images=1,
             main_series="1.2.1",
-            reason=Reason("X-1", "因", "why"),
+            reason=Reason(LACKS_SERIES if event == "series_came" else "X-1", "因", "why"),
             draft=f"d{self.drafts}",
             cad_rads="CAD-RADS 1/P1",
             approval=APPROVAL,
@@ -70,6 +70,8 @@ class AnyLife(RuleBasedStateMachine):
     def failures_have_a_reason_and_others_none(self) -> None:
         if self.study.state in {"failed", "declined"}:
             assert self.study.reason is not None
+        elif self.study.state in AFTER_APPROVAL:
+            assert self.study.reason is None or self.study.reason.code == LACKS_SERIES, "only a later series is told of what was approved"
         elif self.study.state != "draft":
             assert self.study.reason is None
         assert self.study.state in STUDY_STATES
