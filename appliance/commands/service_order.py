@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
+import contextlib
 import shutil
 import sys
 from pathlib import Path
@@ -15,6 +15,7 @@ from appliance.maintenance.signature import sign
 from appliance.maintenance.site_file import open_site
 from appliance.settings import load_settings
 from appliance.settings.profiles import whole_text
+from appliance.settings.toml_text import toml_value
 from appliance.study import Role
 from appliance.workflow.service_stick import ORDER, SITE, OrderKind
 
@@ -38,19 +39,20 @@ def run(options: argparse.Namespace) -> int:
     code = options.code.replace(" ", "")
     lines = [f'code = "{code}"', f'order = "{options.order}"']
     if options.order == "person":
-        lines += [f"name = {json.dumps(options.name, ensure_ascii=False)}", f'role = "{options.role}"']
+        lines += [f"name = {toml_value(options.name)}", f'role = "{options.role}"']
     if options.order == "settings":
         if options.settings is None:
             raise SettingsError("CFG-001", zh="缺少 --settings 文件", en="--settings FILE is missing")
         load_settings(options.settings)  # raises what is wrong with it, while there is somebody who can put it right
-        lines += [f"settings = {json.dumps(whole_text(options.settings), ensure_ascii=False)}"]
+        lines += [f"settings = {toml_value(whole_text(options.settings))}"]
     if options.order == "import":
         if options.site is None:
             raise SettingsError("CFG-001", zh="缺少 --site 文件", en="--site FILE is missing")
         passphrase = read_secret("口令 / passphrase")
         open_site(options.site, passphrase=passphrase)  # likewise
-        shutil.copyfile(options.site, options.to / SITE)
-        lines += [f"passphrase = {json.dumps(passphrase)}"]
+        with contextlib.suppress(shutil.SameFileError):  # the other box has written it onto this very stick
+            shutil.copyfile(options.site, options.to / SITE)
+        lines += [f"passphrase = {toml_value(passphrase)}"]
     path.write_text("\n".join([*lines, ""]), "utf-8")
     sys.stdout.write(f"{path}\n{sign(path, certificate=options.certificate, key=options.key)}\n")
     return 0

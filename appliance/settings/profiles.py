@@ -14,7 +14,6 @@ What the settings say themselves counts more than what a profile says.
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.errors import SettingsError
+from appliance.settings.toml_text import toml_text
 
 LISTED = {"printer": "printer", "destination": "destination", "scanner": "peer"}
 """Kinds of devices of which a site has several -> their table."""
@@ -121,21 +121,7 @@ def whole_text(path: Path) -> str:
         SettingsError: CFG-010 to CFG-012 as `expand`.
         OSError: the file cannot be read; ValueError: it is no TOML.
     """
-    return _toml(expand(tomllib.loads(path.read_text("utf-8")), folder=path.parent / "profiles"))
-
-
-def _toml(tree: dict[str, Any]) -> str:
-    """A settings tree as TOML, one top-level key a line. Of values only those that settings have: tables, lists, texts, numbers, truth."""
-    return "".join(f"{json.dumps(key)} = {_value(value)}\n" for key, value in tree.items())
-
-
-def _value(value: Any) -> str:
-    """JSON's texts and numbers are TOML's; a table is an inline one."""
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{json.dumps(key)} = {_value(each)}" for key, each in value.items()) + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(_value(each) for each in value) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    return toml_text(expand(tomllib.loads(path.read_text("utf-8")), folder=path.parent / "profiles"))
 
 
 def _expand_row(row: Any, *, kind: str, folder: Path) -> Any:

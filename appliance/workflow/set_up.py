@@ -7,7 +7,6 @@ afterwards this door is shut for good (a factory reset opens it again), also whe
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import threading
 import tomllib
@@ -18,6 +17,7 @@ from appliance.archive.archive import Archive
 from appliance.archive.files import make_folder, write_durably
 from appliance.errors import CoronetError, WorkflowError
 from appliance.settings import parse_settings
+from appliance.settings.toml_text import toml_value
 from appliance.worklist import SetUpPeer, SetUpRequest
 
 HEAD = "# Written by the first set-up on the kiosk; the manual of every option is coronet.toml beside the software."
@@ -102,30 +102,25 @@ def settings_text(wanted: SetUpRequest) -> str:
     """The settings as a file, in the order of the manual (``firmware-config/coronet.toml``)."""
     lines = [
         HEAD, "",
-        "[receiver]", f"ae_title = {_text(wanted.ae_title)}", f"host = {_text(EVERYWHERE)}", f"port = {wanted.port}", "",
-        "[policy]", f"institution = {_text(wanted.institution)}", "",
-        "[kiosk]", f"language = {_text(wanted.language)}", "",
+        "[receiver]", f"ae_title = {toml_value(wanted.ae_title)}", f"host = {toml_value(EVERYWHERE)}", f"port = {wanted.port}", "",
+        "[policy]", f"institution = {toml_value(wanted.institution)}", "",
+        "[kiosk]", f"language = {toml_value(wanted.language)}", "",
     ]  # fmt: skip
     if wanted.printer.host:
         lines += _peer("printer", "film", wanted.printer, calling=wanted.ae_title)
     if wanted.archive.host:
         # not yet the long-term archive ([archive]): that asks for storage commitment, which nobody has said that it offers
         lines += _peer("destination", "PACS", wanted.archive, calling=wanted.ae_title)
-    lines += ["[network]", f"time_zone = {_text(wanted.time_zone)}"]
+    lines += ["[network]", f"time_zone = {toml_value(wanted.time_zone)}"]
     for name in ("address", "gateway"):
         value = getattr(wanted, name)
-        lines += [f"{name} = {_text(value)}"] if value else []
+        lines += [f"{name} = {toml_value(value)}"] if value else []
     for name in ("dns", "ntp"):
         value = getattr(wanted, name)
-        lines += [f"{name} = [{_text(value)}]"] if value else []
+        lines += [f"{name} = [{toml_value(value)}]"] if value else []
     return "\n".join([*lines, ""])
 
 
 def _peer(table: str, name: str, peer: SetUpPeer, *, calling: str) -> list[str]:
-    title, calling = _text(peer.ae_title), _text(calling)
-    return [f"[[{table}]]", f'name = "{name}"', f"host = {_text(peer.host)}", f"port = {peer.port}", f"ae_title = {title}", f"calling_ae_title = {calling}", ""]  # fmt: skip  # noqa: E501
-
-
-def _text(value: str) -> str:
-    """A basic string of TOML: JSON's escapes are TOML's."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    title, calling = toml_value(peer.ae_title), toml_value(calling)
+    return [f"[[{table}]]", f'name = "{name}"', f"host = {toml_value(peer.host)}", f"port = {peer.port}", f"ae_title = {title}", f"calling_ae_title = {calling}", ""]  # fmt: skip  # noqa: E501

@@ -267,6 +267,13 @@ def test_settings_and_people_go_from_box_to_box(exported: Path, successor: Box, 
     assert [entry.action for entry in successor.archive.audit.entries()] == ["service import", "site-import"]
 
 
+def test_the_file_may_lie_on_the_stick_that_it_was_written_to(exported: Path, successor: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = exported.rename(successor.stick / SITE)
+    type_in(monkeypatch, WORDS)
+    successor.order("import", "--site", str(file))
+    assert "restarts" in successor.desk.carry_out("import-1").en
+
+
 def test_the_daemon_draws_a_passphrase_that_opens_what_it_wrote(box: Box, tmp_path: Path) -> None:
     box.helper.settings.write_text('[policy]\ninstitution = "第一医院"\n', "utf-8")
     tools = _tools(load_settings(box.helper.settings), box.helper.settings)
