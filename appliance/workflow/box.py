@@ -13,7 +13,7 @@ from functools import partial
 from appliance.archive.archive import Archive
 from appliance.archive.components import Component
 from appliance.archive.redating import redate
-from appliance.errors import HardwareError, Reason
+from appliance.errors import ArchiveError, HardwareError, Reason
 from appliance.hardware.badges import BadgeReader
 from appliance.hardware.gpu import Gpu, NvmlProbe
 from appliance.hardware.keeper import Device, Keeper
@@ -55,6 +55,7 @@ class PowerGuard:
         self._archive = archive
         self._limits = limits
         self._switch_off = switch_off
+        self._power: Power | None = None
         self._told: tuple[Power, str] | None = None
         self._ordered = False
 
@@ -64,24 +65,32 @@ class PowerGuard:
 
     def silent(self, seconds: float) -> None:
         """Nothing has been heard of the UPS for so long. Who was on battery then must take it for empty: there will be no other warning."""
-        if seconds >= DEAD_S and self._told is not None and self._told[0] != "line":
+        if seconds >= DEAD_S and self._power not in (None, "line"):
             self._take("end", UpsState(flags=frozenset()))
 
     def _take(self, power: Power, state: UpsState) -> None:
         reason = power_reason(power, state)
         told = (power, reason.code if reason else "")
+        self._power = power
         if told != self._told:
             log.warning("power: %s", power)
-            self._archive.components.report(POWER, ready=reason is None, detail=power, reason=reason)
-            before = self._told[0] if self._told else "line"
-            if power != before:
-                self._archive.audit.record(actor="coronet", action=f"power {power}")
-            self._told = told
+            try:
+                self._tell(power, reason)
+                self._told = told
+            except ArchiveError as error:  # a full disk keeps no box running until its battery is empty
+                log.error("the state of the power is told later: %s", error)  # noqa: TRY400 - the typed error says it all
         if power != "end":
             self._ordered = False
         elif not self._ordered:
             self._switch_off()
             self._ordered = True
+
+    def _tell(self, power: Power, reason: Reason | None) -> None:
+        before = self._told[0] if self._told else "line"
+        with self._archive.database.transaction():  # both or none
+            self._archive.components.report(POWER, ready=reason is None, detail=power, reason=reason)
+            if power != before:
+                self._archive.audit.record(actor="coronet", action=f"power {power}")
 
 
 def may_begin(power: Component) -> bool:
@@ -173,5 +182,8 @@ def _pressed(button: int, action: int, switch_off: Callable[[], None]) -> None:
 
 def _switch_off(archive: Archive, switch: str) -> None:
     """What is being analysed is queued again when systemd stops us, and goes on after the next start."""
-    archive.audit.record(actor="coronet", action="switch off")
     order_power_off(switch)
+    try:
+        archive.audit.record(actor="coronet", action="switch off")
+    except ArchiveError as error:
+        log.error("switching off is not in the audit trail: %s", error)  # noqa: TRY400 - the typed error says it all

@@ -10,6 +10,7 @@ import sys
 import threading
 import tty
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -27,7 +28,7 @@ from appliance.hardware.ups import UpsLimits, UpsState
 from appliance.settings import GpuSettings, Settings
 from appliance.workflow.analyst import Analyst
 from appliance.workflow.badge_desk import BadgeDesk
-from appliance.workflow.box import CLOCK_FAULT, OLDEST_CLOCK, PowerGuard, box_workers, lights, may_begin, watch_clock
+from appliance.workflow.box import CLOCK_FAULT, OLDEST_CLOCK, PowerGuard, _switch_off, box_workers, lights, may_begin, watch_clock
 from tests.appliance.running import daemon, open_archive_of
 from tests.appliance.workflow.world import World
 from tests.peers.megatec import AVAILABLE, MegatecUps, nut
@@ -83,6 +84,32 @@ def test_a_ups_that_dies_while_on_battery_is_taken_for_empty(world: World, flags
     assert component.detail == detail
     assert orders == ([True] if detail == "end" else [])
     assert (component.reason.code if component.reason else None) == {"end": "HW-036", "battery": "HW-032"}.get(detail)
+
+
+def test_the_end_of_the_battery_switches_off_though_nothing_can_be_written(world: World, tmp_path: Path) -> None:
+    """What could not be told is told once it can be."""
+
+    def may_write(*, yes: bool) -> None:
+        with world.archive.database.reading() as connection:
+            connection.execute(f"PRAGMA query_only = {'OFF' if yes else 'ON'}")
+
+    limits = UpsLimits(low_charge=50, end_charge=20, end_runtime_s=180)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+        door.bind(str(tmp_path / "power.sock"))
+        door.listen()
+        door.setblocking(False)
+        guard = PowerGuard(archive=world.archive, limits=limits, switch_off=partial(_switch_off, world.archive, door.getsockname()))
+        guard.changed(ups("OL", 100))
+        may_write(yes=False)
+        guard.changed(ups("OB", 15))
+        guard.changed(ups("OB", 14))
+        door.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            door.accept()
+    assert world.archive.components.get("power").detail == "line"
+    may_write(yes=True)
+    guard.changed(ups("OB", 13))
+    assert world.archive.components.get("power").detail == "end"
 
 
 def test_a_missing_gpu_driver_is_named_on_kiosk_and_panel_and_receiving_goes_on(world: World) -> None:
