@@ -65,17 +65,18 @@ def run_daemon(
     try:
         with reception(settings, settings_path=settings_path, workers=workers, clock=clock or SystemClock()) as begun:
             begun.wait(ALONE_S)
-            from appliance.coordination import coordinate, coordinate_safely  # only now: see above
+            if not workers.over.is_set():  # told to stop already, or failed: nothing more is begun
+                from appliance.coordination import coordinate, coordinate_safely  # only now: see above
 
-            if safe_mode:
-                rest = coordinate_safely(settings, begun, settings_path=settings_path, tools=tools())
-            else:
-                rest = coordinate(settings, begun, settings_path=settings_path, apart=apart, tools=tools())
-            with rest as liveness:
-                notifier.notify("READY=1")
-                log.info("ready")
-                _wait(workers, liveness, notifier)
-                notifier.notify("STOPPING=1")
+                if safe_mode:
+                    rest = coordinate_safely(settings, begun, settings_path=settings_path, tools=tools())
+                else:
+                    rest = coordinate(settings, begun, settings_path=settings_path, apart=apart, tools=tools())
+                with rest as liveness:
+                    notifier.notify("READY=1")
+                    log.info("ready")
+                    _wait(workers, liveness, notifier)
+                    notifier.notify("STOPPING=1")
     except CoronetError as error:
         log.error("not started: %s", error)  # noqa: TRY400 - the typed error says it all
         sys.stderr.write(f"{error.code}\n{error.zh}\n{error.en}\n")

@@ -77,6 +77,29 @@ def test_a_receiver_that_is_killed_comes_back_with_everything_it_acknowledged(tm
             wait_until(lambda: (study := archive.studies.find("1.2.3")) is not None and study.images == 2)
 
 
+STOPPED_EARLY = """
+import signal, sys
+from pathlib import Path
+from appliance.archive.clock import SystemClock
+from appliance.daemon import run_daemon
+from appliance.settings import Settings
+
+class Told(SystemClock):
+    def monotonic(self):
+        signal.raise_signal(signal.SIGTERM)
+        return super().monotonic()
+
+data = Path(sys.argv[1])
+status = run_daemon(Settings(data=data), settings_path=data / "none.toml", tools=lambda: sys.exit("asked for"), clock=Told())
+print(status, "appliance.coordination" in sys.modules)
+"""
+
+
+def test_an_order_to_stop_while_only_the_receiver_runs_begins_nothing_more(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", STOPPED_EARLY, tmp_path], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == f"{EXIT_OK} False\n", done.stderr
+
+
 def test_kill_9_of_the_daemon_takes_its_children_and_the_next_one_goes_on(tmp_path: Path) -> None:
     with daemon(tmp_path / "box") as running:
         assert storescu(running.port, [image(tmp_path, 1)]).returncode == 0
