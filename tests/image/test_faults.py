@@ -9,10 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
-from kiosk.screens.theme import BAD_DEEP
+from kiosk.screens.theme import BAD_DEEP, TEXT, Colour
 from tests.image.cuts import cut
 from tests.image.machine import Machine
 from tests.image.starting import PATIENCE_S, SHELL_S, echo, gone_on, wait_for_unit
@@ -23,7 +25,6 @@ pytestmark = [pytest.mark.image, pytest.mark.timeout(7200)]
 REPO = Path(__file__).resolve().parents[2]
 HEADERS_MIB = 16
 """LUKS2 keeps its header twice, within these."""
-BAR_PIXELS = 10_000
 LOOK = "head -c 33554432 {} | sha256sum"
 
 
@@ -48,16 +49,23 @@ def test_a_damaged_header_of_the_data_partition_is_named_on_the_screen_and_nothi
 
 
 def wait_for_the_bar(machine: Machine, picture: Path) -> None:
-    """Until the kiosk's bar of faults stands on the screen (nothing else there is red); the picture stays, to be looked at."""
-    red = tuple(round(part * 255) for part in BAD_DEEP[:3])
+    """Until the kiosk's red bar says more than that it is connecting, which takes an eighth of its width. The picture stays."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         with Image.open(machine.screenshot(picture)) as seen:
-            colours = seen.convert("RGB").getcolors(1 << 24)
-        if colours and sum(count for count, colour in colours if colour == red) > BAR_PIXELS:
+            screen = np.asarray(seen.convert("RGB"), np.int16)
+        red = np.abs(screen - rgb(BAD_DEEP)).max(axis=2) < 3
+        rows = red.mean(axis=1) > 0.5
+        written = (np.abs(screen[rows] - rgb(TEXT)).max(axis=2) < 40).any(axis=0)
+        if rows.any() and written.any() and np.flatnonzero(written)[-1] > 0.25 * screen.shape[1]:
             return
         assert time.monotonic() < deadline, "the kiosk shows no fault"
         time.sleep(5)
+
+
+def rgb(colour: Colour) -> NDArray[np.int16]:
+    """A colour of the kiosk as a picture has it, 0 to 255."""
+    return np.array([round(part * 255) for part in colour[:3]], np.int16)
 
 
 def test_a_stick_whose_folder_runs_in_a_circle_and_is_noise_is_named_and_harms_nothing(booted: Path, tmp_path: Path) -> None:
