@@ -83,6 +83,28 @@ def test_calcium_beside_the_lumen_does_not_hide_the_narrowing(
     assert profile.calcium_mm2[10] == 0.0
 
 
+NEARLY_UPRIGHT = (0.1, 0.15, 0.98)
+
+
+@pytest.mark.parametrize(("diameter", "stenosis"), [(1.5, 0.3), (2.0, 0.5), (3.0, 0.7), (4.0, 0.5)])
+def test_eccentric_soft_plaque_leaves_the_diameter_and_the_degree(diameter: float, stenosis: float) -> None:
+    """All plaque lies to one side: the lumen's middle is up to 1.05 mm off the vessel's, along which the line runs.
+
+    A lumen that the scanner resolves (wider than the blur's 0.7 mm at half its height) is measured within 0.15 mm, three tenths of a slice,
+    and a degree of non-calcified plaque within 6 points, at every single place and not in the mean only.
+    """
+    tube = straight(diameter, length=32.0, direction=NEARLY_UPRIGHT, stenosis=stenosis, stenosis_mm=12.0)
+    eccentric = replace(tube, beside=tube.outer - 0.5 - tube.lumen)
+    volume, classes = render([eccentric], margin=6.0)
+    result = measure_lumen(named_tree([eccentric]), volume, segmentation_of(volume, classes))
+    lumen, middle = result.profiles[0].lumen_mm, len(tube.points) // 2
+    assert np.abs(lumen - 2 * tube.lumen)[MIDDLE].max() < 0.15
+    found = 1 - lumen[middle - 3 : middle + 4].min() / np.median(lumen[8:22])
+    assert found == pytest.approx(stenosis, abs=0.06)
+    apart = np.linalg.norm(result.sections.points - eccentric.lumens_middle, axis=1)
+    assert apart[middle] < 0.5 * tube.lumen[middle]  # the sections are cut within the lumen
+
+
 def test_the_lumens_middle_is_found_where_the_line_runs_beside_it() -> None:
     tube = straight(3.0)
     beside = replace(tube, points=tube.points + np.array([0.35, -0.2, 0.0]))

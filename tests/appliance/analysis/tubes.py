@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
 from appliance.analysis.stages import Heart, NamedBranch, NamedTree, Segmentation, Structure
+from appliance.geometry import arc_length
 from appliance.volume import Geometry, LabelMap, Volume
 
 Float = NDArray[np.float64]
@@ -17,10 +18,31 @@ BLOOD, WALL, FAT, CALCIUM = 400.0, 60.0, -90.0, 900.0
 
 
 @dataclass(frozen=True)
+class Deposit:
+    """A material in the wall: a sector of a ring about the lumen's middle.
+
+    Attributes:
+        hu: its attenuation.
+        span_mm: where it begins and ends along the line, from the line's first point.
+        radius_mm: where it begins and ends on a ray from the lumen's middle.
+        angle, arc: direction of the sector's middle and its whole opening, radians.
+        label: 2 wall, 3 calcium.
+    """
+
+    hu: float
+    span_mm: tuple[float, float]
+    radius_mm: tuple[float, float]
+    angle: float = 0.0
+    arc: float = 2 * np.pi
+    label: int = 2
+
+
+@dataclass(frozen=True)
 class Vessel:
     """A vessel: centre line (n, 3), lumen and outer radius at each point, angles at which calcium lies beside the lumen.
 
-    ``blood`` is the blood's attenuation at each point, where it is not ``BLOOD`` everywhere.
+    ``blood`` is the blood's attenuation at each point, where it is not ``BLOOD`` everywhere. ``beside`` is how far the lumen's middle lies
+    off the line at each point, mm (n,), where it does: the line is the outer wall's middle. ``deposits`` cover one another in their order.
     """
 
     points: Float
@@ -29,8 +51,19 @@ class Vessel:
     name: str = "pRCA"
     calcium: tuple[float, ...] = ()
     calcium_range: tuple[int, int] = (0, 0)
-    shift: Float = field(default_factory=lambda: np.zeros(3))
     blood: Float | None = None
+    beside: Float | None = None
+    deposits: tuple[Deposit, ...] = ()
+
+    @property
+    def along(self) -> Float:
+        """Distance of each point from the first, along the line, mm (n,)."""
+        return arc_length(self.points)
+
+    @property
+    def lumens_middle(self) -> Float:
+        """The line through the lumen's middle, (n, 3)."""
+        return self.points if self.beside is None else self.points + self.beside[:, None] * _axes(self)[0]
 
 
 def straight(
@@ -90,6 +123,7 @@ def _paint(vessels: list[Vessel], grid: Float, near: NDArray[np.intp], hu: NDArr
     for (v, distance, at), (_, across) in zip(where, offsets, strict=True):
         inside = (np.linalg.norm(across, axis=1) < v.outer[at]) & (distance < v.outer[at] + 0.5)
         hu[near[inside]], label[near[inside]] = WALL, 2
+    offsets = [(v, across - (v.lumens_middle - v.points)[at]) for (v, _, at), (_, across) in zip(where, offsets, strict=True)]
     for (v, _, at), (_, across) in zip(where, offsets, strict=True):
         normal, binormal = _axes(v)
         for angle in v.calcium:
@@ -97,9 +131,34 @@ def _paint(vessels: list[Vessel], grid: Float, near: NDArray[np.intp], hu: NDArr
             centre = (v.lumen[at] + 0.55)[:, None] * direction
             spot = (np.linalg.norm(across - centre, axis=1) < 0.5) & (at >= v.calcium_range[0]) & (at < v.calcium_range[1])
             hu[near[spot]], label[near[spot]] = CALCIUM, 3
+        _paint_deposits(v, grid, near, at, across, hu, label)
     for (v, distance, at), (_, across) in zip(where, offsets, strict=True):
-        inside = (np.linalg.norm(across, axis=1) < v.lumen[at]) & (distance < v.lumen[at] + 0.5)
+        off = 0.0 if v.beside is None else np.abs(v.beside[at])
+        inside = (np.linalg.norm(across, axis=1) < v.lumen[at]) & (distance < v.lumen[at] + off + 0.5)
         hu[near[inside]], label[near[inside]] = BLOOD if v.blood is None else v.blood[at[inside]], 1
+
+
+def _paint_deposits(
+    vessel: Vessel,
+    grid: Float,
+    near: NDArray[np.intp],
+    at: NDArray[np.intp],
+    across: Float,
+    hu: NDArray[np.float32],
+    label: NDArray[np.uint8],
+) -> None:
+    """Sectors within the outer wall; where they begin and end along the line is told finer than the line's points."""
+    if not vessel.deposits:
+        return
+    normal, binormal = _axes(vessel)
+    radius = np.linalg.norm(across, axis=1)
+    angle = np.arctan2(across @ binormal, across @ normal)
+    place = vessel.along[at] + ((grid[near] - vessel.points[at]) * _tangents(vessel)[at]).sum(axis=1)
+    for one in vessel.deposits:
+        turned = np.abs((angle - one.angle + np.pi) % (2 * np.pi) - np.pi)
+        here = (radius >= one.radius_mm[0]) & (radius < one.radius_mm[1]) & (turned <= one.arc / 2) & (label[near] > 0)
+        here &= (place >= one.span_mm[0]) & (place < one.span_mm[1])
+        hu[near[here]], label[near[here]] = one.hu, one.label
 
 
 def _axes(vessel: Vessel) -> tuple[Float, Float]:
@@ -110,10 +169,14 @@ def _axes(vessel: Vessel) -> tuple[Float, Float]:
     return normal, np.cross(unit, normal)
 
 
+def _tangents(vessel: Vessel) -> Float:
+    tangent = np.gradient(vessel.points, axis=0)
+    return np.asarray(tangent / np.linalg.norm(tangent, axis=1, keepdims=True))
+
+
 def _across(vessel: Vessel, points: Float, at: NDArray[np.intp]) -> Float:
     """From the centre line to each point, perpendicular to the line."""
-    tangent = np.gradient(vessel.points, axis=0)
-    tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
+    tangent = _tangents(vessel)
     offset = points - vessel.points[at]
     result: Float = offset - (offset * tangent[at]).sum(axis=1, keepdims=True) * tangent[at]
     return result
