@@ -46,8 +46,17 @@ $(VENV)/.installed: requirements.lock build/.packages
 demo: install
 	$(ISOLATED) $(RUN) -m tests.demo --out demo-output
 
+# Two lanes, a processor and a network each; without networks of their own one after the other, because peers listen on the same ports.
+TEST_LANES := test-of-the-appliance test-of-the-rest
+.PHONY: $(TEST_LANES)
+test-of-the-appliance: PATHS := tests/appliance
+test-of-the-rest: PATHS := --ignore=tests/appliance
+
+$(TEST_LANES):
+	@set -o pipefail; $(ISOLATED) $(RUN) -m pytest --durations=15 $(PATHS) 2>&1 | sed -u 's/^/$@: /'
+
 test: install $(VENV)/.gpu
-	$(ISOLATED) $(RUN) -m pytest --durations=30 --durations-min=3
+	@unshare -n true 2>/dev/null && lanes=2 || lanes=1; $(MAKE) --no-print-directory -k -j$$lanes $(TEST_LANES)
 
 test-train: install $(VENV)/.train
 	$(RUN) -m pytest -m train

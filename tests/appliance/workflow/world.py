@@ -106,12 +106,19 @@ class World:
         return self.study(study)
 
 
-TRUNKS: tuple[tuple[int, Vessel, SegmentName], ...] = ((1, "LAD", "pLAD"), (2, "LCX", "pLCx"), (3, "RCA", "pRCA"))
+TRUNKS: tuple[tuple[int, Vessel, tuple[SegmentName, ...]], ...] = (
+    (1, "LAD", ("pLAD", "mLAD", "dLAD")),
+    (2, "LCX", ("pLCx", "LCx")),
+    (3, "RCA", ("pRCA", "mRCA", "dRCA")),
+)
+"""Whole ones: a trunk that breaks off makes CAD-RADS N."""
 
 
-def branch(number: int, vessel: Vessel, name: SegmentName) -> Branch:
+def branch(number: int, vessel: Vessel, names: tuple[SegmentName, ...]) -> Branch:
+    ends = (*range(13, 13 * len(names), 13), 40)
     return Branch(
-        id=number, parent=None, parent_index=None, vessel=vessel, points_mm=((0.0, 0.0, 0.0),) * 40, segments=((0, 40, name),),
+        id=number, parent=None, parent_index=None, vessel=vessel, points_mm=((0.0, 0.0, 0.0),) * 40,
+        segments=tuple(zip((0, *ends), ends, names, strict=False)),
         name_confidence=0.5, lumen_diameter_mm=(3.0,) * 40, vessel_diameter_mm=(4.0,) * 40,
     )  # fmt: skip
 
@@ -152,7 +159,7 @@ def findings(status: Status = "analysed", *, grade: Grade = "moderate", reason: 
         other_series=(),
         quality=None,
         dominance="right",
-        branches=tuple(branch(number, vessel, name) for number, vessel, name in TRUNKS),
+        branches=tuple(branch(number, vessel, names) for number, vessel, names in TRUNKS),
         lesions=(lesion(0, grade),) if status == "analysed" else (),
         bridges=(),
         stents=(),
