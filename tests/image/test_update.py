@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.image, pytest.mark.timeout(7200)]
 OUT = Path(__file__).resolve().parents[2] / "build/image"
 MIB = 1 << 20
 CUTS = 15
-SLICE_S = 1.0
+SLICE_S = 0.3
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
         made: Path = bundles.make_bundle(slot, folder / name, notes={}, version=version, compatible=compatible, **signing)
         return made
 
-    good = make("good", version="9.0.0", kib=1024)
+    good = make("good", version="9.0.0", kib=4096)
     bad = {
         "older": make("older", version="0.0.1", kib=8).read_bytes(),
         "machine": make("machine", version="9.0.1", kib=8, compatible="coronet-aarch64-v1").read_bytes(),
@@ -69,7 +69,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
     bad["changed"] = whole[: len(whole) // 3] + bytes([whole[len(whole) // 3] ^ 0x40]) + whole[len(whole) // 3 + 1 :]
     stick = folder / "stick.img"
     with stick.open("wb") as file:
-        file.truncate(128 * MIB)
+        file.truncate(512 * MIB)
     for name, content in bad.items():
         (folder / f"{name}.raucb").write_bytes(content)
     subprocess.run(["mkfs.vfat", "-n", "UPDATE", str(stick)], check=True, stdout=subprocess.DEVNULL)
