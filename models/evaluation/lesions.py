@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 
-from models.evaluation.measures import LARGE_MM, Points, Share
+from models.evaluation.measures import LARGE_MM, Points, Share, length_mm
 from models.phantom.truth import HIGH_RISK
 
 NEAR_MM = 5.0
@@ -60,13 +60,9 @@ def _apart(true: Plaque, result: Plaque) -> float:
 def _overlap(first: Points, second: Points) -> float:
     """Share of the shorter stretch that runs along the other one."""
     return max(
-        float((cKDTree(b).query(a)[0] <= ACROSS_MM).mean()) if _length(a) <= _length(b) else 0.0
+        float((cKDTree(b).query(a)[0] <= ACROSS_MM).mean()) if length_mm(a) <= length_mm(b) else 0.0
         for a, b in ((first, second), (second, first))
     )
-
-
-def _length(points: Points) -> float:
-    return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
 
 
 def match(true: Sequence[Plaque], result: Sequence[Plaque], *, same_vessel: bool = True) -> list[tuple[int, int]]:
@@ -128,7 +124,7 @@ def _feature_shares(pairs: Sequence[tuple[Plaque, Plaque]]) -> dict[str, Share]:
         for true, result in pairs
         if true.remodeling_index is not None and result.remodeling_index is not None
     ]
-    lengths = [abs(_length(result.points) - _length(true.points)) for true, result in pairs]
+    lengths = [abs(length_mm(result.points) - length_mm(true.points)) for true, result in pairs]
     shares["remodeling_index_error"] = Share(float(np.sum(indices)), len(indices))
     shares["lesion_length_error_mm"] = Share(float(np.sum(lengths)), len(lengths))
     return shares

@@ -22,6 +22,11 @@ LEAST_FOUND_MM = 0.75
 LEAST_FALSE_MM = 1.0
 
 
+def length_mm(points: Points) -> float:
+    """Length in mm of a line of points (n, 3)."""
+    return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
+
+
 @dataclass(frozen=True)
 class Share:
     """A part of a whole (lengths in mm, or numbers of things), so that cases can be pooled."""

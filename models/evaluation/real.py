@@ -33,7 +33,7 @@ from appliance.volume import Geometry
 from models.evaluation.cases import CORONARY, cropped_skeleton, skeleton_lines
 from models.evaluation.compare import tree_of
 from models.evaluation.lines import ostia_found, result_lines, result_points
-from models.evaluation.measures import Mask, dice, false_length_mm, found_length
+from models.evaluation.measures import Mask, dice, false_length_mm, found_length, length_mm
 from models.evaluation.pictures import Marks, draw_lines, marked_lines
 from models.evaluation.real_tree import planted, read_tree
 from models.evaluation.scans import scanned_study
@@ -169,7 +169,7 @@ def on_grid(located: Located, grid: Geometry, *structures: Structure) -> Mask:
 
 
 def _length(lines: Sequence[npt.NDArray[np.float64]]) -> float:
-    return round(float(sum(np.linalg.norm(np.diff(line, axis=0), axis=1).sum() for line in lines)), 1)
+    return round(sum(length_mm(line) for line in lines), 1)
 
 
 if __name__ == "__main__":

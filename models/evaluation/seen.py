@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 
 from appliance.findings import Bridge, Findings, InStent, Stent
-from models.evaluation.measures import Points, Share, TrueBranch
+from models.evaluation.measures import Points, Share, TrueBranch, length_mm
 from models.phantom import Patient
 
 NARROWED_PERCENT, OCCLUDED_PERCENT = 50.0, 100.0
@@ -48,7 +48,7 @@ def seen_measures(
     shares = {
         "bridges_found": Share(len(bridge_pairs), len(bridges)),
         "bridge_depth_error_mm": _errors((bridges[i][1], named_bridges[j][1].depth_mm) for i, j in bridge_pairs),
-        "bridge_length_error_mm": _errors((_length(bridges[i][0]), _length(named_bridges[j][0])) for i, j in bridge_pairs),
+        "bridge_length_error_mm": _errors((length_mm(bridges[i][0]), length_mm(named_bridges[j][0])) for i, j in bridge_pairs),
         "stents_found": Share(len(stent_pairs), len(stents)),
         "stents_found_3mm": Share(
             sum(true.diameter_mm >= READABLE_MM for true, _ in stent_pairs), sum(true.diameter_mm >= READABLE_MM for _, true in stents)
@@ -87,10 +87,6 @@ def _errors(pairs: Iterable[tuple[float, float]]) -> Share:
     """Sum of absolute differences by their number."""
     found = [abs(result - true) for true, result in pairs]
     return Share(float(np.sum(found)), len(found))
-
-
-def _length(points: Points) -> float:
-    return float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
 
 
 def _inside(percent: float) -> InStent:
