@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -22,16 +23,17 @@ from appliance.inference.catalog import ModelCatalog, installed_catalog
 from models.training.export import export_models
 from models.training.half import make_half_copies
 from models.training.hospital_task import HospitalSource, prepare_all
-from models.training.sitting import log, train
+from models.training.sitting import log, minutes_of_first, train
 from models.training.tasks import TASKS
 from models.training.workers import run_team
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 when done."""
+    began = time.monotonic()
     parser = argparse.ArgumentParser(prog="python -m models.training", description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=[*TASKS, "all", "export", "half"])
-    parser.add_argument("--minutes", type=float, default=60.0, help="wall-clock minutes of this sitting")
+    parser.add_argument("--minutes", type=float, default=60.0, help="wall-clock minutes of this command; drawing patients counts")
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--workers", type=int, default=_default_workers(), help="trainers that average their gradients, a process each")
     parser.add_argument(
@@ -65,11 +67,11 @@ def main(arguments: list[str] | None = None) -> int:
             parser.error("--hospital goes with cor-seg: label maps of coronary arteries teach no other network")
         own = HospitalSource(prepare_all(options.hospital, kind="train", log=log), replay=options.replay)
     names = list(TASKS) if options.what == "all" else [options.what]
-    whole = sum(task.share for task in TASKS.values())
-    for name in names:
-        share = TASKS[name].share / whole if options.what == "all" else 1.0
+    for number, name in enumerate(names):
         folder = options.folder / name
-        settings = {"minutes": options.minutes * share, "seed": options.seed, "batch": options.batch, "learning_rate": options.rate}
+        # each network gets its share of what the ones before it have left: scores at their ends come out of the next one's time
+        minutes = minutes_of_first(names[number:], left=options.minutes - (time.monotonic() - began) / 60.0)
+        settings = {"minutes": minutes, "seed": options.seed, "batch": options.batch, "learning_rate": options.rate}
         begin = options.released or own is not None
         work = partial(train, name, **settings, folder=folder, own=own, released=begin)
         run_team(options.workers, work)

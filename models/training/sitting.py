@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,12 +29,13 @@ def train(
     own: HospitalSource | None = None,
     released: bool = False,
 ) -> None:
-    """Resume or begin a network's training and go on for the given minutes.
+    """Resume or begin a network's training and go on until the given minutes are over, counted from this call.
 
     ``batch`` 0 divides the task's own among the team. ``learning_rate`` is the highest of this sitting, None the task's own: a network
     that has seen much forgets at the rate it began with. ``own`` is a hospital's data. ``released``: without a checkpoint begin with the
     weights of ``models/weights``.
     """
+    begun = time.monotonic()
     whole = TASKS[name] if own is None else hospital_task(TASKS[name], own)
     task = replace(whole, batch=batch or max(1, whole.batch // team.size), learning_rate=learning_rate or whole.learning_rate)
     score = task.score(folder) if team.leads else _no_score
@@ -40,7 +43,12 @@ def train(
     trainer = Trainer(task, folder=folder, score=score, seed=seed, log=log, team=team, released=begin)
     if own is not None:
         trainer.progress.hospital_cases = len(own.files)
-    trainer.run(Schedule(minutes=minutes))
+    trainer.run(Schedule(minutes=minutes, begun=begun))
+
+
+def minutes_of_first(names: Sequence[str], *, left: float) -> float:
+    """Minutes for the first of the networks that are still to be trained: its share (``Task.share``) of the minutes that are ``left``."""
+    return left * TASKS[names[0]].share / sum(TASKS[name].share for name in names)
 
 
 def _no_score(_: nn.Module) -> dict[str, float]:

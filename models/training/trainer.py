@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +30,16 @@ _SAMPLES_TO_BEGIN = 16
 
 @dataclass(frozen=True)
 class Schedule:
-    """Times of one sitting, in minutes; ``steps`` ends it earlier where that many are done first."""
+    """Times of one sitting, in minutes; ``steps`` ends it earlier where that many are done first.
+
+    ``minutes`` hold all that comes before the last score: drawing development samples and the first samples too. ``begun`` is when the
+    sitting began (``time.monotonic``), None: when it is run. Where nothing is left to train in, one step is made, so that there is a
+    checkpoint; what was drawn is kept for the next sitting.
+    """
 
     minutes: float
     steps: int | None = None
+    begun: float | None = None
     checkpoint_every: float = 5.0
     score_every: float = 10.0
     log_every: float = 0.5
@@ -87,13 +93,18 @@ class Trainer:
         return self._folder / "checkpoint.pt"
 
     def run(self, schedule: Schedule) -> None:
-        """One sitting: train for the given minutes, then score and save."""
+        """One sitting: train until the given minutes are over, then score and save."""
+        begun = time.monotonic() if schedule.begun is None else schedule.begun
         self.progress.sittings += 1
         seed = self._seed + 1000 * self.progress.sittings + self._team.rank
         with supply_for(self._task, device=self._device, seed=seed) as supply:
             if self._released is not None and self.progress.steps == 0:
                 self._begin_with(self._released, supply)
-            self._train(schedule, supply)
+            prepared = (time.monotonic() - begun) / 60.0
+            left = max(schedule.minutes - prepared, 0.0)
+            if self._team.leads:
+                self._log(f"{self._task.name}: prepared in {prepared:.1f} minutes, trains for {left:.1f}")
+            self._train(replace(schedule, minutes=left), supply)
 
     def _begin_with(self, released: Model, supply: Supply) -> None:
         begun = self._task.network()
@@ -115,7 +126,8 @@ class Trainer:
         over = False
         while not over:
             minutes = (time.monotonic() - start) / 60.0
-            share = max(minutes / schedule.minutes, (self.progress.steps - before.steps + 1) / schedule.steps if schedule.steps else 0.0)
+            share = minutes / schedule.minutes if schedule.minutes > 0.0 else 1.0
+            share = max(share, (self.progress.steps - before.steps + 1) / schedule.steps if schedule.steps else 0.0)
             rate = self._set_rate(min(1.0, share))
             step_terms, over = self._step(supply.batch(), over=share >= 1.0)
             terms.append(step_terms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,6 +23,7 @@ from models.training.development import predict  # noqa: E402
 from models.training.export import export_models  # noqa: E402
 from models.training.feeder import Feeder, FeederError  # noqa: E402
 from models.training.samples import Sample  # noqa: E402
+from models.training.sitting import minutes_of_first  # noqa: E402
 from models.training.tasks import TASKS  # noqa: E402
 from models.training.trainer import Schedule, Trainer  # noqa: E402
 
@@ -92,6 +94,29 @@ def test_training_learns_resumes_and_exports(tmp_path: Path) -> None:
     inner = outputs["classes"][0, 4:28, 4:28, 4:28]
     assert (inner == held_out.target[4:28, 4:28, 4:28]).mean() > 0.95
     assert (outputs["coronary"][0, 4:28, 4:28, 4:28][inner == 1] > 127).mean() > 0.95
+
+
+def test_what_was_prepared_counts_and_a_sitting_without_time_makes_one_step(tmp_path: Path) -> None:
+    task = replace(TASKS["cor-seg"], source=tube_samples, batch=1, pool=4)
+    lines: list[str] = []
+    trainer = Trainer(task, folder=tmp_path, score=lambda _: {"right": 0.5}, seed=1, log=lines.append)
+    trainer.run(Schedule(minutes=30.0, begun=time.monotonic() - 3600.0))
+    progress, _ = load_checkpoint(tmp_path / "checkpoint.pt")
+    assert (progress.steps, progress.sittings) == (1, 1)
+    assert lines[0].startswith("cor-seg: prepared in 60.")
+    assert lines[0].endswith("trains for 0.0")
+    assert [row["steps"] for row in Curve(tmp_path / "development.csv").rows()] == [1]
+
+
+def test_all_networks_together_get_the_minutes_that_were_asked_for() -> None:
+    left, given = 120.0, {}
+    for number, name in enumerate(names := list(TASKS)):
+        given[name] = minutes_of_first(names[number:], left=left)
+        left -= given[name] + 1.0  # a minute of scores, which comes out of what follows
+    assert 0.0 < -left <= 1.0 + 1e-9, "only the last one's score is later than asked for"
+    whole = sum(task.share for task in TASKS.values())
+    assert given["heart-loc"] == pytest.approx(120.0 * TASKS["heart-loc"].share / whole)
+    assert given["cor-seg"] < 120.0 * TASKS["cor-seg"].share / whole
 
 
 def test_export_keeps_what_is_not_exported(tmp_path: Path) -> None:
