@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from appliance.analysis.naming_network import LABELS
 from appliance.analysis.naming_table import COLUMNS, POINTS, NamingTable, naming_table
 from appliance.analysis.surroundings import Surroundings
 from models.networks.naming import MULTIPLE
-from models.training.naming_cases import training_case
+from models.training.naming_cases import NamingCase, training_case
 from models.training.naming_trees import Damage, LabelledTree, draw_tree, heart_of
 from models.training.naming_warp import warp
 
 IGNORED = -1
 _TREES_PER_HEART = 6
+_RAMUS = LABELS.index("RI")
+_DRAWN_AGAIN = 0.6
+"""How often a patient without a ramus is put back: one in eight of the generator's has one, then one in four, as in people."""
 _LONGEST_TABLE = 128
 _THIN_MM = 0.75
 """Points of thinner vessels count less: they are not graded."""
@@ -40,7 +44,7 @@ def naming_samples(seed: int) -> Iterator[NamingSample]:
     """An endless stream of trees of the train family; ``seed`` decides patients, hearts and damage."""
     rng = np.random.default_rng(seed)
     while True:
-        case = warp(training_case(rng), rng)
+        case = warp(ramus_oftener(training_case, rng), rng)
         heart = heart_of(case, rng)
         surroundings = Surroundings(heart)
         for _ in range(_TREES_PER_HEART):
@@ -48,6 +52,14 @@ def naming_samples(seed: int) -> Iterator[NamingSample]:
             table = naming_table(drawn.tree, heart, surroundings) if drawn else None
             if drawn and table and len(table.pieces) <= _LONGEST_TABLE:
                 yield make_sample(drawn, table)
+
+
+def ramus_oftener(draw: Callable[[np.random.Generator], NamingCase], rng: np.random.Generator) -> NamingCase:
+    """A case that ``draw`` gives; one without a ramus is put back as often as `_DRAWN_AGAIN` says, and another one is drawn."""
+    case = draw(rng)
+    while not any(line.label == _RAMUS for line in case.lines) and rng.random() < _DRAWN_AGAIN:
+        case = draw(rng)
+    return case
 
 
 def make_sample(drawn: LabelledTree, table: NamingTable) -> NamingSample:

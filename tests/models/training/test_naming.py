@@ -17,7 +17,7 @@ from appliance.analysis.naming_table import COLUMNS, POINTS, naming_table, piece
 from models.networks.naming import DeployedNaming, Naming, scaled, scaling  # noqa: E402
 from models.training.curves import Curve  # noqa: E402
 from models.training.naming_cases import Line, NamingCase, label_of  # noqa: E402
-from models.training.naming_samples import IGNORED, NamingSample, make_batch, make_sample, scale  # noqa: E402
+from models.training.naming_samples import IGNORED, NamingSample, make_batch, make_sample, ramus_oftener, scale  # noqa: E402
 from models.training.naming_task import LabelScore, development_trees, example, naming_task  # noqa: E402
 from models.training.naming_trees import Damage, draw_tree, heart_of  # noqa: E402
 from models.training.naming_warp import warp  # noqa: E402
@@ -123,6 +123,17 @@ def test_labels_stand_on_the_piece_itself_only(case: NamingCase) -> None:
     assert (sample.label[:, 2 * POINTS :] == IGNORED).all()
     for row, piece in enumerate(pieces_of(drawn.tree)):
         assert sample.label[row, 2 * POINTS - 1] == drawn.labels[piece.branch][piece.end]
+
+
+def test_patients_with_a_ramus_come_oftener_and_the_others_still_come(case: NamingCase) -> None:
+    with_ramus = replace(case, lines=(*case.lines, replace(case.lines[3], label=LABELS.index("RI"))))
+
+    def one_in_eight(rng: np.random.Generator) -> NamingCase:
+        return with_ramus if rng.random() < 0.125 else case
+
+    rng = np.random.default_rng(4)
+    drawn = [ramus_oftener(one_in_eight, rng) is with_ramus for _ in range(4000)]
+    assert 0.23 < np.mean(drawn) < 0.29  # 0.125 / (0.125 + 0.875 * 0.4) = 0.263; a standard deviation is 0.007
 
 
 def test_training_and_deployment_scale_alike(case: NamingCase) -> None:
