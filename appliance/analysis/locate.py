@@ -24,8 +24,9 @@ from appliance.volume import Geometry, LabelMap, Volume
 FINE_SPACING_MM = 0.5
 MARGIN_MM = 8.0
 """The fine box reaches this far beyond the pericardium: the network needs a little context at the border."""
-MINIMUM_VOLUME_ML = {Structure.LV: 12.0, Structure.AORTA: 8.0}
-"""Less than this is not a heart with a left ventricle and an aorta; a small, healthy ventricle holds 15 to 25 ml at end systole."""
+MINIMUM_VOLUME_ML = {Structure.LV: 6.0, Structure.AORTA: 8.0}
+"""Less than this is not a heart with a left ventricle and an aorta. A small ventricle that empties well holds 10 ml at end systole (two of
+four development patients at 40 %); in scans of the chest without contrast medium at most 3 ml were taken for one."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Definitions: clinical practice values of the SCCT acquisition guideline (JCCT 20
     DEC-102  the aorta shows no arterial contrast
 
 Warnings: DEC-151 an artery is shown too poorly, DEC-154 noise, DEC-155 faint contrast, DEC-156 the heart is cut off, DEC-157 another phase
-shows an artery better.
+shows an artery better, DEC-158 and could not be used for it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from appliance.analysis.aorta import MINIMUM_VOXELS, aortic_values, values_withi
 from appliance.analysis.heart_bulk import CARDIAC
 from appliance.analysis.quality_vessels import NON_DIAGNOSTIC
 from appliance.analysis.stages import Heart, Structure
+from appliance.anatomy import Vessel
 from appliance.errors import DeclinedError, Reason
 from appliance.findings import NotAssessable, Quality, SegmentQuality, VesselQuality
 from appliance.volume import Volume
@@ -37,6 +38,11 @@ WORST_MOTION_MM = 3.0
 UNREAD_SCORE = 3
 """Most that a scan gets in which a segment cannot be read. A choice of this project."""
 NAMES = {"LAD": ("前降支", "LAD"), "LCX": ("回旋支", "LCx"), "RCA": ("右冠状动脉", "RCA")}
+NOT_TAKEN: dict[str, tuple[str, str]] = {
+    "shorter": ("未追踪到同样远", "is not followed as far there"),
+    "names": ("分支命名与主期相不一致", "has its branches named otherwise there"),
+}
+"""Why an artery stays with the main phase although another one shows more of it (`phase_joining`)."""
 
 
 def assess(volume: Volume, heart: Heart) -> Quality:
@@ -77,6 +83,20 @@ def with_segments(quality: Quality, segments: Sequence[SegmentQuality], not_asse
         segments=tuple(segments),
         not_assessable=tuple(not_assessable),
     )
+
+
+def with_not_taken(quality: Quality, refused: Sequence[tuple[Vessel, str]], percent: float | None) -> Quality:
+    """The quality with a warning for each artery of which the other phase (``percent``) shows more and that could not be taken from it."""
+    phase = "" if percent is None else f" {percent:.0f}%"
+    told = tuple(
+        Reason(
+            "DEC-158",
+            zh=f"另一期相{phase}可评价更多{NAMES[vessel][0]},但{NOT_TAKEN[why][0]},仍采用主期相",
+            en=f"another phase{phase} shows more of the {NAMES[vessel][1]}, which {NOT_TAKEN[why][1]}: the main phase was kept",
+        )
+        for vessel, why in refused
+    )
+    return msgspec.structs.replace(quality, warnings=(*quality.warnings, *told))
 
 
 def warnings(quality: Quality) -> tuple[Reason, ...]:

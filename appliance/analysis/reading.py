@@ -202,9 +202,11 @@ def _read_study(paths: Sequence[Path], *, keep: object = None, main_series: str 
             source.header.series_uid != main_series,
             -len(source.slices),
             distance_to_diastole(source.header.phase_percent),
+            source.header.series_uid,  # so that the order of the files never decides
         )
     )
-    calcium = max((source for source in sources if is_calcium_scan(source.slices)), key=lambda source: len(source.slices), default=None)
+    scans = (source for source in sources if is_calcium_scan(source.slices))
+    calcium = max(scans, key=lambda source: (len(source.slices), source.header.series_uid), default=None)
     return StudyInput(main=accepted[0].read(), phases=tuple(accepted[1:]), calcium=calcium, main_source=accepted[0])
 
 

@@ -1,15 +1,16 @@
-"""Which further phase is looked at for an artery that moves, and what is taken from it: whole trees, with all that lies on them."""
+"""Which further phase is looked at for an artery that moves, and what is taken from it: whole arteries, with all that lies on them."""
 
 from __future__ import annotations
 
 import msgspec
 import numpy as np
+import pytest
 
 from appliance.analysis.describe import Described
 from appliance.analysis.locate import Located
 from appliance.analysis.phase_reading import PhaseReading
 from appliance.analysis.reading import SeriesImages
-from appliance.analysis.second_look import SecondLook, take_over, trees, with_deposits
+from appliance.analysis.second_look import SecondLook, take_over, with_deposits
 from appliance.analysis.stages import Heart, Measured, Segmentation
 from appliance.findings import Bridge, Calcium, CalciumDeposit, NotAssessable, SegmentQuality, Stent, VesselQuality
 from appliance.study import StudyHeader
@@ -19,11 +20,13 @@ from tests.appliance.report.studies import GOOD, NORMAL, TREE, lesion
 GRID = Geometry((2, 2, 2), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
 NOWHERE = np.zeros(GRID.shape, np.uint8)
 HEART = Heart(LabelMap(NOWHERE, GRID), GRID)
-LEFT, RIGHT = frozenset({"LAD", "LCX"}), frozenset({"RCA"})
+RIGHT = frozenset({"RCA"})
 MOVED = {
     "mRCA": NotAssessable(segment="mRCA", reason="motion", branch=3, start=80, end=160),
     "dRCA": NotAssessable(segment="dRCA", reason="motion", branch=3, start=160, end=220),
     "LCx": NotAssessable(segment="LCx", reason="motion", branch=2, start=40, end=120),
+    "mLAD": NotAssessable(segment="mLAD", reason="motion", branch=1, start=50, end=120),
+    "LM": NotAssessable(segment="LM", reason="blooming", branch=0, start=0, end=20),
     "pLAD": NotAssessable(segment="pLAD", reason="noise", branch=1, start=0, end=50),
 }
 
@@ -67,11 +70,7 @@ def reading(uid: str, *unread: str, branches: tuple[int, ...] = tuple(range(8)),
     )
 
 
-def test_what_hangs_on_one_ostium_is_one_tree() -> None:
-    assert trees(TREE) == {LEFT: frozenset({0, 1, 2, 4, 5}), RIGHT: frozenset({3, 6, 7})}
-
-
-def test_the_moving_tree_is_taken_whole_from_the_phase_that_shows_it() -> None:
+def test_the_moving_artery_is_taken_whole_from_the_phase_that_shows_it() -> None:
     main = reading(
         "75", "mRCA", "dRCA", "pLAD",
         lesions=(lesion(0, 1, "mLAD", (60, 70, 80), 30.0, "mild", "mixed"), lesion(1, 3, "mRCA", (90, 100, 110), 80.0, "severe", "mixed")),
@@ -100,6 +99,50 @@ def test_the_moving_tree_is_taken_whole_from_the_phase_that_shows_it() -> None:
     assert [entry.segment for entry in got.seen.not_assessable] == ["pLAD"], "noise of the left tree stays as it was"
 
 
+def test_the_anterior_descending_comes_alone_and_hangs_on_the_left_main_that_stays() -> None:
+    main = reading(
+        "75", "mLAD",
+        lesions=(lesion(0, 1, "mLAD", (60, 70, 80), 80.0, "severe", "mixed"), lesion(1, 2, "LCx", (50, 55, 60), 30.0, "mild", "mixed")),
+    )  # fmt: skip
+    other = reading("40", "LCx", lesions=(lesion(0, 4, "D1", (10, 20, 30), 60.0, "moderate", "mixed"),))
+    second = take_over(main, other)
+    assert second.taken == frozenset({"LAD"})
+    assert [(b.id, b.name, b.series_uid, b.parent, b.parent_index) for b in second.reading.measured.branches] == [
+        (0, "LM", None, None, None), (1, "pLCx", None, 0, 19), (2, "pRCA", None, None, None), (3, "OM1", None, 1, 40),
+        (4, "R-PDA", None, 2, 219), (5, "R-PLB", None, 2, 219), (6, "pLAD", "40", 0, 19), (7, "D1", "40", 6, 50),
+    ]  # fmt: skip
+    assert [(each.id, each.branch, each.segment) for each in second.reading.seen.lesions] == [(0, 1, "LCx"), (1, 7, "D1")]
+    assert second.reading.seen.not_assessable == ()
+    assert second.rate(GOOD).warnings == GOOD.warnings
+
+
+def test_the_left_main_comes_from_the_phase_that_shows_it_better_and_what_stays_hangs_on_it() -> None:
+    second = take_over(reading("75", "LM", "mLAD"), reading("40", "LCx"))
+    assert second.taken == frozenset({"LAD"})
+    assert {b.name: (b.series_uid, b.parent, b.parent_index) for b in second.reading.measured.branches if b.vessel != "RCA"} == {
+        "LM": ("40", None, None), "pLAD": ("40", 3, 19), "D1": ("40", 6, 50), "pLCx": (None, 3, 19), "OM1": (None, 4, 40),
+    }  # fmt: skip
+    parents = [branch.parent for branch in second.reading.measured.branches]
+    assert all(parent is None or parent < number for number, parent in enumerate(parents))
+
+
+def test_where_both_come_the_whole_left_tree_does() -> None:
+    second = take_over(reading("75", "LCx", "mLAD"), reading("40"))
+    assert second.taken == frozenset({"LAD", "LCX"})
+    assert {b.name: b.series_uid for b in second.reading.measured.branches} == dict.fromkeys(("pRCA", "R-PDA", "R-PLB")) | dict.fromkeys(
+        ("LM", "pLAD", "D1", "pLCx", "OM1"), "40"
+    )
+
+
+@pytest.mark.parametrize(("moved", "lacking", "vessel"), [("mLAD", 4, "LAD"), ("mRCA", 7, "RCA"), ("LCx", 5, "LCX")])
+def test_an_artery_that_the_other_phase_does_not_follow_as_far_stays_and_it_is_said(moved: str, lacking: int, vessel: str) -> None:
+    main = reading("75", moved, arteries=shown(**{vessel: 1}))
+    second = take_over(main, reading("40", branches=tuple(number for number in range(8) if number != lacking)))
+    assert second.reading is main
+    assert second.refused == ((vessel, "shorter"),)
+    assert [each.code for each in second.rate(GOOD).warnings] == ["DEC-151", "DEC-158"]
+
+
 def test_a_phase_that_shows_no_more_changes_nothing() -> None:
     main = reading("75", "mRCA")
     for other in (reading("40", "dRCA", "mRCA"), reading("40", branches=(0, 1, 2, 4, 5)), reading("40", branches=(0, 1, 2, 3))):
@@ -109,7 +152,7 @@ def test_a_phase_that_shows_no_more_changes_nothing() -> None:
         assert second.other is other.images, "that it was read is told all the same"
 
 
-def test_a_tree_that_does_not_move_stays_even_where_the_other_phase_shows_more() -> None:
+def test_an_artery_that_does_not_move_stays_even_where_the_other_phase_shows_more() -> None:
     main = reading("75", "mRCA", "pLAD")
     assert take_over(main, reading("40")).taken == RIGHT
 
