@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from appliance.findings import GRADES, Grade, Lesion
+from appliance.anatomy import SegmentName
+from appliance.findings import GRADES, Branch, Grade, Lesion
 
 Bands = Literal["scct", "cn2011"]
 
@@ -19,6 +20,9 @@ UPPER_BOUND: dict[Bands, tuple[tuple[float, Grade], ...]] = {
     "scct": ((25.0, "minimal"), (50.0, "mild"), (70.0, "moderate"), (100.0, "severe")),
     "cn2011": ((25.0, "minimal"), (50.0, "mild"), (75.0, "moderate"), (100.0, "severe")),
 }
+
+REACHED_POINTS = 4
+"""A shoulder of a point or two across a border is not disease of the next segment."""
 
 
 def grade_of(stenosis_percent: float, *, bands: Bands = "scct") -> Grade:
@@ -42,6 +46,19 @@ def cad_rads_grade(lesion: Lesion) -> Grade:
     if lesion.grade_source == "corrected" or lesion.diameter_stenosis_percent is None:
         return lesion.grade
     return grade_of(lesion.diameter_stenosis_percent)
+
+
+def involved_segments(lesion: Lesion, branch: Branch | None) -> tuple[SegmentName, ...]:
+    """The segments that a plaque lies in, proximal first: its own, and those that it reaches into by ``REACHED_POINTS`` and more.
+
+    The segment involvement score counts these, and the report names them: read together they agree.
+    """
+    reached = [
+        name
+        for start, end, name in (branch.segments if branch is not None else ())
+        if name == lesion.segment or min(lesion.end, end) - max(lesion.start, start) >= REACHED_POINTS
+    ]
+    return tuple(reached) if lesion.segment in reached else (lesion.segment,)
 
 
 def degree_unknown(lesion: Lesion) -> bool:

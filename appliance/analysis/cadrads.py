@@ -13,7 +13,7 @@ import msgspec
 
 from appliance.anatomy import MAIN_VESSELS, SEGMENTS, Dominance, SegmentName, Territory, Vessel
 from appliance.degrees import Bands as Bands
-from appliance.degrees import cad_rads_grade
+from appliance.degrees import cad_rads_grade, involved_segments
 from appliance.degrees import grade_of as grade_of
 from appliance.errors import AnalysisError
 from appliance.findings import (
@@ -75,14 +75,7 @@ def segment_scores(lesions: Sequence[Lesion], branches: Sequence[Branch]) -> tup
     by_id = {branch.id: branch for branch in branches}
     worst: dict[SegmentName, int] = {}
     for lesion in lesions:
-        branch = by_id.get(lesion.branch)
-        reached: set[SegmentName] = {lesion.segment}
-        if branch is not None:
-            # a shoulder of a point or two across a border is not disease of the next segment
-            for start, end, name in branch.segments:
-                if min(lesion.end, end) - max(lesion.start, start) >= 4:
-                    reached.add(name)
-        for name in reached & _SCORED_SEGMENTS:
+        for name in _SCORED_SEGMENTS.intersection(involved_segments(lesion, by_id.get(lesion.branch))):
             value = STENOSIS_SCORE[cad_rads_grade(lesion)] if name == lesion.segment else 1
             worst[name] = max(worst.get(name, 0), value)
     return len(worst), sum(worst.values())
@@ -154,7 +147,8 @@ def cad_rads(
             category = "N"
         else:
             modifiers.append("N")
-    if any(len(set(lesion.high_risk)) >= 2 for lesion in graded):
+    plaques = seen_plaques(lesions)
+    if any(len(set(lesion.high_risk)) >= 2 for lesion in plaques):
         modifiers.append("HRP")
     if ischaemia is not None:
         modifiers.append(ischaemia)
@@ -164,8 +158,8 @@ def cad_rads(
         modifiers.append("G")
     if exceptions:
         modifiers.append("E")
-    involvement, _ = segment_scores(graded, branches)
-    plaque = involvement or len(graded[:1])  # plaque in an unscored segment (L-PDA, L-PLB) is plaque all the same
+    involvement, _ = segment_scores(plaques, branches)
+    plaque = involvement or len(plaques[:1])  # plaque in an unscored segment (L-PDA, L-PLB) is plaque all the same
     burden = burden_of(plaque, agatston=agatston, stented=bool(stents))
     ordered = tuple(sorted(modifiers, key=MODIFIER_ORDER.index))
     text = "CAD-RADS " + "/".join([category, *([burden] if burden else []), *ordered])
@@ -196,10 +190,22 @@ def broken_off(branches: Sequence[Branch], dominance: Dominance | None) -> tuple
     return tuple(vessel for vessel, end in ends.items() if vessel in found and end not in traced)
 
 
+def seen_plaques(lesions: Sequence[Lesion]) -> list[Lesion]:
+    """The plaques that count for both segment scores, plaque burden and HRP: in vessels of 1.5 mm and more.
+
+    A plaque whose degree cannot be read is plaque all the same (SIS counts segments with plaque, of whatever degree); what may be no artery
+    is none until a person has graded it.
+    """
+    return [lesion for lesion in lesions if _is_large(lesion) and not _perhaps_no_artery(lesion)]
+
+
 def _counts(lesion: Lesion) -> bool:
     """Whether a lesion may set the category: not in a vessel under 1.5 mm, and not where it waits for a person."""
-    large = lesion.reference_diameter_mm is None or lesion.reference_diameter_mm >= SMALLEST_GRADED_MM
-    return large and not _undecided(lesion)
+    return _is_large(lesion) and not _undecided(lesion)
+
+
+def _is_large(lesion: Lesion) -> bool:
+    return lesion.reference_diameter_mm is None or lesion.reference_diameter_mm >= SMALLEST_GRADED_MM
 
 
 def _undecided(lesion: Lesion) -> bool:
@@ -208,8 +214,10 @@ def _undecided(lesion: Lesion) -> bool:
     The first may be a conus or marginal branch, a misnamed main branch, or no artery at all; in the second the vessel moved. Neither a
     degree nor the all-clear follows, so both are treated as not assessable until a person has set the degree.
     """
-    if lesion.diameter_stenosis_percent_reason == UNREADABLE and lesion.grade_source == "measured":
-        return True
+    return (lesion.diameter_stenosis_percent_reason == UNREADABLE and lesion.grade_source == "measured") or _perhaps_no_artery(lesion)
+
+
+def _perhaps_no_artery(lesion: Lesion) -> bool:
     narrowed = GRADES.index(cad_rads_grade(lesion)) >= GRADES.index("moderate")
     return lesion.segment == "other" and narrowed and lesion.grade_source == "measured"
 
@@ -282,7 +290,7 @@ def enter(findings: Findings, entered: Entered) -> Findings:
 
 def with_category(findings: Findings) -> Findings:
     """The findings with scores and CAD-RADS that follow from everything else in them, and from what was entered."""
-    involvement, stenosis = segment_scores(findings.lesions, findings.branches)
+    involvement, stenosis = segment_scores(seen_plaques(findings.lesions), findings.branches)
     entered = findings.entered
     unusual = any(variant.name in EXCEPTIONAL for variant in findings.variants)
     return msgspec.structs.replace(

@@ -88,11 +88,12 @@ def choose_phase(study: StudyInput, main: Look, *, heart: Session, progress: Cal
 
 
 def candidates(study: StudyInput) -> tuple[SeriesSource, ...]:
-    """The further series that may take the place of the main one."""
+    """The further series that may take the place of the main one, by their UID: the order in which they came never decides."""
     if study.main_source is None:
         return ()
     slices = study.main.volume.geometry.shape[0]
-    return tuple(source for source in study.phases if len(source.slices) >= WHOLE * slices)
+    whole = (source for source in study.phases if len(source.slices) >= WHOLE * slices)
+    return tuple(sorted(whole, key=lambda source: source.header.series_uid))
 
 
 def exchange(study: StudyInput, taken: SeriesSource, images: SeriesImages) -> StudyInput:

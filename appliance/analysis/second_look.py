@@ -88,7 +88,7 @@ def look_again(
     Raises:
         InferenceError: a network's output must not be used.
     """
-    source = _source(chosen.study) if _moving(reading) and not reading.grafts else None
+    source = further_phase(chosen.study) if _moving(reading) and not reading.grafts else None
     if source is None:
         return SecondLook(reading)
 
@@ -134,10 +134,10 @@ def _blurred(reading: PhaseReading) -> frozenset[tuple[int, int]]:
     return frozenset((branch, start) for branch, start in moved | vague if branch is not None and start is not None)
 
 
-def _source(study: StudyInput) -> SeriesSource | None:
+def further_phase(study: StudyInput) -> SeriesSource | None:
     """The phase to look at: a series of its own, so that the findings can name it."""
     own = study.main.header
-    able = sorted((each for each in candidates(study) if each.header.series_uid != own.series_uid), key=lambda each: each.header.series_uid)
+    able = [source for source in candidates(study) if source.header.series_uid != own.series_uid]
     number = other_rest(own.phase_percent, [source.header.phase_percent for source in able])
     return None if number is None else able[number]
 

@@ -12,7 +12,7 @@ from appliance.degrees import rank
 from appliance.errors import ImagingError
 from appliance.film import words
 from appliance.film.sheet import DIM, GREY, WHITE, Area, Sheet
-from appliance.findings import GRADES, Findings, whole_score
+from appliance.findings import GRADES, Findings, score_parts, whole_score
 from appliance.study import Approval, FilmPage, KeyView, StudyHeader, notices
 
 Orientation = Literal["PORTRAIT", "LANDSCAPE"]
@@ -284,7 +284,9 @@ def calcium_by_vessel(findings: Findings) -> str:
     calcium = findings.calcium
     if calcium is None or whole_score(calcium.agatston) == 0:
         return ""
-    scores = [f"{name} {whole_score(score)}" for name, score in calcium.vessels.items()]
+    parts = score_parts(calcium)
+    scores = [f"{name} {parts[name]}" for name in calcium.vessels]
+    scores += [f"血管未明 artery unknown {parts['unassigned']}"] if calcium.unassigned > 0 else []
     return f"Agatston: {', '.join(scores)}   {calcium.volume_mm3:.0f} mm³"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from appliance.findings import Findings
+from appliance.imaging.one_tree import as_one_tree
 from appliance.imaging.paths import VesselPath, diseased_side_paths, main_paths
 from appliance.imaging.scenes import heart_box
 from appliance.imaging.unread_views import unread_views
@@ -24,6 +25,8 @@ from appliance.study import KeyView
 from appliance.volume import LabelMap, Volume
 
 ANGLES = (0.0, 90.0)
+SHOWN = ("LM", "LAD", "LCX", "RCA")
+"""The vessels that the title of a tree names where they come from another phase."""
 
 
 def make_key_views(
@@ -58,18 +61,17 @@ def make_key_views(
         return further.get(path.series_uid or "", volume)
 
     def named(made: Iterable[KeyView], path: VesselPath) -> list[KeyView]:
-        zh, en = _phase_words(findings, path)
-        return [replace(view, title_zh=view.title_zh + zh, title_en=view.title_en + en) for view in made]
+        return _titled(made, _phase_words(findings, path.series_uid))
 
     main = main_paths(findings)
     side = diseased_side_paths(findings, main)
     views: list[KeyView] = []
 
-    box = heart_box(volume, structures, findings, others=further)
+    box, whole, words = heart_box(volume, structures, findings, others=further), as_one_tree(findings), _tree_words(findings)
     tell("pictures", 0.1)
-    views += heart_views(box, findings, size=rendering_pixels)
+    views += _titled(heart_views(box, whole, size=rendering_pixels), words)
     tell("pictures", 0.4)
-    views += tree_views(box, findings, size=rendering_pixels)
+    views += _titled(tree_views(box, whole, size=rendering_pixels), words)
     tell("pictures", 0.55)
     for path in (*main, *side):
         views += named(curved_views(shown_in(path), path, angles=ANGLES), path)
@@ -95,10 +97,26 @@ def make_key_views(
     return views
 
 
-def _phase_words(findings: Findings, path: VesselPath) -> tuple[str, str]:
+def _titled(made: Iterable[KeyView], words: tuple[str, str]) -> list[KeyView]:
+    """The pictures with some words more at the end of their titles."""
+    return [replace(view, title_zh=view.title_zh + words[0], title_en=view.title_en + words[1]) for view in made]
+
+
+def _phase_words(findings: Findings, series_uid: str | None) -> tuple[str, str]:
     """What a picture's title says of a phase other than the main one; empty for that."""
-    series = next((each for each in findings.other_series if path.series_uid == each.series_uid), None)
+    series = next((each for each in findings.other_series if series_uid == each.series_uid), None)
     if series is None:
         return "", ""
     percent = "" if series.phase_percent is None else f" {series.phase_percent:g}%"
     return f"（另一期相{percent}）", f" (another phase{percent})"
+
+
+def _tree_words(findings: Findings) -> tuple[str, str]:
+    """What the title of a picture of the whole tree says: which arteries another phase shows."""
+    said = []
+    for uid in sorted({branch.series_uid for branch in findings.branches if branch.series_uid is not None}):
+        there = {branch.vessel for branch in findings.branches if branch.series_uid == uid}
+        names = [vessel for vessel in SHOWN if vessel in there]
+        zh, en = _phase_words(findings, uid)
+        said.append((f"（{'、'.join(names)}：{zh[1:]}" if zh else "", f" ({', '.join(names)}: {en[2:]}" if en else ""))
+    return "".join(zh for zh, _ in said), "".join(en for _, en in said)

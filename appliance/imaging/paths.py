@@ -1,4 +1,7 @@
-"""Vessel paths: the whole run of a main coronary artery from its ostium, joined from the branches of the findings."""
+"""Vessel paths: the whole run of a main coronary artery from its ostium, joined from the branches of the findings.
+
+A path lies in one phase: where an artery was measured in another phase than the branch that it leaves, the path begins with the artery.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +98,7 @@ class VesselPath:
 
 
 def main_paths(findings: Findings) -> tuple[VesselPath, ...]:
-    """Paths of LAD (with left main), LCX (with left main) and RCA, in this order; a vessel that was not found is left out."""
+    """Paths of LAD and LCX (each with the left main of its phase) and RCA, in this order; a vessel that was not found is left out."""
     paths = []
     for vessel, names in MAIN_SEGMENTS.items():
         trunk = _longest([branch for branch in findings.branches if branch.vessel == vessel and branch.name in names])
@@ -153,11 +156,13 @@ def _points(branch: Branch) -> Float:
 
 
 def _ancestors(branch: Branch, findings: Findings) -> list[tuple[Branch, int]]:
-    """Parents from the root down, each with the number of its points that lead to the child."""
+    """Parents of the same phase from the root down, each with the number of its points that lead to the child."""
     chain: list[tuple[Branch, int]] = []
     seen = {branch.id}
     while branch.parent is not None and branch.parent not in seen:
         parent = findings.branch(branch.parent)
+        if parent.series_uid != branch.series_uid:
+            break
         count = len(parent.points_mm) if branch.parent_index is None else branch.parent_index + 1
         chain.insert(0, (parent, count))
         seen.add(parent.id)
@@ -173,7 +178,11 @@ def _continuation(vessel: Vessel, trunk: Branch, findings: Findings) -> list[tup
         children = [
             branch
             for branch in findings.branches
-            if branch.parent == trunk.id and branch.name == name and branch.parent_index is not None and branch.parent_index >= near
+            if branch.parent == trunk.id
+            and branch.name == name
+            and branch.series_uid == trunk.series_uid
+            and branch.parent_index is not None
+            and branch.parent_index >= near
         ]
         child = _longest(children)
         if child is not None:

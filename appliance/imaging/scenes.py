@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import njit, prange
@@ -14,6 +14,7 @@ from appliance.errors import ImagingError
 from appliance.findings import Branch, Findings
 from appliance.geometry import arc_length, resample_curve
 from appliance.imaging.on_card import card_of
+from appliance.imaging.one_tree import as_one_tree, offsets
 from appliance.imaging.render import Scene, Stop, make_scene, transfer_table
 from appliance.inference.cuda.arrays import CardArrays
 from appliance.volume import Geometry, LabelMap, Volume
@@ -60,7 +61,7 @@ def heart_box(volume: Volume, structures: LabelMap, findings: Findings, *, other
 
     Kept are the chambers, the aorta that leaves the left ventricle, the pulmonary trunk and the fat next to them; the descending aorta,
     lung vessels and whatever the label map holds farther away are no part of the picture. About a branch that was measured in one of
-    ``others`` (by series UID) the voxels are that series'.
+    ``others`` (by series UID) the voxels are that series', moved with the branch (`one_tree`).
 
     Raises:
         ImagingError: IMG-001, the label map holds no heart.
@@ -70,16 +71,20 @@ def heart_box(volume: Volume, structures: LabelMap, findings: Findings, *, other
         raise ImagingError(
             "IMG-001", zh="标记图中没有心脏,无法生成心脏容积再现图。", en="The label map holds no heart, so the heart cannot be rendered."
         )
-    tracks = [np.asarray(branch.points_mm, np.float64) for branch in findings.branches if branch.points_mm]
+    whole, shifts = as_one_tree(findings), offsets(findings)
+    tracks = [np.asarray(branch.points_mm, np.float64) for branch in whole.branches if branch.points_mm]
     geometry = _box_of(np.concatenate([structures.geometry.to_points(np.argwhere(heart)), *tracks]), volume.geometry)
     soft = gaussian_filter(heart.astype(np.float32), 0.8)
     aorta = heart & (structures.labels == AORTA)
     soft_aorta = gaussian_filter(aorta.astype(np.float32), 0.8)
     values = _resample(volume.voxels, volume.geometry, geometry, float(AIR))
-    for uid, other in sorted((others or {}).items()):
-        own = [branch for branch in findings.branches if branch.series_uid == uid]
-        near = tube_mask(geometry, own, extra_mm=OWN_SERIES_MM, soft_mm=0.1) > 0
-        values[near] = _resample(other.voxels, other.geometry, geometry, float(AIR))[near]
+    for (uid, shift), own in _by_place(whole.branches, shifts):
+        source = volume if uid == "" else (others or {}).get(uid)
+        if source is not None and (uid or any(shift)):
+            near = tube_mask(geometry, own, extra_mm=OWN_SERIES_MM, soft_mm=0.1) > 0
+            x, y, z = np.add(source.geometry.origin, shift)
+            there = replace(source.geometry, origin=(float(x), float(y), float(z)))
+            values[near] = _resample(source.voxels, there, geometry, float(AIR))[near]
     hu = _smooth(values)
     return HeartBox(
         hu=hu,
@@ -90,6 +95,14 @@ def heart_box(volume: Volume, structures: LabelMap, findings: Findings, *, other
         blood_hu=_blood_level(volume, structures, aorta, findings),
         card=card_of(volume),
     )
+
+
+def _by_place(branches: Sequence[Branch], shifts: Mapping[int, Float]) -> list[tuple[tuple[str, tuple[float, ...]], list[Branch]]]:
+    """The branches by the series that they come from (empty: the main one) and how far they are moved for the picture."""
+    found: dict[tuple[str, tuple[float, ...]], list[Branch]] = {}
+    for branch in branches:
+        found.setdefault((branch.series_uid or "", tuple(shifts[branch.id].tolist())), []).append(branch)
+    return sorted(found.items(), key=lambda item: item[0])
 
 
 def heart_scene(box: HeartBox, branches: Sequence[Branch]) -> Scene:

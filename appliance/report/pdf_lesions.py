@@ -67,7 +67,7 @@ def _lesion_row(lesion: Lesion) -> tuple[str, ...]:
         _percent(lesion.diameter_stenosis_percent),
         _percent(lesion.area_stenosis_percent),
         f"{grade.zh} {grade.en}{corrected}",
-        f"{lesion.length_mm:.0f}",
+        f"{max(round(lesion.length_mm), 1)}",
         _number(lesion.minimum_lumen_diameter_mm),
         _number(lesion.remodeling_index, 2),
         "\n".join(FEATURE_LETTERS[feature] for feature in lesion.high_risk) or "—",

@@ -11,14 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from appliance.anatomy import SEGMENTS, VESSEL_ZH, SegmentName, Vessel
+from appliance.degrees import REACHED_POINTS, involved_segments
 from appliance.findings import Branch, Findings, Lesion
 from appliance.report.phrases import Headings, Phrase
 
 MINIMUM_OVERLAP = 0.1
-"""Part of a finding's points that must lie in a segment before the segment is named with it."""
-
-MINIMUM_POINTS = 4
-"""And so many points at least (as for the segment involvement score)."""
+"""Part of a stent's or bridge's points that must lie in a segment before the segment is named with it."""
 
 
 @dataclass(frozen=True)
@@ -98,21 +96,20 @@ def unassessable(findings: Findings) -> frozenset[SegmentName]:
     return frozenset() if findings.quality is None else frozenset(item.segment for item in findings.quality.not_assessable)
 
 
-def span_segments(branch: Branch, start: int, end: int, *, always: SegmentName | None = None) -> tuple[SegmentName, ...]:
+def span_segments(branch: Branch, start: int, end: int) -> tuple[SegmentName, ...]:
     """The segments of ``branch`` that the points from ``start`` to ``end`` lie in, proximal first, at least one.
 
-    A shoulder of a few points across a border does not count; ``always`` is never left out.
+    A shoulder of a few points across a border does not count.
     """
     last = max(end, start + 1)
     overlaps = [(min(last, stop) - max(start, first), name) for first, stop, name in branch.segments]
-    floor = min(max(MINIMUM_OVERLAP * (last - start), MINIMUM_POINTS), max(overlaps)[0])
-    return tuple(name for overlap, name in overlaps if name == always or overlap >= floor)
+    floor = min(max(MINIMUM_OVERLAP * (last - start), REACHED_POINTS), max(overlaps)[0])
+    return tuple(name for overlap, name in overlaps if overlap >= floor)
 
 
 def lesion_segments(findings: Findings, lesion: Lesion) -> tuple[SegmentName, ...]:
-    """The segments that a lesion lies in, proximal first; always holds ``lesion.segment``."""
-    names = span_segments(findings.branch(lesion.branch), lesion.start, lesion.end, always=lesion.segment)
-    return names if lesion.segment in names else (lesion.segment,)
+    """The segments that a lesion lies in, proximal first, as the segment involvement score counts them."""
+    return involved_segments(lesion, findings.branch(lesion.branch))
 
 
 def beyond_occlusions(findings: Findings) -> frozenset[SegmentName]:

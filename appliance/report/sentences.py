@@ -9,7 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from appliance.anatomy import VESSEL_EN, VESSEL_ZH
-from appliance.findings import Bridge, Calcium, Findings, Graft, HighRiskFeature, Lesion, Quality, Stent, whole_percent, whole_score
+from appliance.findings import (
+    Bridge,
+    Calcium,
+    Findings,
+    Graft,
+    HighRiskFeature,
+    Lesion,
+    Quality,
+    Stent,
+    score_parts,
+    whole_percent,
+    whole_score,
+)
 from appliance.report.phrases import (
     CALCIUM_CATEGORIES,
     CALCIUM_SEVERE,
@@ -132,34 +144,6 @@ def vessel_quality(quality: Quality) -> list[Phrase]:
     return sentences
 
 
-def other_phase(findings: Findings) -> list[Phrase]:
-    """Which arteries were measured in another phase than the one that the report names; or that it was read in vain."""
-    sentences = []
-    for series in findings.other_series:
-        if not series.read:
-            continue
-        percent = "" if series.phase_percent is None else f" ({series.phase_percent:.0f}%)"
-        taken = {branch.vessel for branch in findings.branches if branch.series_uid == series.series_uid}
-        names = [name for vessel, name in VESSEL_NAMES.items() if vessel in taken]
-        if names:
-            zh, en = "、".join(name.zh for name in names), " and ".join(name.en for name in names)
-            verb = "was" if len(names) == 1 else "were"
-            sentences.append(
-                Phrase(
-                    f"{zh}在主期相不能完全评价,改在另一期相{percent.strip()}测量。",
-                    f"The {en} {verb} measured in another phase{percent}, as the main phase cannot be read everywhere there.",
-                )
-            )
-        else:
-            sentences.append(
-                Phrase(
-                    f"另行分析了期相{percent.strip()},未见更好显示。",
-                    f"Another phase{percent} was read too; it shows no more.",
-                )
-            )
-    return sentences
-
-
 def quality_warnings(quality: Quality) -> list[Phrase]:
     """One sentence with all warnings; none without any."""
     if not quality.warnings:
@@ -194,11 +178,11 @@ def calcium_category(calcium: Calcium) -> Phrase:
 def calcium_score(calcium: Calcium) -> list[Phrase]:
     """Agatston score with its category, the vessels, volume and mass."""
     score, category = whole_score(calcium.agatston), calcium_category(calcium)
-    named = {"LM": "LM", "LAD": "LAD", "LCX": "LCx", "RCA": "RCA"}
-    vessels = [f"{name} {whole_score(calcium.vessels[key])}" for key, name in named.items() if key in calcium.vessels]
-    unknown = whole_score(calcium.unassigned)
-    zh = [*vessels, f"血管归属未明 {unknown}"] if unknown else vessels
-    en = [*vessels, f"artery unknown {unknown}"] if unknown else vessels
+    named, parts = {"LM": "LM", "LAD": "LAD", "LCX": "LCx", "RCA": "RCA"}, score_parts(calcium)
+    vessels = [f"{name} {parts[key]}" for key, name in named.items() if key in calcium.vessels]
+    unknown = calcium.unassigned > 0
+    zh = [*vessels, f"血管归属未明 {parts['unassigned']}"] if unknown else vessels
+    en = [*vessels, f"artery unknown {parts['unassigned']}"] if unknown else vessels
     detail_zh = f"({'、'.join(zh)})" if vessels and score else ""
     detail_en = f" ({', '.join(en)})" if vessels and score else ""
     sentences = [
@@ -230,8 +214,8 @@ def lesion_sentence(findings: Findings, lesion: Lesion, *, corrected: Phrase) ->
         narrowest = Phrase(f",最窄处位于{at.zh}", f", narrowest in the {at.en}")
     features, small = high_risk_sentence(lesion.high_risk), _small_vessel(lesion)
     return Phrase(
-        f"{where.zh}可见{plaque.zh},长约 {lesion.length_mm:.0f} mm,{band.zh}{degree.zh}{narrowest.zh}。{features.zh}{small.zh}",
-        f"{capital(plaque.en)} in the {where.en}, about {lesion.length_mm:.0f} mm long, with {band.en}{degree.en}{narrowest.en}."
+        f"{where.zh}可见{plaque.zh},长约 {max(round(lesion.length_mm), 1)} mm,{band.zh}{degree.zh}{narrowest.zh}。{features.zh}{small.zh}",
+        f"{capital(plaque.en)} in the {where.en}, about {max(round(lesion.length_mm), 1)} mm long, with {band.en}{degree.en}{narrowest.en}."
         + "".join(f" {sentence}" for sentence in (features.en, small.en) if sentence),
     )
 

@@ -22,9 +22,10 @@ from appliance.findings import Bridge, Calcium, Findings, Graft, Lesion, NotAsse
 from appliance.report import codes
 from appliance.report.comparison_text import comparison
 from appliance.report.instance import MANUFACTURER, Origin
+from appliance.report.phase_text import other_phase, read_in
 from appliance.report.phrases import IN_STENT, degree_unknown
 from appliance.report.regions import length_mm, span_segments
-from appliance.report.sentences import capital, entered_by_person, graft_sentence, other_phase, variant_sentences
+from appliance.report.sentences import capital, entered_by_person, graft_sentence, variant_sentences
 
 
 def study_group(origin: Origin) -> MeasurementsAndQualitativeEvaluations:
@@ -78,6 +79,7 @@ def lesion_group(lesion: Lesion, origin: Origin) -> MeasurementsAndQualitativeEv
             *_plaque(lesion.volume_mm3),
         ],
         evaluations=evaluations,
+        comments=_phase(origin, lesion.branch),
     )
 
 
@@ -93,6 +95,7 @@ def bridge_group(number: int, bridge: Bridge, origin: Origin) -> MeasurementsAnd
             *_measured(codes.LENGTH, length_mm(branch, bridge.start, bridge.end), codes.MILLIMETRE),
             *_measured(codes.DEPTH, bridge.depth_mm, codes.MILLIMETRE),
         ],
+        comments=_phase(origin, bridge.branch),
     )
 
 
@@ -107,7 +110,7 @@ def stent_group(number: int, stent: Stent, origin: Origin) -> MeasurementsAndQua
         sites=[codes.segment_site(name) for name in span_segments(branch, stent.start, stent.end)],
         measurements=_measured(codes.STENT_LENGTH, length_mm(branch, stent.start, stent.end), codes.MILLIMETRE),
         evaluations=[QualitativeEvaluation(codes.ASSESSABILITY, assessable)],
-        comments=[] if stent.inside is None else [capital(f"{IN_STENT[stent.inside].en}.")],
+        comments=[*_phase(origin, stent.branch), *([] if stent.inside is None else [capital(f"{IN_STENT[stent.inside].en}.")])],
     )
 
 
@@ -140,6 +143,12 @@ def unassessable_group(item: NotAssessable, origin: Origin) -> MeasurementsAndQu
             QualitativeEvaluation(codes.NOT_ASSESSABLE_REASON, codes.NOT_ASSESSABLE_REASONS[item.reason]),
         ],
     )
+
+
+def _phase(origin: Origin, branch: int) -> list[str]:
+    """The phase that a branch was measured in, where that is not the main one."""
+    phase = read_in(origin.findings, origin.findings.branch(branch).series_uid)
+    return [] if phase is None else [phase.en]
 
 
 def _group(

@@ -7,10 +7,11 @@ What was not traced, not assessable or not analysed is said; nothing is called n
 from __future__ import annotations
 
 from appliance.anatomy import SEGMENTS, SegmentName
-from appliance.findings import Findings, Lesion, is_bypassed
+from appliance.findings import Findings, Lesion, is_bypassed, whole_parts
 from appliance.punctuation import chinese_punctuation
 from appliance.report.comparison_text import comparison
 from appliance.report.impression import impression, untraced_sentence
+from appliance.report.phase_text import other_phase, read_in
 from appliance.report.phrases import (
     BRIDGE_NOT_GRADED,
     DOMINANCE_CORRECTED,
@@ -50,7 +51,6 @@ from appliance.report.sentences import (
     image_quality,
     lesion_sentence,
     not_assessable,
-    other_phase,
     quality_warnings,
     stent_sentence,
     stents_of,
@@ -161,7 +161,8 @@ def _region(findings: Findings, region: Region, corrected: Phrase) -> list[Phras
     """The sentences of one section; none for a variant or extra branch that has nothing to say."""
     lesions = [lesion for lesion in findings.lesions if region_of(lesion.segment, lesion.vessel) is region]
     lesions.sort(key=lambda lesion: (SEGMENT_ORDER.index(lesion.segment), lesion.branch, lesion.start))
-    sentences = [lesion_sentence(findings, lesion, corrected=corrected) for lesion in lesions]
+    sentences = _read_elsewhere(findings, region)
+    sentences += [lesion_sentence(findings, lesion, corrected=corrected) for lesion in lesions]
     sentences += [stent_sentence(findings, stent) for stent in stents_of(findings, region)]
     bridges = bridges_of(findings, region)
     sentences += [bridge_sentence(findings, bridge) for bridge in bridges]
@@ -174,6 +175,13 @@ def _region(findings: Findings, region: Region, corrected: Phrase) -> list[Phras
     sentences += [_absent(name) for name in perhaps_absent(findings) if name in region.trunk]
     untraced = untraced_sentence(tuple(name for name in missing_trunks(findings) if name in region.trunk))
     return sentences if untraced is None else [*sentences, untraced]
+
+
+def _read_elsewhere(findings: Findings, region: Region) -> list[Phrase]:
+    """That a vessel was measured in another phase; nothing for the one that the report names."""
+    trunks = [branch for branch in findings.branches if region_of(branch.name, branch.vessel) is region]
+    said = (read_in(findings, uid) for uid in sorted({branch.series_uid for branch in trunks if branch.series_uid is not None}))
+    return [phrase for phrase in said if phrase is not None]
 
 
 def _absent(name: SegmentName) -> Phrase:
@@ -255,19 +263,24 @@ def _plaque(findings: Findings) -> list[Section]:
     total = findings.plaque_total_mm3
     if total is None or not findings.lesions:
         return []
+    whole = round(total.total)
+    calcified, soft = whole_parts(whole, (total.calcified, total.noncalcified))
+    classes = None if total.fibrofatty is None or total.fibrous is None else (total.low_attenuation, total.fibrofatty, total.fibrous)
+    low, *firm = whole_parts(
+        0 if soft == "<1" else int(soft), classes or (total.low_attenuation, total.noncalcified - total.low_attenuation)
+    )
+    shown = "<1" if whole == 0 and total.total > 0 else str(whole)
     sentences = [
         Phrase(
-            f"斑块总体积 {total.total:.0f} mm³,其中钙化 {total.calcified:.0f} mm³,非钙化 {total.noncalcified:.0f} mm³"
-            f"(含低密度 {total.low_attenuation:.0f} mm³)。",
-            f"Total plaque volume {total.total:.0f} mm³: calcified {total.calcified:.0f} mm³, non-calcified {total.noncalcified:.0f} mm³ "
-            f"(of which low-attenuation {total.low_attenuation:.0f} mm³).",
+            f"斑块总体积 {shown} mm³,其中钙化 {calcified} mm³,非钙化 {soft} mm³(含低密度 {low} mm³)。",
+            f"Total plaque volume {shown} mm³: calcified {calcified} mm³, non-calcified {soft} mm³ (of which low-attenuation {low} mm³).",
         )
     ]
-    if total.fibrofatty is not None and total.fibrous is not None:
+    if classes is not None:
         sentences.append(
             Phrase(
-                f"非钙化部分:纤维脂肪 {total.fibrofatty:.0f} mm³,纤维 {total.fibrous:.0f} mm³(CT 值界限按管电压与管腔强化调整)。",
-                f"Non-calcified parts: fibro-fatty {total.fibrofatty:.0f} mm³, fibrous {total.fibrous:.0f} mm³ "
+                f"非钙化部分:低密度 {low} mm³,纤维脂肪 {firm[0]} mm³,纤维 {firm[1]} mm³(CT 值界限按管电压与管腔强化调整)。",
+                f"Non-calcified parts: low-attenuation {low} mm³, fibro-fatty {firm[0]} mm³, fibrous {firm[1]} mm³ "
                 "(attenuation limits set for tube voltage and lumen attenuation).",
             )
         )

@@ -15,6 +15,7 @@ from appliance.analysis.cadrads import (
     enter,
     grade_of,
     plaque_burden,
+    seen_plaques,
     segment_scores,
     untraced_vessels,
     with_category,
@@ -131,9 +132,23 @@ def test_a_plaque_whose_degree_cannot_be_read_leaves_the_category_open():
     unreadable = msgspec.structs.replace(
         lesions[0], diameter_stenosis_percent=None, diameter_stenosis_percent_reason="not_assessable", grade="none"
     )
-    assert cad_rads([unreadable], branches).category == "N"
+    assert cad_rads([unreadable], branches).text == "CAD-RADS N/P1", "it is plaque all the same"
     settled = msgspec.structs.replace(unreadable, grade="mild", grade_source="corrected")
     assert cad_rads([settled], branches).category == "2"
+
+
+def test_scores_burden_and_hrp_count_the_same_plaques():
+    """Not those in vessels under 1.5 mm, which are not graded; those whose degree cannot be read as well as the others."""
+    lesions, branches = case(("pRCA", 30.0), ("mRCA", 0.0), ("D2", 60.0), ("pLAD", 20.0))
+    small = msgspec.structs.replace(lesions[2], reference_diameter_mm=1.4, high_risk=("napkin_ring", "low_attenuation"))
+    unreadable = msgspec.structs.replace(
+        lesions[3], diameter_stenosis_percent=None, diameter_stenosis_percent_reason="not_assessable", grade="none",
+        high_risk=("napkin_ring", "low_attenuation"),
+    )  # fmt: skip
+    plaques = seen_plaques([lesions[0], lesions[1], small, unreadable])
+    assert [plaque.segment for plaque in plaques] == ["pRCA", "mRCA", "pLAD"]
+    assert cad_rads([lesions[0], lesions[1], small], branches).text == "CAD-RADS 2/P1"
+    assert cad_rads([lesions[0], lesions[1], small, unreadable], branches).text == "CAD-RADS N/P2/HRP"
 
 
 @pytest.mark.parametrize(("found", "text"), WORKED_EXAMPLES, ids=[text + f"-{i}" for i, (_, text) in enumerate(WORKED_EXAMPLES)])

@@ -12,6 +12,7 @@ from appliance.analysis.locate import Located
 from appliance.analysis.phase_choice import Look, candidates, choose_phase, exchange
 from appliance.analysis.quality import warnings
 from appliance.analysis.reading import SeriesSource, StudyInput, read_headers
+from appliance.analysis.second_look import further_phase
 from appliance.analysis.stages import Heart
 from appliance.findings import Quality
 from appliance.inference.catalog import ModelCatalog, installed_catalog
@@ -68,6 +69,19 @@ def test_a_shorter_series_is_listed_but_never_chosen(tmp_path: Path, heart: Sess
     chosen = choose_phase(study, LOOK, heart=heart)
     assert chosen.study is study
     assert chosen.quality.phase_choice == "header"
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3, 4), (4, 3, 2, 1), (3, 1, 4, 2)])
+def test_the_order_in_which_the_phases_came_never_decides(tmp_path: Path, order: tuple[int, ...]) -> None:
+    """Of two as far from a rest, and of two as far from the other rest, it is always the same."""
+    by_number = {number: series(tmp_path, number, phase) for number, phase in enumerate((60.0, 70.0, 80.0, 35.0, 45.0))}
+    main = by_number[0]
+    study = StudyInput(main=main.read(), phases=tuple(by_number[number] for number in order), main_source=main)
+    assert [source.header.series_uid for source in candidates(study)] == [f"{ROOT}{number}" for number in (1, 2, 3, 4)]
+    taken = next(source for source in study.phases if source.header.phase_percent == 70.0)
+    further = further_phase(exchange(study, taken, taken.read()))
+    assert further is not None
+    assert further.header.series_uid == f"{ROOT}3"
 
 
 def test_a_single_phase_is_the_only_one(tmp_path: Path, heart: Session) -> None:

@@ -9,8 +9,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from appliance.findings import OtherSeries
+from appliance.findings import Findings, OtherSeries
 from appliance.imaging.keyviews import make_key_views
+from appliance.imaging.one_tree import as_one_tree
+from appliance.imaging.paths import main_paths
+from appliance.imaging.scenes import heart_box
 from appliance.study import KeyView
 from tests.appliance.imaging.made_study import MadeStudy, findings_of
 
@@ -118,3 +121,33 @@ def test_an_artery_of_another_phase_is_drawn_from_that_phase(made_study: MadeStu
     assert after["scpr-rca-000"].title_zh == before["scpr-rca-000"].title_zh + "（另一期相 40%）"
     assert after["scpr-rca-000"].title_en.endswith("(another phase 40%)")
     assert after["scpr-lad-000"].title_zh == before["scpr-lad-000"].title_zh
+    assert after["vr-tree-lao"].title_zh == before["vr-tree-lao"].title_zh + "（RCA：另一期相 40%）"
+    assert after["vr-heart-left"].title_en == before["vr-heart-left"].title_en + " (RCA: another phase 40%)"
+
+
+def test_the_anterior_descending_of_another_phase_is_drawn_alone_and_set_onto_the_tree(made_study: MadeStudy) -> None:
+    """The other phase is the same heart 10 mm higher: the rendering shows one tree as before, and no path crosses the phases."""
+    volume, findings = made_study.volume, made_study.findings
+    main, lad, *rest = findings.branches
+    assert lad.vessel == "LAD"
+    assert lad.parent_index is not None
+    begins = np.subtract(main.points_mm[lad.parent_index], lad.points_mm[0])
+
+    def moved(by: np.ndarray, uid: str | None) -> Findings:
+        points = tuple((x, y, z) for x, y, z in (np.asarray(lad.points_mm) + by).tolist())
+        return msgspec.structs.replace(findings, branches=(main, msgspec.structs.replace(lad, points_mm=points, series_uid=uid), *rest))
+
+    one, mixed = moved(begins, None), moved(begins + np.array((0.0, 0.0, 10.0)), "1.2.3")
+    assert as_one_tree(one) is one
+    for joined, whole in zip(as_one_tree(mixed).branches, one.branches, strict=True):
+        np.testing.assert_allclose(joined.points_mm, whole.points_mm, atol=1e-9)
+    x, y, z = volume.geometry.origin
+    other = replace(volume, geometry=replace(volume.geometry, origin=(x, y, z + 10.0)))
+    before = heart_box(volume, made_study.structures, one)
+    after = heart_box(volume, made_study.structures, mixed, others={"1.2.3": other})
+    assert before.hu.shape == after.hu.shape
+    np.testing.assert_allclose(after.hu.astype(int), before.hu.astype(int), atol=1)
+    path, circumflex, _ = main_paths(mixed)
+    assert [span.name for span in path.segments] == ["pLAD", "mLAD", "dLAD"]
+    assert [span.name for span in circumflex.segments] == ["LM", "pLCx", "LCx"]
+    assert (path.series_uid, circumflex.series_uid) == ("1.2.3", None)

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from appliance.analysis.cadrads import with_category
+from appliance.analysis.quality import with_not_taken
 from appliance.anatomy import Dominance
 from appliance.comparison import summary
 from appliance.findings import Entered, Findings, Graft, InStent, OtherSeries, Stent, Variant, VariantName
@@ -17,6 +18,7 @@ from tests.appliance.report.studies import (
     CORRECTED,
     DECLINED,
     FAILED,
+    GOOD,
     HEADER,
     KINDS,
     NORMAL,
@@ -455,6 +457,27 @@ def test_another_phase_that_was_read_is_told_and_which_artery_it_showed_better(t
     )
     assert zh in sentences(report, "检查技术与图像质量")
     assert en in sentences(report, "Technique and image quality")
+
+
+def test_an_artery_that_comes_alone_from_another_phase_is_named_in_its_section_too() -> None:
+    series = OtherSeries(series_uid="1.9", role="phase", phase_percent=40.0, read=True)
+    branches = tuple(msgspec.structs.replace(each, series_uid="1.9") if each.vessel in ("LM", "LAD") else each for each in TREE)
+    report = write_report(HEADER, msgspec.structs.replace(NORMAL, branches=branches, other_series=(series,)))
+    assert "左主干、前降支在主期相不能完全评价，改在另一期相（40%）测量。" in sentences(report, "检查技术与图像质量")
+    said = [each.heading for each in report.zh if "在另一期相（40%）测量。" in each.sentences]
+    assert said == ["左主干", "左前降支及对角支"]
+    english = [each.heading for each in report.en if "Measured in another phase (40%)." in each.sentences]
+    assert len(english) == 2
+
+
+def test_a_phase_that_shows_more_and_could_not_be_used_is_not_said_to_show_no_more() -> None:
+    series = OtherSeries(series_uid="1.9", role="phase", phase_percent=40.0, read=True)
+    quality = with_not_taken(GOOD, (("LAD", "shorter"),), 40.0)
+    report = write_report(HEADER, msgspec.structs.replace(NORMAL, quality=quality, other_series=(series,)))
+    assert "另行分析了期相（40%），未采用。" in sentences(report, "检查技术与图像质量")
+    told = " ".join(sentences(report, "Technique and image quality"))
+    assert "Another phase (40%) was read too; nothing was taken from it." in told
+    assert "another phase 40% shows more of the LAD, which is not followed as far there: the main phase was kept" in told
 
 
 def test_what_changed_since_an_earlier_examination_is_told_with_who_answered_for_it() -> None:
