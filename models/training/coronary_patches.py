@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -84,8 +84,9 @@ def draw_patch(patient: Patient, sites: Sites, scan: Scan, rng: np.random.Genera
     origin = centre - half_mm
     seed = int(rng.integers(2**31))
     on_own_grid = rng.random() < RESAMPLED
+    shown = without_artefacts(scan) if on_own_grid else scan
     rendered = render(
-        patient, scan, origin=_triple(origin), spacing=(SPACING_MM,) * 3, shape=(size, size, size), seed=seed, noise=not on_own_grid
+        patient, shown, origin=_triple(origin), spacing=(SPACING_MM,) * 3, shape=(size, size, size), seed=seed, noise=not on_own_grid
     )
     return Sample(
         hu=scanned_patch(patient, scan, origin=origin, size=size, seed=seed) if on_own_grid else rendered.hu,
@@ -94,6 +95,11 @@ def draw_patch(patient: Patient, sites: Sites, scan: Scan, rng: np.random.Genera
         context=noisy_context(sites.coarse, origin=origin, shape=(size, size, size), rng=rng),
         blood_hu=measured_blood(scan, rng),
     )
+
+
+def without_artefacts(scan: Scan) -> Scan:
+    """The scan for whoever wants the labels only: what lies where is the same, what only spoils the picture is not worked out."""
+    return replace(scan, ghost=None, beam_hardening=0.0, streaks=0.0, metal=(), body_mm=(0.0, 0.0))
 
 
 def measured_blood(scan: Scan, rng: np.random.Generator) -> float:

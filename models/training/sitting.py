@@ -38,6 +38,8 @@ def train(
     begun = time.monotonic()
     whole = TASKS[name] if own is None else hospital_task(TASKS[name], own)
     task = replace(whole, batch=batch or max(1, whole.batch // team.size), learning_rate=learning_rate or whole.learning_rate)
+    if team.leads:
+        log(f"{name}: draws what it is watched by (in a clone patient by patient), then its first samples")
     score = task.score(folder) if team.leads else _no_score
     begin = ModelCatalog.load(installed_catalog())[name] if released else None
     trainer = Trainer(task, folder=folder, score=score, seed=seed, log=log, team=team, released=begin)

@@ -1,7 +1,7 @@
 """Figures of the vessel network on the standard virtual scan, and of the virtual CT itself.
 
 phantom_volume_s       seconds to render 512 x 512 x 280 voxels of a patient already drawn
-phantom_patch_s        seconds for a training patch of the vessel network, its share of drawing the patient included
+phantom_patch_s        seconds of one core for a training patch of the vessel network, its share of drawing the patient included
 segment_heart_cpu_s    seconds to segment the heart's whole fine box at 0.5 mm on two threads, overlap and blending included
 segment_heart_mvoxel   voxels of that box, in millions
 segment_dice_loss      lumen Dice in 32-bit arithmetic less that in the engine's own (bf16 where the processor has it)
@@ -32,7 +32,7 @@ PATCHES = 3 * PATCHES_PER_PATIENT
 
 
 def phantom_patch_s() -> float:
-    """Mean wall-clock seconds for a patch as training takes them from one process, kernels compiled."""
+    """Mean wall-clock seconds for a patch as training takes them from each of its processes (one a core), kernels compiled."""
     stream = coronary_patches(1)
     for _ in range(PATCHES_PER_PATIENT):
         next(stream)

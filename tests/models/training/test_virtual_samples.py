@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ pytest.importorskip("torch")  # the networks' own files say at what spacing and 
 
 from appliance.analysis.heart_bulk import CARDIAC
 from models.phantom import Patient, draw_patient, draw_scan, render
-from models.training.coronary_patches import Sites, draw_centre, draw_patch, find_sites, scanned_patch
+from models.training.coronary_patches import Sites, draw_centre, draw_patch, find_sites, scanned_patch, without_artefacts
 from models.training.heart_volumes import PADDING_HU, SHAPE, draw_volume
 
 pytestmark = pytest.mark.train
@@ -65,6 +67,21 @@ def test_the_same_seed_draws_the_same_patch(patient: Patient, sites: Sites) -> N
     first, second = (draw_patch(patient, sites, draw_scan(1), np.random.default_rng(4), size=32) for _ in range(2))
     np.testing.assert_array_equal(first.hu, second.hu)
     np.testing.assert_array_equal(first.target, second.target)
+
+
+def test_labels_are_the_same_without_artefacts_and_the_picture_is_not(patient: Patient) -> None:
+    points = np.asarray(patient.branches[1].points_mm)
+    pictures = []
+    for number in range(6):
+        scan = replace(draw_scan(number), beam_hardening=1.0, streaks=1.0)
+        x, y, z = (float(value) for value in points[40 + 20 * number] - 12.0)
+        full, bare = (
+            render(patient, each, origin=(x, y, z), spacing=(0.5, 0.5, 0.5), shape=(48, 48, 48), noise=False)
+            for each in (scan, without_artefacts(scan))
+        )
+        np.testing.assert_array_equal(full.vessels, bare.vessels)
+        pictures.append(np.abs(full.hu.astype(float) - bare.hu).mean())
+    assert np.mean(pictures) > 1.0
 
 
 def test_coarse_scan_holds_a_heart_and_padding_outside_its_field(patient: Patient) -> None:
