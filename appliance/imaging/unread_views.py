@@ -74,7 +74,7 @@ def _view(volume: Volume, path: VesselPath, entry: NotAssessable) -> KeyView:
         row += strip.shape[0] + GAP
     zh, en = REASONS[entry.reason]
     canvas = Canvas.of(page, scale=1.15)
-    canvas.caption(f"{entry.segment} 不能评价:{zh}", f"{entry.segment} not assessable: {en}")
+    canvas.caption(f"{entry.segment} 不能评价:{zh}{path.note[0]}", f"{entry.segment} not assessable: {en}{path.note[1]}")
     canvas.scale_bar(5.0, spacing)
     canvas.footer(f"W {CTA_WINDOW[0]:g}  L {CTA_WINDOW[1]:g}")
     return KeyView(

@@ -256,6 +256,9 @@ class Intake:
 
 
 def choose(verdicts: Sequence[Verdict]) -> Verdict | None:
-    """The main CCTA series: of those that may be analysed and are whole, the one with most slices, then the one nearest to diastole."""
+    """The main CCTA series: of those that may be analysed and are whole, the one with most slices, then the one nearest to diastole.
+
+    Of two alike it is the same whichever came first.
+    """
     usable = [verdict for verdict in verdicts if verdict.reason is None and verdict.complete]
-    return max(usable, key=lambda verdict: (verdict.slices, -verdict.from_diastole), default=None)
+    return min(usable, key=lambda verdict: (-verdict.slices, verdict.from_diastole, verdict.series_uid), default=None)

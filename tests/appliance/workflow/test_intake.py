@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -141,6 +142,8 @@ def test_the_series_with_most_slices_of_those_that_may_be_analysed_is_chosen() -
     assert choose([]) is None
     systole, diastole = (Verdict(uid, None, complete=True, slices=280, from_diastole=far) for uid, far in (("s", 35.0), ("d", 0.0)))
     assert choose([systole, diastole]) == diastole
+    alike = [replace(diastole, series_uid=uid) for uid in ("1.9", "1.7", "1.8")]
+    assert choose(alike) == choose(alike[::-1]) == alike[1], "whichever came first"
 
 
 def test_a_scout_does_not_hold_up_the_series_that_follows(world: World) -> None:
