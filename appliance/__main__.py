@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "engines": "build TensorRT engines ahead of time, or list them",
     "update": "look for updates on a stick, check one whole, install it",
     "slots": "carry out one order to the slots (started by systemd)",
+    "data-key": "carry out one order to the key of the data partition (started by systemd)",
     "support-bundle": "write what a service engineer needs, nothing of any patient",
     "service-order": "sign an order that a service engineer takes to one box (not on a box)",
     "factory-reset": "erase everything of patients, people and the site",

@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -50,7 +51,7 @@ from appliance.workflow.self_test import SelfTest
 from appliance.workflow.service import WorkflowService
 from appliance.workflow.service_stick import ExportSite, OpenSite, ServiceStick
 from appliance.workflow.set_up import SetUpDesk
-from appliance.workflow.slots_door import HELPER, adopt_settings, ask_slots
+from appliance.workflow.slots_door import HELPER, KEY_HELPER, KEY_TIMEOUT_S, adopt_settings, ask_slots
 from appliance.workflow.states import StudyMachine
 from appliance.workflow.supervisor import Child
 from appliance.workflow.undo import UndoTimer, UndoWindows
@@ -231,6 +232,7 @@ def _box(settings: Settings, *, settings_path: Path, archive: Archive, updates: 
             support=tools.write_support,
             export_site=tools.export_site,
             open_site=tools.open_site,
+            ask_key=partial(ask_slots, path=KEY_HELPER, timeout_s=KEY_TIMEOUT_S) if KEY_HELPER.exists() else None,
         )
     self_test = None
     if tools.examine_box is not None:

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from kiosk.client import Client
+from kiosk.client import RUN, Client
 from kiosk.controller import Controller
 from kiosk.fonts import FontError, find_fonts
 from kiosk.watchdog import Watchdog
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     from kiosk.announce import Announcer
     from kiosk.app import KioskApp
 
-    client = Client(socket=options.socket)
+    client = Client(socket=options.socket, run=options.run)
     controller = Controller(
         client=client, clock=time.monotonic, wall_clock=time.time, language=options.language, idle_lock_s=options.idle_lock
     )
@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--fullscreen", action="store_true", help="fill the screen")
     parser.add_argument("--hide-cursor", action="store_true", help="no mouse pointer, for a touchscreen")
     parser.add_argument("--idle-lock", type=float, metavar="SECONDS", help="lock after so long without a touch (default: site policy)")
+    parser.add_argument("--run", type=Path, default=RUN, help="where the box's start leaves what stopped it (default: /run)")
     parser.add_argument("--announce", type=Path, metavar="FILE", help="write where everything on the screen is (tests and demo only)")
     return parser
 

@@ -80,6 +80,14 @@ SERVICE_HELP = Words(
 SERVICE_READ = Words("读取维修 U 盘", "Read service stick")
 SERVICE_READING = Words("正在核对 U 盘…", "Checking the stick…")
 
+RECOVERY_HELP = Words("请输入恢复密钥(48 位数字)", "Enter the recovery key (48 digits)")
+RECOVERY_SENDING = Words("正在验证,可能需要几分钟…", "Checking, which may take minutes…")
+RECOVERY_GROUP = Words("第 {group} 组有误,请重新输入", "Group {group} is mistyped. Enter it again")
+RECOVERY_SHORT = Words("恢复密钥共 48 位", "A recovery key has 48 digits")
+RECOVERY_ENTER = Words("解锁", "Unlock")
+RECOVERED = Words("已解锁,正在重启…", "Unlocked. The box restarts…")
+RECOVERED_WITHOUT_TPM = Words("已解锁,正在重启… TPM 未接收密钥", "Unlocked, it restarts… The TPM took no key")
+
 SET_UP = Words("首次设置", "First set-up")
 SET_UP_STEP = Words("第 {step} 步,共 {steps} 步", "Step {step} of {steps}")
 SET_UP_STEP_NAME = {

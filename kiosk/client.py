@@ -15,6 +15,7 @@ import queue
 import random
 import threading
 from collections.abc import Callable, Coroutine
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
@@ -46,15 +47,18 @@ from kiosk.exchange import (
     FetchPicture,
     FetchStudy,
     FindStudies,
+    KeyReply,
     Lost,
     Offline,
     Online,
     Received,
     Refused,
+    SendRecoveryKey,
     SessionEnded,
     SignIn,
     SnapshotReceived,
 )
+from kiosk.key_door import DOOR, send_recovery_key
 from kiosk.state import Picture, Pixels
 
 POLL_S = 10.0
@@ -62,13 +66,16 @@ SNAPSHOT_EVERY_S = 15.0
 IDLE_CHECK_S = 2.0
 BY_BADGE = 0
 """Number of the answer to a `SignIn` that nobody sent: requests count from 1."""
-QUESTION_DEADLINE_S = 15.0
-COMMAND_DEADLINE_S = 30.0
+REQUEST_S = 15.0
 MAXIMUM_OPEN = 256
-BOOT_FAULT = Path("/run/coronet-boot/fault")
+BUSY = "API-012"
+"""The appliance goes on with a command that takes long, and can be asked for it again by its key."""
+RUN = Path("/run")
+BOOT_FAULT = Path("coronet-boot/fault")
+"""In that folder, what stopped the start of the box."""
 THUMBNAIL = 200
 
-Value = Session | StudyDetail | StudyPage | Picture | UpdateInfo | SetUpReply | ServiceReply | SelfTestInfo | None
+Value = Session | StudyDetail | StudyPage | Picture | UpdateInfo | SetUpReply | ServiceReply | SelfTestInfo | KeyReply | None
 AnyMessage = TypeVar("AnyMessage", bound=msgspec.Struct)
 Reply = TypeVar("Reply")
 
@@ -87,13 +94,14 @@ class Client:
 
     Args:
         socket: the appliance's.
-        boot_fault: holds the code of what stopped the box's start, where something did (`boot_fault`).
+        run: the folder of what runs: the code of what stopped the box's start, where something did (`boot_fault`), and the door to its key.
         jitter: a number from 0 to 1, for the waits between tries.
     """
 
-    def __init__(self, *, socket: Path, boot_fault: Path = BOOT_FAULT, jitter: Callable[[], float] = random.random) -> None:
+    def __init__(self, *, socket: Path, run: Path = RUN, jitter: Callable[[], float] = random.random) -> None:
         self._socket = socket
-        self._boot_fault = boot_fault
+        self._boot_fault = run / BOOT_FAULT
+        self._door = run / DOOR
         self._jitter = jitter
         self._inbox: queue.SimpleQueue[Received] = queue.SimpleQueue()
         self._loop = asyncio.new_event_loop()
@@ -149,7 +157,7 @@ class Client:
 
     async def _main(self) -> None:
         transport = httpx.AsyncHTTPTransport(uds=str(self._socket), limits=httpx.Limits(max_connections=8))
-        async with httpx.AsyncClient(transport=transport, base_url="http://coronet", timeout=QUESTION_DEADLINE_S) as http:
+        async with httpx.AsyncClient(transport=transport, base_url="http://coronet", timeout=REQUEST_S) as http:
             self._http = http
             try:
                 await self._keep_current()
@@ -256,22 +264,19 @@ class Client:
     def _drop_questions(self) -> None:
         """The connection is gone: open questions fail now, commands go on trying until their deadline."""
         for task, ask in self._tasks.items():
-            if not isinstance(ask, Command):
+            if not ask.insists and not isinstance(ask, SendRecoveryKey):
                 task.cancel()
 
     async def _carry_out(self, number: int, ask: Ask) -> None:
         token = self._token
         try:
-            if isinstance(ask, Command):
-                value: Value = await asyncio.wait_for(self._insist(ask), COMMAND_DEADLINE_S)
-            else:
-                value = await asyncio.wait_for(self._question(ask), QUESTION_DEADLINE_S)
+            value = await asyncio.wait_for(self._insist(ask) if ask.insists else self._question(ask), ask.deadline_s)
             self._inbox.put(Answered(number, ask, value))
         except _RefusedError as refusal:
             if refusal.status == 401 and token is not None:
                 self._end_session(token)
             self._inbox.put(Refused(number, ask, refusal.error))
-        except (httpx.HTTPError, msgspec.DecodeError, TimeoutError):
+        except (httpx.HTTPError, msgspec.DecodeError, OSError):  # a TimeoutError is one
             self._inbox.put(Lost(number, ask))
         except asyncio.CancelledError:
             self._inbox.put(Lost(number, ask))
@@ -288,6 +293,10 @@ class Client:
             return await self._picture(ask)
         if isinstance(ask, FindStudies):
             return await self._find(ask)
+        if isinstance(ask, Command):
+            return await self._post(f"/v1/studies/{quote(ask.key, safe='')}/{ask.verb}", ask.body(), StudyDetail)
+        if isinstance(ask, SendRecoveryKey):
+            return await self._unlocked(ask)
         if isinstance(ask, BoxAsk):
             body = ask.body()
             return await (self._get(ask.path, ask.reply) if body is None else self._post(ask.path, body, ask.reply))
@@ -300,14 +309,24 @@ class Client:
         self._token = token
         self._token_changed.set()
 
-    async def _insist(self, command: Command) -> StudyDetail:
+    async def _insist(self, ask: Ask) -> Value:
         """Send a command until it is answered."""
         backoff = _Backoff(jitter=self._jitter)
         while True:
             try:
-                return await self._post(f"/v1/studies/{quote(command.key, safe='')}/{command.verb}", command.body(), StudyDetail)
+                return await self._question(ask)
+            except _RefusedError as refusal:
+                if refusal.error.code != BUSY or not isinstance(ask, BoxAsk):
+                    raise
             except httpx.HTTPError:
-                await asyncio.sleep(backoff.next())
+                pass
+            await asyncio.sleep(backoff.next())
+
+    async def _unlocked(self, ask: SendRecoveryKey) -> KeyReply:
+        reply = await send_recovery_key(self._door, ask.words)
+        if isinstance(reply, ErrorReply):
+            raise _RefusedError(HTTPStatus.FORBIDDEN, reply)
+        return reply
 
     async def _find(self, ask: FindStudies) -> StudyPage:
         asked = {

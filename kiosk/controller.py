@@ -17,6 +17,7 @@ from kiosk.box import BoxDesk
 from kiosk.desk import ReviewDesk
 from kiosk.exchange import (
     Answered,
+    Ask,
     BoxAsk,
     ClientPort,
     Command,
@@ -24,17 +25,20 @@ from kiosk.exchange import (
     FetchPicture,
     FetchStudy,
     FindStudies,
+    KeyReply,
     Lost,
     Offline,
     Online,
     Received,
     Refused,
+    SendRecoveryKey,
     SessionEnded,
     SignIn,
     SignOut,
     SnapshotReceived,
 )
 from kiosk.finder import SearchDesk
+from kiosk.recovery import RecoveryDesk
 from kiosk.state import KioskState, Picture
 from kiosk.views import View, make_view
 from kiosk.words import Language, Words, words_of
@@ -79,6 +83,7 @@ class Controller:
             state=self.state, client=client, clock=clock, wall_clock=wall_clock, new_key=new_key, may_command=self._may_command
         )
         self._box = BoxDesk(state=self.state, client=client, clock=clock, new_key=new_key, say=self._say, may_command=self._may_command)
+        self._recovery = RecoveryDesk(state=self.state, client=client)
         self._takers: Mapping[type[Received], Callable[[Any], None]] = {
             Online: self._take_online,
             Offline: self._take_offline,
@@ -144,16 +149,22 @@ class Controller:
 
     def _press_digit(self, action: actions.PressDigit) -> None:
         state = self.state
-        if state.screen == "sign_in" and not state.signing_in and len(state.pin) < MAXIMUM_PIN:
+        if self._recovery.wanted:
+            self._recovery.press(action.digit)
+        elif state.screen == "sign_in" and not state.signing_in and len(state.pin) < MAXIMUM_PIN:
             state.pin += action.digit
             state.pin_message = None
 
     def _erase_pin(self, _action: actions.ErasePin) -> None:
+        self._recovery.erase()
         self.state.pin = self.state.pin[:-1]
         self.state.pin_message = None
 
     def _submit_pin(self, _action: actions.SubmitPin) -> None:
         state = self.state
+        if self._recovery.wanted:
+            self._recovery.submit()
+            return
         if state.screen != "sign_in" or state.signing_in:
             return
         if len(state.pin) < MINIMUM_PIN:
@@ -244,11 +255,13 @@ class Controller:
 
     def _take_online(self, received: Online) -> None:
         self._heard()
+        self._recovery.fault("")
         self.state.info = received.info
 
     def _take_offline(self, received: Offline) -> None:
         self.state.online = False
         self.state.boot_fault = received.fault
+        self._recovery.fault(received.fault)
 
     def _take_snapshot(self, received: SnapshotReceived) -> None:
         state = self.state
@@ -301,8 +314,12 @@ class Controller:
             self._signed_in(value)
         if isinstance(ask, BoxAsk):
             self._box.take(ask, value)
-        if self.state.session is None:
-            return
+        if isinstance(value, KeyReply):
+            self._recovery.take(value)
+        if self.state.session is not None:
+            self._take_study(ask, value)
+
+    def _take_study(self, ask: Ask, value: object) -> None:
         if isinstance(value, StudyPage):
             self._search.asking_over(value)
         elif isinstance(ask, FetchPicture):
@@ -326,6 +343,8 @@ class Controller:
             self.state.pin_message = words_of(received.error)
         elif isinstance(ask, BoxAsk):
             self._box.refused(ask, words_of(received.error))
+        elif isinstance(ask, SendRecoveryKey):
+            self._recovery.refused(words_of(received.error))
         elif isinstance(ask, FetchPicture):
             self._desk.picture_failed(ask)
         elif isinstance(ask, FindStudies):
@@ -347,6 +366,8 @@ class Controller:
             self.state.pin_message = words.CONNECTING
         elif isinstance(ask, BoxAsk):
             self._box.lost(ask)
+        elif isinstance(ask, SendRecoveryKey):
+            self._recovery.lost()
         elif isinstance(ask, FetchPicture):
             self._desk.picture_lost(ask)
         elif isinstance(ask, FindStudies):

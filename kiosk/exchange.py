@@ -45,7 +45,15 @@ from kiosk.state import Picture
 
 @dataclass(frozen=True)
 class Ask:
-    """Base of all requests."""
+    """Base of all requests.
+
+    Attributes:
+        deadline_s: after so long it is lost.
+        insists: sent again, with the same key, until it is answered or its time is up; a lost connection does not end it.
+    """
+
+    deadline_s: ClassVar[float] = 15.0
+    insists: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,8 @@ class FetchPicture(Ask):
 class Command(Ask):
     """Changes a study; answered by ``StudyDetail``."""
 
+    deadline_s = 30.0
+    insists = True
     key: str
     verb: Literal["corrections", "names", "dominance", "modifiers", "approve", "undo", "retry", "send-again", "protect"]
     command: str
@@ -187,6 +197,8 @@ class SendService(BoxAsk):
 
     path = "/v1/service"
     reply = ServiceReply
+    deadline_s = 900.0  # a key goes into a TPM; what it shows is shown once
+    insists = True
     command: str
 
     def body(self) -> msgspec.Struct:
@@ -213,6 +225,20 @@ class StartSelfTest(BoxAsk):
     def body(self) -> msgspec.Struct:
         """The message that the API expects."""
         return CommandRequest(command=self.command)
+
+
+@dataclass(frozen=True)
+class SendRecoveryKey(Ask):
+    """Unlock the data partition, in the place of an appliance that could not start; answered by ``KeyReply``."""
+
+    deadline_s = 900.0
+    words: str
+
+
+class KeyReply(msgspec.Struct, frozen=True):
+    """The box restarts and opens its data. ``tpm``: whether its TPM took a key; else one lies beside the loader."""
+
+    tpm: bool
 
 
 # what can be received
@@ -266,7 +292,7 @@ class Answered(Received):
 
     id: int
     ask: Ask
-    value: Session | StudyDetail | StudyPage | Picture | UpdateInfo | SetUpReply | ServiceReply | SelfTestInfo | None
+    value: Session | StudyDetail | StudyPage | Picture | UpdateInfo | SetUpReply | ServiceReply | SelfTestInfo | KeyReply | None
 
 
 @dataclass(frozen=True)

@@ -161,6 +161,18 @@ class Service:
 
 
 @dataclass
+class Recovery:
+    """The recovery key that is typed on a box whose TPM does not open its data."""
+
+    digits: str = ""
+    sending: bool = False
+    over: bool = False
+    """It was right: the box restarts."""
+    said: Words | None = None
+    error: bool = False
+
+
+@dataclass
 class SettingUp:
     """The set-up of a new box: what was typed so far."""
 
@@ -200,6 +212,8 @@ class KioskState:
     updating: Updating | None = None
     setting_up: SettingUp | None = None
     service: Service = field(default_factory=Service)
+    recovery: Recovery | None = None
+    """There while the box waits for its recovery key."""
     troubles_open: bool = False
     """The list of what is wrong with the appliance is open."""
     undo_ends: dict[str, float] = field(default_factory=dict)

@@ -19,5 +19,10 @@ UPD-003  the service that writes the slots is not there    UPD-012  on trial: no
 UPD-004  the installation failed                           UPD-013  on trial: the golden analysis has not passed
 UPD-005  another update must be installed first            UPD-020  the update does not fit the slot
 UPD-006  the stick holds another update than was shown     UPD-030  an order that the service does not know
-UPD-031  settings that cannot be kept              UPD-032  the data cannot be erased
+UPD-031  settings that cannot be kept                      UPD-032  the data cannot be erased
+UPD-040  no TPM to give the data partition's key to        UPD-041  the TPM has it already
+UPD-042  the TPM takes no key                              UPD-043  the TPM does not give it back
+UPD-044  no data partition, or its key does not open it    UPD-045  no new recovery key: the TPM has no key
+UPD-046  the box has no recovery key                       UPD-047  that is not its recovery key
+UPD-048  the data partition is open                        UPD-049  the keys of the data partition cannot be changed
 """

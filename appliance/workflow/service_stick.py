@@ -2,8 +2,9 @@
 
 The box shows a code of its own on the sign-in screen. Whoever holds the release key signs a small file that names this code and what is
 wanted: another person who may sign in (the box draws the PIN and shows it once), other settings, a support bundle onto the stick, settings
-and people onto the stick (sealed; the box shows the passphrase once) or from it, or that everything is erased. A code is used up by the
-order that names it, so a stick that was found opens nothing.
+and people onto the stick (sealed; the box shows the passphrase once) or from it, the data partition's key into the TPM (the box shows the
+recovery key once) or another recovery key, or that everything is erased. A code is used up by the order that names it, so a stick that was
+found opens nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import tomllib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -37,7 +38,7 @@ OUTGOING = Path("/run/coronet-stick-out")
 SUPPORT = "coronet-support.tar.gz"
 SITE = "coronet-site.sealed"
 """Settings and people of a box (`appliance.maintenance.site_file`), written by ``export``, read by ``import``."""
-OrderKind = Literal["person", "settings", "support", "export", "import", "erase"]
+OrderKind = Literal["person", "settings", "support", "export", "import", "seal", "recovery", "erase"]
 PutSite = Callable[[Archive, Callable[[str], object]], object]
 ExportSite = Callable[[Archive, Path], str]
 OpenSite = Callable[[Path, str], PutSite]
@@ -74,6 +75,7 @@ class ServiceStick:
         support: writes the support bundle, of which nobody can tell a patient, to a file; None where there is none.
         export_site: writes settings and people, sealed, to a file; returns the passphrase. None where nobody does.
         open_site: reads such a file with its passphrase and checks it; returns what puts it in its place. None where nobody does.
+        ask_key: an order to root's helper for the data partition's key; None where the box has no such partition.
         device: there while a stick is plugged in.
         mounted: where the stick lies once it is mounted.
         outgoing: where it lies while it is written.
@@ -88,6 +90,7 @@ class ServiceStick:
         support: Callable[[Path], object] | None = None,
         export_site: ExportSite | None = None,
         open_site: OpenSite | None = None,
+        ask_key: Callable[[str], Any] | None = None,
         device: Path = DEVICE,
         mounted: Path = STICK,
         outgoing: Path = OUTGOING,
@@ -100,6 +103,7 @@ class ServiceStick:
         self._support = support
         self._export_site = export_site
         self._open_site = open_site
+        self._ask_key = ask_key
         self._outgoing = outgoing
         self._path = archive.data / CODE
         self._lock = threading.Lock()
@@ -161,6 +165,10 @@ class ServiceStick:
                 return self._export
             case "import":
                 return partial(self._take, self._opened(order.passphrase))
+            case "seal" | "recovery":
+                if self._ask_key is None:
+                    raise _not_offered()
+                return partial(_draw_recovery_key, self._ask_key, order.order)
             case "person":
                 return partial(self._add, order)
 
@@ -261,6 +269,26 @@ def exported(passphrase: str) -> ServiceReply:
     return ServiceReply(
         zh=f"设置与人员已写入 U 盘({SITE}),可拔出。口令(两行相连),请立即记下:\n{shown}",
         en=f"Settings and people are on the stick ({SITE}), which may be pulled out. Write down the passphrase (both lines):\n{shown}",
+    )
+
+
+def _draw_recovery_key(ask: Callable[[str], Any], order: str) -> ServiceReply:
+    """The recovery key is shown once and kept nowhere."""
+    return sealed(order, ask(order)["recovery"])
+
+
+def sealed(order: str, recovery_key: str) -> ServiceReply:
+    """What the person reads after ``seal`` or ``recovery``; the recovery key on lines of two groups each."""
+    groups = recovery_key.split("-")
+    shown = "-\n".join("-".join(groups[at : at + 2]) for at in range(0, len(groups), 2))
+    if order == "seal":
+        return ServiceReply(
+            zh=f"数据密钥已存入 TPM,下次开机后启动分区上的密钥即删除。恢复密钥({len(groups)} 组),请立即记下并妥善保管:\n{shown}",
+            en=f"The TPM has the key of the data; the one beside the loader goes at the next start. Write down the recovery key:\n{shown}",
+        )
+    return ServiceReply(
+        zh=f"新的恢复密钥({len(groups)} 组),请立即记下并妥善保管,原恢复密钥已失效:\n{shown}",
+        en=f"The new recovery key; the former one opens nothing any more. Write it down:\n{shown}",
     )
 
 

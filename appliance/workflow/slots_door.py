@@ -11,6 +11,10 @@ from typing import Any
 from appliance.errors import UpdateError
 
 HELPER = Path("/run/coronet-slots.sock")
+KEY_HELPER = Path("/run/coronet-key.sock")
+"""Root's helper for the data partition's key (`appliance.maintenance.data_key`), in the image."""
+KEY_TIMEOUT_S = 600.0
+"""A TPM takes seconds for what it does; there is no hurry, and an answer that comes late is lost."""
 TIMEOUT_S = 60.0
 LARGEST_SETTINGS = 64 * 1024
 """Characters."""

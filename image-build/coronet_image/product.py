@@ -22,6 +22,7 @@ ENABLED = (
     "var-lib-rauc.mount",
     "var-lib-systemd.mount",
     "coronet-site.service",
+    "coronet-key.socket",
     "seatd.service",
     "systemd-networkd.service",
     "systemd-timesyncd.service",

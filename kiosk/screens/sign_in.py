@@ -19,6 +19,7 @@ from kiosk.screens.widgets import Gap, Panel, Tap, Text, TextTap
 from kiosk.views.sign_in import ServiceView, SignInView
 
 KEY_WIDTH, KEY_HEIGHT = 116, 76
+HEADING_HEIGHT, PROMPT_HEIGHT, TWO_LINES = 46, 52, 62
 DOTS = 6
 SERVICE_WIDTH = 290
 
@@ -96,11 +97,15 @@ class SignInScreen(Screen):
         self.bar.add_widget(self._site)
         self._language = self.bar_button("language", actions.SwitchLanguage(), text="", width=110)
         self.bar.add_widget(self._language)
-        self._heading = Text(scale=scale, type_size=theme.LARGE + 2, bold=True, align="center", size_hint_y=None, height=scale(46))
+        self._heading = Text(
+            scale=scale, type_size=theme.LARGE + 2, bold=True, align="center", size_hint_y=None, height=scale(HEADING_HEIGHT)
+        )
         self._prompt = Text(
-            scale=scale, type_size=theme.BODY, colour=theme.MUTED, align="center", lines=2, size_hint_y=None, height=scale(52)
+            scale=scale, type_size=theme.BODY, colour=theme.MUTED, align="center", lines=2, size_hint_y=None, height=scale(PROMPT_HEIGHT)
         )
         self._dots = PinDots(scale=scale)
+        self._typed = Text(scale=scale, type_size=theme.BODY, align="center", lines=2, size_hint_y=None, height=scale(TWO_LINES))
+        self._so_far = BoxLayout(size_hint_y=None, height=self._dots.height)
         self._service = ServiceCard(scale=scale, act=act)
         layers = FloatLayout()
         layers.add_widget(self._middle())
@@ -114,9 +119,17 @@ class SignInScreen(Screen):
         self._site.words = view.frame.title
         self._language.label.words = view.switch_language
         self._heading.words = view.heading
+        self._heading.height = self.scale(HEADING_HEIGHT) if view.heading else 0
+        self._prompt.height = self.scale(PROMPT_HEIGHT if view.heading else TWO_LINES)
         self._prompt.words = view.prompt
         self._prompt.color = theme.BAD if view.error else theme.MUTED
         self._dots.show(view.digits)
+        self._typed.words = view.typed or ""
+        part = self._dots if view.typed is None else self._typed
+        if self._so_far.children != [part]:
+            self._so_far.clear_widgets()
+            self._so_far.add_widget(part)
+            self._so_far.height = part.height
         self._enter.label.words = view.enter
         self._enter.tappable = not view.busy
         self._service.show(view.service)
@@ -125,7 +138,7 @@ class SignInScreen(Screen):
         scale = self.scale
         card = Panel(scale=scale, orientation="vertical", size_hint=(None, None), padding=(44, 26, 44, 30), gap=10)
         card.width = scale(3 * KEY_WIDTH + 2 * theme.GAP + 88)
-        for part in (self._heading, self._prompt, self._dots, Gap(scale=scale, height=8), self._pad(), self._enter_key()):
+        for part in (self._heading, self._prompt, self._so_far, Gap(scale=scale, height=8), self._pad(), self._enter_key()):
             card.add_widget(part)
         card.bind(minimum_height=card.setter("height"))
         middle = AnchorLayout()

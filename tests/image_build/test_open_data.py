@@ -14,8 +14,14 @@ PROGRAMS = {
 isLuks) grep -q LUKS "$2" ;;
 luksFormat) for last; do :; done; echo LUKS >"$last" ;;
 open) exit_open=$(cat "$CORONET_BOOT/open"); [ "$exit_open" = 0 ] && touch "$CORONET_DEV/mapper/coronet-data"; exit "$exit_open" ;;
-luksDump) ;;
+luksDump) cat "$CORONET_BOOT/tokens" 2>/dev/null ;;
+luksRemoveKey) exit "$(cat "$CORONET_BOOT/remove")" ;;
 esac""",
+    "systemd-cryptsetup": """exit_open=$(cat "$CORONET_BOOT/tpm")
+[ "$exit_open" = 0 ] && touch "$CORONET_DEV/mapper/coronet-data"
+exit "$exit_open\"""",
+    "shred": 'rm "$2"',
+    "sync": "",
     "mkfs.ext4": 'for last; do :; done; echo ext4 >"$last"',
     "blkid": 'for last; do :; done; grep -q ext4 "$last"',
     "e2fsck": 'exit "$(cat "$CORONET_BOOT/fsck")"',
@@ -55,6 +61,7 @@ class Box:
         """Run the script: exit status, names of the programs that changed something, the fault that it left."""
         script = self.folder / "open-data"
         script.write_text(SCRIPT.read_text("utf-8").replace("/usr/lib/coronet/erase-data", "erase-data"), "utf-8")
+        script.write_text(script.read_text("utf-8").replace("/lib/systemd/systemd-cryptsetup", "systemd-cryptsetup"), "utf-8")
         places = {"EFI": self.efi, "BOOT": self.boot, "DEV": self.dev, "SYS": self.folder / "sys"}
         environment = {"PATH": f"{self.folder / 'bin'}:{os.defpath}"} | {f"CORONET_{name}": str(path) for name, path in places.items()}
         done = subprocess.run(["sh", str(script)], env=environment, capture_output=True, text=True, timeout=60, check=False)
@@ -129,6 +136,50 @@ def test_a_disk_without_room_is_told(box: Box) -> None:
     status, called, fault = box.start()
     assert (status, fault) == (1, "BOX-001")
     assert called == ["systemd-repart"]
+
+
+@pytest.fixture
+def sealed(box: Box) -> Box:
+    """Its TPM has a key, a person a recovery key, and the one beside the loader is still there."""
+    box.with_partition(b"LUKS")
+    (box.dev / "tpmrm0").touch()
+    (box.efi / "data.key").write_bytes(b"k")
+    for name, content in (("tokens", "0: systemd-tpm2\n1: systemd-recovery\n"), ("tpm", "0"), ("remove", "0")):
+        (box.boot / name).write_text(content)
+    return box
+
+
+@pytest.mark.parametrize("remove", ["0", "2"])
+def test_the_key_beside_the_loader_goes_at_the_start_that_the_tpm_opened(sealed: Box, remove: str) -> None:
+    (sealed.boot / "remove").write_text(remove)  # 2: the power was cut when it was out of the header
+    status, called, fault = sealed.start()
+    assert (status, fault) == (0, "")
+    assert called.index("systemd-cryptsetup") < called.index("cryptsetup luksRemoveKey") < called.index("shred")
+    assert not (sealed.efi / "data.key").exists()
+
+
+@pytest.mark.parametrize("why", ["refused", "not shown", "header"])
+def test_else_it_stays(sealed: Box, why: str) -> None:
+    if why == "refused":
+        (sealed.boot / "tpm").write_text("1")
+    elif why == "not shown":
+        (sealed.boot / "tokens").write_text("0: systemd-tpm2\n")
+    else:
+        (sealed.boot / "remove").write_text("1")
+    status, called, fault = sealed.start()
+    assert (status, fault) == (0, "")
+    assert ("cryptsetup open" in called) == (why == "refused"), "the key beside the loader opens it where the TPM does not"
+    assert ("cryptsetup luksRemoveKey" in called) == (why == "header")
+    assert (sealed.efi / "data.key").exists()
+
+
+def test_a_sealed_box_whose_tpm_refuses_is_told_and_nothing_is_formatted(sealed: Box) -> None:
+    (sealed.efi / "data.key").unlink()
+    (sealed.boot / "tpm").write_text("1")
+    (sealed.boot / "open").write_text("1")
+    status, called, fault = sealed.start()
+    assert (status, fault) == (1, "BOX-005")
+    assert not set(MAKING) & set(called)
 
 
 def test_an_order_to_erase_comes_before_anything_is_opened(box: Box) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from appliance.api.messages import Reason, SelfTestInfo, SelfTestRow, SetUpPeer
 from appliance.api.server import make_app, serve
-from appliance.workflow.service_stick import exported
+from appliance.workflow.service_stick import exported, sealed
 from tests.appliance.api.memory_workflow import ENGINEER_PIN, PHYSICIAN_PIN, MemoryWorkflow
 from tests.kiosk.flow import ManualClock
 from tests.kiosk.memory_box import MemoryBox
@@ -168,10 +168,14 @@ def test_a_service_engineers_stick_on_the_sign_in_screen(language: str, tmp_path
         window.tap("service-stick")
         window.wait(lambda seen: any("048213" in text for text in seen["texts"]))
         camera.take(window, "42-service-pin")
-        box.reply = exported("ABCDE-FGHJK-LMNPQ-RSTUV")  # the longest answer
+        box.reply = exported("ABCDE-FGHJK-LMNPQ-RSTUV")
         window.tap("service-stick")
         window.wait(lambda seen: any("ABCDE-FGHJK-\nLMNPQ-RSTUV" in text for text in seen["texts"]))
         camera.take(window, "42-service-passphrase")
+        box.reply = sealed("seal", "-".join(["720885"] * 8))  # the longest answer
+        window.tap("service-stick")
+        window.wait(lambda seen: any("720885-720885-\n720885" in text for text in seen["texts"]))
+        camera.take(window, "42-service-recovery-key")
         box.reply = MemoryBox().reply
         window.tap("service-stick")
         window.wait(lambda seen: any("048213" in text for text in seen["texts"]))

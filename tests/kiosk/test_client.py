@@ -20,6 +20,7 @@ from kiosk.client import Client
 from kiosk.controller import Controller
 from kiosk.exchange import (
     Answered,
+    Ask,
     Command,
     EventsReceived,
     FetchPicture,
@@ -78,8 +79,9 @@ def signed_in(server: ApiServer, ear: Ear) -> Ear:
 
 
 def test_what_stopped_the_start_of_the_box_is_shown_in_the_appliances_place(tmp_path: Path) -> None:
-    (tmp_path / "fault").write_text("BOX-003\n")
-    client = Client(socket=tmp_path / "none.sock", boot_fault=tmp_path / "fault")
+    (tmp_path / "coronet-boot").mkdir()
+    (tmp_path / "coronet-boot/fault").write_text("BOX-003\n")
+    client = Client(socket=tmp_path / "none.sock", run=tmp_path)
     controller = Controller(client=client, clock=time.monotonic, wall_clock=time.time, language="en")
     client.start()
     try:
@@ -233,7 +235,7 @@ def test_question_fails_at_once_when_the_connection_is_lost(
 
 def test_question_has_a_deadline(signed_in: Ear, workflow: MemoryWorkflow, monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
-    monkeypatch.setattr(client_module, "QUESTION_DEADLINE_S", 0.2)
+    monkeypatch.setattr(Ask, "deadline_s", 0.2)
 
     def hang(key: str) -> StudyDetail:
         release.wait(20)

@@ -12,7 +12,7 @@ from appliance.api.messages import Reason
 from appliance.api.server import ApiServer
 from appliance.findings import Findings
 from kiosk import actions
-from kiosk import client as client_module
+from kiosk.exchange import Ask
 from kiosk.views import ReviewView, SignInView, View, WorklistView
 from kiosk.views.decision import GradePopup, ReportPopup
 from tests.appliance.api.memory_workflow import PHYSICIAN_PIN, RADIOGRAPHER_PIN, STUDENT_PIN, MemoryWorkflow
@@ -180,7 +180,7 @@ def test_pictures_come_and_can_be_gone_through(journey: Journey) -> None:
 
 
 def test_picture_that_was_lost_is_asked_for_again(journey: Journey, workflow: MemoryWorkflow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "QUESTION_DEADLINE_S", 0.5)
+    monkeypatch.setattr(Ask, "deadline_s", 0.5)
     real, release = workflow.picture, threading.Event()
     asked: list[str] = []
 

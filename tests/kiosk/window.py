@@ -29,14 +29,16 @@ class KioskWindow:
         size: tuple[int, int] = (1280, 800),
         display: str | None = None,
         first: str = "sign_in",
+        run: Path | None = None,
     ) -> None:
         self._first = first
+        self._run = run
         self._given_display = display
         self._announce = folder / f"announce-{language}-{size[0]}.json"
         self._log = folder / f"kiosk-{language}-{size[0]}.log"
         self._size = size
         self._command = [sys.executable, "-m", "kiosk", "--socket", str(socket), "--announce", str(self._announce)]
-        self._command += ["--language", language, "--size", f"{size[0]}x{size[1]}"]
+        self._command += ["--language", language, "--size", f"{size[0]}x{size[1]}"] + (["--run", str(run)] if run else [])
 
     def __enter__(self) -> KioskWindow:
         self._screen: subprocess.Popen[bytes] | None = None
@@ -47,7 +49,8 @@ class KioskWindow:
         environment = {**os.environ, "DISPLAY": self.display, "LIBGL_ALWAYS_SOFTWARE": "1"}
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(self._command, env=environment, stdout=log, stderr=subprocess.STDOUT)
-        self.wait(lambda seen: seen["screen"] == self._first and seen["online"])
+        # a box whose start was stopped has nothing behind the screen
+        self.wait(lambda seen: seen["screen"] == self._first and (seen["online"] or self._run is not None))
         return self
 
     def __exit__(self, *_exception: object) -> None:

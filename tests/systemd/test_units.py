@@ -165,7 +165,7 @@ def test_the_commands_of_the_units_are_ours() -> None:
         if "appliance" in words:
             command = words[words.index("appliance") + 1]
             assert command in COMMANDS
-            module = importlib.import_module(f"appliance.commands.{command}")
+            module = importlib.import_module(f"appliance.commands.{command.replace('-', '_')}")
             parser = argparse.ArgumentParser()
             module.add_arguments(parser)
             parser.parse_args(words[words.index("appliance") + 2 :])

@@ -27,6 +27,7 @@ from tests.appliance.archive.fakes import make_archive
 from tests.appliance.maintenance.keys import Authority, Signer
 from tests.appliance.workflow.test_box_desk import Helper
 
+RECOVERY = "123453-000011-720885-000000-654335-111111-222222-333333"
 WORDS = "ABCDE-FGHJK-LMNPQ-RSTUV"
 
 
@@ -40,19 +41,30 @@ class Box:
         self.out = folder / "out"
         self.out.mkdir()
         self.signer = signer
+        self.key_orders: list[str] = []
+        self.key_fault: UpdateError | None = None
+        self.read = partial(read_signed, keyring=authority.keyring, maximum_bytes=LARGEST_ORDER)
         self.archive: Archive = make_archive(folder / "data")
         self.helper = Helper(folder)
         self.desk = ServiceStick(
             archive=self.archive,
             ask=partial(ask_slots, path=self.helper.path),
-            read=partial(read_signed, keyring=authority.keyring, maximum_bytes=LARGEST_ORDER),
+            read=self.read,
             support=self.write,
             export_site=self.export,
             open_site=lambda file, passphrase: open_site(file, passphrase=passphrase).put,
+            ask_key=self.key,
             device=self.device,
             mounted=self.stick,
             outgoing=self.out,
         )
+
+    def key(self, order: str) -> dict[str, str]:
+        """Stands for root's helper of the data partition's key (tests/appliance/maintenance/test_data_key.py has the real one)."""
+        if self.key_fault is not None:
+            raise self.key_fault
+        self.key_orders.append(order)
+        return {"recovery": RECOVERY}
 
     def write(self, path: Path) -> None:
         """Stands for the support bundle."""
@@ -220,6 +232,36 @@ def test_settings_that_cannot_be_used_change_nothing_and_cost_no_code(box: Box, 
     assert box.desk.code() == before
     assert not box.helper.settings.exists()
     assert box.helper.ran[-1][1] == "stop", "it does not restart"
+
+
+@pytest.mark.parametrize("order", ["seal", "recovery"])
+def test_a_recovery_key_is_shown_once_and_kept_nowhere(box: Box, order: str) -> None:
+    box.order(order)
+    reply = box.desk.carry_out("command-1")
+    for said in (reply.zh, reply.en):
+        assert RECOVERY in said.replace("\n", "")
+    assert box.desk.carry_out("command-1") == reply, "the same tap again, after a lost connection"
+    assert box.key_orders == [order]
+    assert all(RECOVERY not in str(entry) for entry in box.archive.audit.entries())
+    assert not any(RECOVERY.encode() in path.read_bytes() for path in box.archive.data.rglob("*") if path.is_file())
+    with pytest.raises(WorkflowError, match="WF-113"):
+        box.desk.carry_out("command-2")
+
+
+def test_why_the_key_cannot_be_sealed_is_told(box: Box) -> None:
+    box.key_fault = UpdateError("UPD-040", zh="本机没有 TPM 2.0", en="this box has no TPM 2.0")
+    box.order("seal")
+    with pytest.raises(WorkflowError, match="no TPM"):
+        box.desk.carry_out("command-1")
+
+
+def test_a_box_without_such_a_partition_does_not_seal_and_it_costs_no_code(box: Box) -> None:
+    desk = ServiceStick(archive=box.archive, ask=partial(ask_slots, path=box.helper.path), read=box.read, mounted=box.stick)
+    box.order("seal")
+    before = box.desk.code()
+    with pytest.raises(WorkflowError, match="does not offer"):
+        desk.carry_out("command-1")
+    assert box.desk.code() == before
 
 
 @pytest.fixture
