@@ -7,7 +7,6 @@ named. What could not be measured is None, and a field ``x`` that is None has a 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -33,6 +32,11 @@ from appliance.findings_parts import SegmentQuality as SegmentQuality
 from appliance.findings_parts import Stent as Stent
 from appliance.findings_parts import Variant as Variant
 from appliance.findings_parts import VariantName as VariantName
+from appliance.findings_parts import percent_as_read as percent_as_read
+from appliance.findings_parts import score_parts as score_parts
+from appliance.findings_parts import whole_parts as whole_parts
+from appliance.findings_parts import whole_percent as whole_percent
+from appliance.findings_parts import whole_score as whole_score
 
 SCHEMA: Literal[1] = 1
 
@@ -363,35 +367,3 @@ def is_bypassed(lesion: Lesion, grafts: Sequence[Graft]) -> bool:
         and lesion.minimum < graft.target_index
         for graft in grafts
     )
-
-
-def whole_percent(percent: float) -> int:
-    """A degree of narrowing as every screen, page and film shows it: cut, not rounded, as the bands are (69.6 is moderate, never 70)."""
-    return math.floor(percent)
-
-
-def whole_score(agatston: float) -> int:
-    """A calcium score as every screen, page and film shows it: a whole number; a score above zero never becomes zero."""
-    return max(round(agatston), 1) if agatston > 0 else 0
-
-
-def whole_parts(whole: int, parts: Sequence[float]) -> tuple[str, ...]:
-    """The parts of a whole as every screen, page and film shows them: whole numbers that add up to ``whole`` as shown.
-
-    By largest remainder: all are cut, and what is missing goes to those that lost most, of two that lost the same to the larger. A part
-    that comes out as 0 and is more is shown as '<1'. Parts that do not make up the whole at all are each rounded.
-    """
-    cut = [math.floor(part) for part in parts]
-    missing = whole - sum(cut)
-    if 0 <= missing <= len(parts):
-        order = sorted(range(len(parts)), key=lambda i: (cut[i] - parts[i], -parts[i], i))
-        shown = [number + (index in order[:missing]) for index, number in enumerate(cut)]
-    else:
-        shown = [round(part) for part in parts]
-    return tuple("<1" if number == 0 and part > 0 else str(number) for number, part in zip(shown, parts, strict=True))
-
-
-def score_parts(calcium: Calcium) -> dict[str, str]:
-    """The calcium score of each artery, and of deposits whose artery is not known (``unassigned``), as shown beside the whole score."""
-    parts = {**calcium.vessels, "unassigned": calcium.unassigned}
-    return dict(zip(parts, whole_parts(whole_score(calcium.agatston), tuple(parts.values())), strict=True))

@@ -1,10 +1,12 @@
 """Parts of the findings beside the tree and its plaques: bridges, stents, variants, grafts, calcium, what was entered or found earlier.
 
-See `findings`: the same contract.
+See `findings`: the same contract. And how numbers are shown, so that every screen, page, film and object shows the same.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -212,3 +214,40 @@ class Earlier(Record, frozen=True, kw_only=True):
     segments: tuple[EarlierSegment, ...]
     clear: tuple[SegmentName, ...]
     agatston_reason: str | None = None
+
+
+def whole_percent(percent: float) -> int:
+    """A degree of narrowing as every screen, page and film shows it: cut, not rounded, as the bands are (69.6 is moderate, never 70)."""
+    return math.floor(percent)
+
+
+def percent_as_read(percent: float) -> str:
+    """A degree of narrowing as text: '49%' for 49.9, '<1%' where there is one below 1 %."""
+    return "<1%" if 0 < percent < 1 else f"{whole_percent(percent)}%"
+
+
+def whole_score(agatston: float) -> int:
+    """A calcium score as every screen, page and film shows it: a whole number; a score above zero never becomes zero."""
+    return max(round(agatston), 1) if agatston > 0 else 0
+
+
+def whole_parts(whole: int, parts: Sequence[float]) -> tuple[str, ...]:
+    """The parts of a whole as every screen, page and film shows them: whole numbers that add up to ``whole`` as shown.
+
+    By largest remainder: all are cut, and what is missing goes to those that lost most, of two that lost the same to the larger. A part
+    that comes out as 0 and is more is shown as '<1'. Parts that do not make up the whole at all are each rounded.
+    """
+    cut = [math.floor(part) for part in parts]
+    missing = whole - sum(cut)
+    if 0 <= missing <= len(parts):
+        order = sorted(range(len(parts)), key=lambda i: (cut[i] - parts[i], -parts[i], i))
+        shown = [number + (index in order[:missing]) for index, number in enumerate(cut)]
+    else:
+        shown = [round(part) for part in parts]
+    return tuple("<1" if number == 0 and part > 0 else str(number) for number, part in zip(shown, parts, strict=True))
+
+
+def score_parts(calcium: Calcium) -> dict[str, str]:
+    """The calcium score of each artery, and of deposits whose artery is not known (``unassigned``), as shown beside the whole score."""
+    parts = {**calcium.vessels, "unassigned": calcium.unassigned}
+    return dict(zip(parts, whole_parts(whole_score(calcium.agatston), tuple(parts.values())), strict=True))

@@ -145,7 +145,7 @@ NAME_REFUSED = Words(
 WHOLE_VESSEL = Words("{vessel} 整支", "{vessel}, whole vessel")
 AS_WHOLE = Words("整支作为 {vessel}", "whole vessel as {vessel}")
 NAME_SURE = Words("把握 {percent}%", "{percent}% sure")
-NARROWING = Words("狭窄 {percent}%", "{percent}% stenosis")
+NARROWING = Words("狭窄 {percent}", "{percent} stenosis")
 SHORT_NAME: dict[SegmentName, str] = {
     "OM1": "1st marginal", "OM2": "2nd marginal", "D1": "1st diagonal", "D2": "2nd diagonal", "L-PDA": "left PDA", "L-PLB": "left PLB",
     "R-PDA": "right PDA", "R-PLB": "right PLB", "RI": "ramus", "LCx": "mid/distal LCx", "other": "no name",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from appliance.anatomy import SEGMENTS, Dominance
 from appliance.degrees import degree_unknown
-from appliance.findings import Findings, Grade, Lesion, PlaqueType, whole_percent
+from appliance.findings import Findings, Grade, Lesion, PlaqueType, percent_as_read
 from appliance.study import StudyHeader
 
 GRADE: dict[Grade, tuple[str, str]] = {
@@ -66,7 +66,7 @@ def percent(lesion: Lesion) -> str:
     value = lesion.diameter_stenosis_percent
     if value is None:
         return UNKNOWN
-    return f"{whole_percent(value)}%"
+    return percent_as_read(value)
 
 
 def grade(lesion: Lesion) -> str:

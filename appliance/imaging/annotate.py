@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from appliance.degrees import degree_unknown
-from appliance.findings import Grade, Lesion, whole_percent
+from appliance.findings import Grade, Lesion, percent_as_read
 from appliance.fonts import SIMPLIFIED_CHINESE, Weight, cjk_font
 
 Float = NDArray[np.float64]
@@ -64,7 +64,7 @@ def lesion_label(lesion: Lesion) -> str:
         return f"{name} {zh} {en}"
     if lesion.grade == "none":
         return f"{name} 斑块 plaque"
-    return f"{name} {whole_percent(percent)}% {zh}"
+    return f"{name} {percent_as_read(percent)} {zh}"
 
 
 @dataclass

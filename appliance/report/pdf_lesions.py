@@ -6,12 +6,11 @@ from reportlab.lib.units import mm
 from reportlab.platypus import CondPageBreak, Flowable, Paragraph, Table, TableStyle
 
 from appliance.anatomy import SEGMENTS
-from appliance.findings import Findings, Lesion
+from appliance.findings import Findings, Lesion, percent_as_read
 from appliance.report.pdf_page import ACCENT, RULE, WASH
 from appliance.report.pdf_text import CELL, CELL_FONT, LABEL, PART, paragraph
 from appliance.report.phrases import GRADE_NAMES, PLAQUES, UNREADABLE, degree_unknown
 from appliance.report.regions import SEGMENT_ORDER
-from appliance.report.sentences import about_percent
 
 COLUMNS: tuple[tuple[str, str, float], ...] = (
     ("节段", "Segment", 31),
@@ -37,7 +36,7 @@ def lesion_table(findings: Findings) -> list[Flowable]:
     lesions = sorted(findings.lesions, key=lambda lesion: (SEGMENT_ORDER.index(lesion.segment), lesion.branch, lesion.start))
     widths = [width * mm for _, _, width in COLUMNS]
     head = [Paragraph(f"{zh}<br/>{en}", LABEL) for zh, en, _ in COLUMNS]
-    rows = [[paragraph(text, CELL, width - 4) for text, width in zip(_lesion_row(lesion), widths, strict=True)] for lesion in lesions]
+    rows = [[paragraph(text, CELL, width - 4) for text, width in zip(lesion_row(lesion), widths, strict=True)] for lesion in lesions]
     table = Table([head, *rows], colWidths=widths, repeatRows=1)
     table.setStyle(
         TableStyle(
@@ -57,7 +56,8 @@ def lesion_table(findings: Findings) -> list[Flowable]:
     return [CondPageBreak(45 * mm), paragraph("病变列表  Lesions", PART), table]
 
 
-def _lesion_row(lesion: Lesion) -> tuple[str, ...]:
+def lesion_row(lesion: Lesion) -> tuple[str, ...]:
+    """What the table says of one lesion, column by column."""
     segment, grade, plaque = SEGMENTS[lesion.segment], GRADE_NAMES[lesion.grade], PLAQUES[lesion.plaque_type]
     grade = UNREADABLE if degree_unknown(lesion) else grade
     corrected = "\n(修正 corrected)" if lesion.grade_source == "corrected" else ""
@@ -67,7 +67,7 @@ def _lesion_row(lesion: Lesion) -> tuple[str, ...]:
         _percent(lesion.diameter_stenosis_percent),
         _percent(lesion.area_stenosis_percent),
         f"{grade.zh} {grade.en}{corrected}",
-        f"{max(round(lesion.length_mm), 1)}",
+        f"{lesion.length_mm:.0f}",
         _number(lesion.minimum_lumen_diameter_mm),
         _number(lesion.remodeling_index, 2),
         "\n".join(FEATURE_LETTERS[feature] for feature in lesion.high_risk) or "—",
@@ -75,7 +75,7 @@ def _lesion_row(lesion: Lesion) -> tuple[str, ...]:
 
 
 def _percent(value: float | None) -> str:
-    return "—" if value is None else about_percent(value).en.removeprefix("about ").replace("less than ", "<")
+    return "—" if value is None else percent_as_read(value)
 
 
 def _number(value: float | None, digits: int = 1) -> str:

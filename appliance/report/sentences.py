@@ -214,8 +214,8 @@ def lesion_sentence(findings: Findings, lesion: Lesion, *, corrected: Phrase) ->
         narrowest = Phrase(f",最窄处位于{at.zh}", f", narrowest in the {at.en}")
     features, small = high_risk_sentence(lesion.high_risk), _small_vessel(lesion)
     return Phrase(
-        f"{where.zh}可见{plaque.zh},长约 {max(round(lesion.length_mm), 1)} mm,{band.zh}{degree.zh}{narrowest.zh}。{features.zh}{small.zh}",
-        f"{capital(plaque.en)} in the {where.en}, about {max(round(lesion.length_mm), 1)} mm long, with {band.en}{degree.en}{narrowest.en}."
+        f"{where.zh}可见{plaque.zh},长约 {lesion.length_mm:.0f} mm,{band.zh}{degree.zh}{narrowest.zh}。{features.zh}{small.zh}",
+        f"{capital(plaque.en)} in the {where.en}, about {lesion.length_mm:.0f} mm long, with {band.en}{degree.en}{narrowest.en}."
         + "".join(f" {sentence}" for sentence in (features.en, small.en) if sentence),
     )
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from appliance.anatomy import SEGMENTS, SIDE_BRANCHES, VESSEL_EN, VESSEL_ZH, can_be_called
 from appliance.api.messages import Branch, Dominance, Entered, Findings, Ischaemia, SegmentName, Session
-from appliance.findings import whole_percent
+from appliance.findings import percent_as_read, whole_percent
 from kiosk import words
 from kiosk.editing import branch_of, names_at
 from kiosk.state import EDIT_TABS, Edit, EditTab, KioskState, Review
@@ -187,7 +187,7 @@ def _detail(findings: Findings, branch: Branch, start: int, end: int, language: 
     ]
     parts = [f"{length:.0f} mm"]
     if degrees:
-        parts.append(words.NARROWING.say(language, percent=whole_percent(max(degrees))))
+        parts.append(words.NARROWING.say(language, percent=percent_as_read(max(degrees))))
     if branch.name_source == "corrected":
         parts.append(words.CORRECTED.say(language))
     else:

@@ -236,7 +236,7 @@ def _facts(detail: StudyDetail | None, *, language: Language) -> tuple[str, ...]
     if findings.segment_stenosis_score is not None:
         facts.append(f"SSS {findings.segment_stenosis_score}")
     if findings.calcium is not None:
-        facts.append(f"CAC {findings.calcium.agatston:.0f}")
+        facts.append(f"CAC {whole_score(findings.calcium.agatston)}")
     if findings.grafts_that_count:
         facts.append(words.GRAFTS.say(language, count=len(findings.grafts_that_count)))
     return tuple(facts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from appliance.anatomy import SEGMENTS
 from appliance.api.messages import Lesion, PictureInfo
-from appliance.findings import whole_percent
+from appliance.findings import percent_as_read
 from kiosk.state import Review
 from kiosk.words import Language
 
@@ -39,7 +39,7 @@ def lesions_of(review: Review) -> tuple[Lesion, ...]:
 
 def percent_text(percent: float | None) -> str:
     """A measured percentage in whole percent; a dash for unknown."""
-    return "–" if percent is None else f"{whole_percent(percent)}%"
+    return "–" if percent is None else percent_as_read(percent)
 
 
 def place_of(lesion: Lesion, *, language: Language) -> str:

@@ -10,15 +10,20 @@ import re
 
 import msgspec
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.analysis.cadrads import BURDEN_BY_CALCIUM, plaque_burden, with_category
 from appliance.analysis.describe import total_of
 from appliance.degrees import grade_of
+from appliance.film import words as film_words
 from appliance.findings import Calcium, Findings, Lesion, PlaqueVolume, score_parts, whole_parts, whole_score
+from appliance.imaging.annotate import lesion_label
+from appliance.report.pdf_lesions import lesion_row
 from appliance.report.text import write_report
 from appliance.study import ReportText
+from kiosk.views.selection import percent_text
 from tests.appliance.report.studies import HEADER, NORMAL, TREE, lesion
 
 BANDS = {"no stenosis": (0, 0), "minimal": (0, 24), "mild": (25, 49), "moderate": (50, 69), "severe": (70, 99), "occlusion": (100, 100)}
@@ -193,3 +198,13 @@ def test_the_score_of_an_artery_never_makes_the_sum_larger() -> None:
     )  # fmt: skip
     assert score_parts(calcium) == {"LM": "1", "LAD": "<1", "LCX": "0", "RCA": "4", "unassigned": "0"}
     assert np.sum([0 if each == "<1" else int(each) for each in score_parts(calcium).values()]) == 5
+
+
+@pytest.mark.parametrize(("percent", "read"), [(0.4, "<1%"), (1.0, "1%"), (24.99, "24%"), (49.96, "49%"), (99.9, "99%")])
+def test_report_table_film_picture_and_screen_show_one_degree(percent: float, read: str) -> None:
+    found = lesion(0, 1, "pLAD", (20, 30, 40), percent, grade_of(percent), "mixed")
+    assert percent_text(percent) == film_words.percent(found) == read
+    assert f" {read} " in lesion_label(found)
+    assert read in lesion_row(found)
+    told = section(write_report(HEADER, msgspec.structs.replace(NORMAL, lesions=(found,))), "Left anterior descending artery and diagonals")
+    assert f"of {'less than 1%' if read == '<1%' else f'about {read}'} (" in told[0]
