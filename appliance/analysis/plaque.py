@@ -12,7 +12,9 @@
 | napkin ring | low-attenuation core with a denser rim of at most 130 HU | CAD-RADS 2.0 |
 
 Where the network ``lesions`` has looked, it proposes type and high-risk features, and these rules have the veto: no calcified plaque
-without enough calcium to be seen, none without calcium where there is plenty, no feature that is not measured as well.
+without enough calcium to be seen, none without calcium where there is plenty, no feature that is not measured as well. Low attenuation is
+the exception: the blur fills a core that is as small as itself with what lies around, so that no sample of it is below 30 HU. Where the
+network is sure of one it is named, and its volume is only what was measured.
 """
 
 from __future__ import annotations
@@ -48,6 +50,8 @@ TRACE_MM3, PLENTY_MM3 = 0.3, 1.5
 _CALCIUM_MM3, _CALCIUM_SPREAD_MM3, _SHARE_SPREAD = 0.6, 0.25, 0.03
 FEATURE_SHARE = 0.15
 """Mean probability over the plaque from which on the network agrees with a measured feature."""
+SURE_SHARE = 0.45
+"""And so much names a core of low attenuation that was not measured: of 25 development patients' 12 it names 7, and 2 of the 95 others."""
 _SMALLEST_CALCIUM_MM3 = 0.8
 _SMALLEST_LOW_MM3 = 1.0
 _LOW_RAYS = 2
@@ -107,8 +111,10 @@ def _describe(stretch: Stretch, named: NamedTree, survey: Survey, lumen: LumenRe
     if attenuated > 0.0 and _napkin_ring(rays, outer, soft):
         features.append("napkin_ring")
     if reading is not None:
-        likely = _mean_over(reading.features, reading, span, weight) >= FEATURE_SHARE
-        features = [name for name in features if likely[FEATURES.index(name)]]
+        likely = _mean_over(reading.features, reading, span, weight)
+        features = [name for name in features if likely[FEATURES.index(name)] >= FEATURE_SHARE]
+        if "low_attenuation" not in features and likely[FEATURES.index("low_attenuation")] >= SURE_SHARE:
+            features.insert(0, "low_attenuation")
     return Plaque(
         kind=kind,
         volume=PlaqueVolume(

@@ -8,7 +8,10 @@ from numba import njit
 from appliance.analysis.section_samples import RAYS, SAMPLE_MM, SAMPLES
 
 _RISE_HU, _RISE_NOISE = 40.0, 3.0
-_BEYOND_MM = 1.2
+_BEYOND_MM = 2.4
+"""So far beyond the present outer wall is looked: less, and the wall of a thick soft plaque fills all that is seen and is taken for fat."""
+_LUNG_BELOW_HU, _LUNG_BLUR = -180.0, 2
+"""Fat does not lie below; two samples before that, the blurred edge of the lung is one part in a hundred of its step."""
 
 
 @njit(cache=True)
@@ -41,8 +44,8 @@ def half_maximum(ray, weight, blood):  # type: ignore[no-untyped-def]  # pragma:
 def neighbours_cut(ray, blood, noise, outer, active, calcium_end, weight):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """Weights (RAYS, SAMPLES): none far beyond the wall, outside the volume, and from where something else begins behind the vessel.
 
-    The model knows one attenuation outside the vessel on each ray. Often a thin layer of fat lies there, then muscle or another vessel:
-    from the foot of that rise on nothing is looked at, or the fat would be taken for a thick pale wall.
+    The model knows one attenuation outside the vessel on each ray. Often a thin layer of fat lies there, then muscle, another vessel or
+    lung: from the foot of that rise or fall on nothing is looked at, or the fat would be taken for a thick pale wall.
     """
     step = max(_RISE_HU, _RISE_NOISE * noise)
     for k in range(RAYS):
@@ -59,6 +62,9 @@ def neighbours_cut(ray, blood, noise, outer, active, calcium_end, weight):  # ty
                 break
             if r <= near:
                 continue
+            if ray[k, j] < _LUNG_BELOW_HU:
+                end = max(j - _LUNG_BLUR, 0)
+                break
             lowest = min(lowest, ray[k, j])
             vessel = ray[k, j] > lowest + 90.0 and ray[k, j] > 0.45 * blood and lowest < 0.6 * blood
             if vessel or (r > outer[k] and ray[k, j] > lowest + step):

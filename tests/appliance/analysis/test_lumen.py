@@ -64,7 +64,7 @@ AROUND = (0.0, 1.2, 2.4, 3.6, 4.8)
         pytest.param(3.0, 0.7, (0.3,), 0.06, id="one lump, severe"),
         pytest.param(3.0, 0.5, AROUND, 0.06, id="all around, half"),
         pytest.param(3.0, 0.7, AROUND, 0.10, id="all around, severe"),
-        pytest.param(2.0, 0.0, AROUND, 0.03, id="all around a small vessel, not narrowed"),
+        pytest.param(2.0, 0.0, AROUND, 0.08, id="all around a small vessel, not narrowed"),
         pytest.param(2.0, 0.5, (0.3,), 0.06, id="one lump in a small vessel, half"),
         pytest.param(2.0, 0.5, (0.3, 1.9), 0.09, id="two lumps in a small vessel, half"),
     ],

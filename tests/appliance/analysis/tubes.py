@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from appliance.volume import Geometry, LabelMap, Volume
 
 Float = NDArray[np.float64]
 BLOOD, WALL, FAT, CALCIUM = 400.0, 60.0, -90.0, 900.0
+MUSCLE, LUNG = 100.0, -850.0
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,15 @@ class Deposit:
     angle: float = 0.0
     arc: float = 2 * np.pi
     label: int = 2
+
+
+@dataclass(frozen=True)
+class Behind:
+    """What lies behind the fat on one side: from ``from_mm`` off the vessels' lines on, towards a unit vector."""
+
+    hu: float
+    from_mm: float
+    towards: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -93,6 +104,7 @@ def render(
     noise: float = 20.0,
     seed: int = 0,
     margin: float = 7.0,
+    behind: Sequence[Behind] = (),
 ) -> tuple[Volume, NDArray[np.uint8]]:
     """The volume that a scanner would see, and the class of each voxel (1 lumen, 2 wall, 3 calcium)."""
     everything = np.concatenate([v.points for v in vessels])
@@ -104,7 +116,10 @@ def render(
     grid = np.stack(np.meshgrid(axes[2], axes[1], axes[0], indexing="ij"), axis=-1)[..., ::-1].reshape(-1, 3)
     hu = np.full(len(grid), FAT, np.float32)
     label = np.zeros(len(grid), np.uint8)
-    near = np.flatnonzero(cKDTree(everything).query(grid, distance_upper_bound=5.0)[0] < 5.0)
+    distance, at = cKDTree(everything).query(grid)
+    for one in behind:
+        hu[(distance >= one.from_mm) & ((grid - everything[at]) @ np.asarray(one.towards) >= one.from_mm)] = one.hu
+    near = np.flatnonzero(distance < 5.0)
     _paint(vessels, grid, near, hu, label)
     shape = tuple(int(n * fine) for n in size[::-1])
     seen = gaussian_filter(hu.reshape(shape), [blur[1] / step[2], blur[0] / step[1], blur[0] / step[0]])
