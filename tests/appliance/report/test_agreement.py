@@ -171,6 +171,15 @@ def category_follows(findings: Findings) -> None:
         assert result.category == (words[grade_of(max(degrees))] if degrees else "1")
 
 
+@pytest.mark.parametrize(("end", "named"), [(53, {"pLAD"}), (54, {"pLAD", "mLAD"})])
+def test_a_long_plaque_is_named_and_scored_in_the_same_segments(end: int, named: set[str]) -> None:
+    """Four points beyond a border count, and are named, however long the plaque is."""
+    findings = findings_of([lesion(0, 1, "pLAD", (2, 20, end), 30.0, "mild", "mixed")], None)
+    told = section(write_report(HEADER, findings), "Left anterior descending artery and diagonals")
+    assert segments_in(told[0]) == named
+    assert findings.segment_involvement_score == len(named)
+
+
 @given(st.lists(volumes, min_size=1, max_size=6))
 def test_parts_as_read_add_up_to_the_whole_as_read(parts: list[float]) -> None:
     whole = round(sum(parts))
