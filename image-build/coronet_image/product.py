@@ -61,7 +61,21 @@ MASKED = (
     "sys-kernel-config.mount",
     "sys-kernel-debug.mount",
     "sys-kernel-tracing.mount",
+    "modprobe@drm.service",  # udev loads the screen's driver, and what it needs
 )
+GENERATORS = (
+    "cryptsetup",
+    "getty",
+    "gpt-auto",
+    "hibernate-resume",
+    "integritysetup",
+    "rc-local",
+    "run",
+    "system-update",
+    "sysv",
+    "veritysetup",
+)
+"""Of systemd, each run at every start: our units stand in the root, so they would find nothing, or (gpt-auto) mount what we mount."""
 EMPTIED = ("var/log", "var/cache", "var/lib/apt/lists", "var/lib/systemd", "tmp", "run", "root", "usr/share/man")
 GONE = (
     "etc/machine-id",
@@ -205,6 +219,9 @@ def _system(root: Path) -> None:
     run("systemctl", f"--root={root}", "enable", *ENABLED)
     run("systemctl", f"--root={root}", "mask", *MASKED)
     run("systemctl", f"--root={root}", "set-default", "multi-user.target")
+    (root / "etc/systemd/system-generators").mkdir(parents=True, exist_ok=True)
+    for name in GENERATORS:  # systemd.generator(7): a link to /dev/null masks one
+        (root / f"etc/systemd/system-generators/systemd-{name}-generator").symlink_to("/dev/null")
     for folder in ("data", "efi"):
         (root / folder).mkdir(exist_ok=True)
     version = image_version(root)
