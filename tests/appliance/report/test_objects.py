@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes as standard
 
 from appliance.anatomy import SEGMENTS
-from appliance.findings import Entered, Findings, Graft
+from appliance.findings import Entered, Findings, Graft, OtherSeries
 from appliance.report import codes
 from appliance.report.captures import burn_in
 from appliance.report.objects import make_objects, write_objects
@@ -290,6 +290,26 @@ def test_every_series_that_was_read_is_evidence(tmp_path: Path) -> None:
     ]
     assert named == [(HEADER.series_uid, SOURCE), score, phase]
     assert len(of_class(made, PDF)[0].SourceInstanceSequence) == len(SOURCE) + 5
+    assert {path.name: errors_of(path) for path in write_objects(made, tmp_path)} == {path.name: [] for path in tmp_path.iterdir()}
+
+
+def test_what_was_measured_in_another_phase_says_so(tmp_path: Path) -> None:
+    series = OtherSeries(series_uid="1.2.826.0.1.3680043.10.1.8", role="phase", phase_percent=40.0, read=True)
+    branches = tuple(
+        msgspec.structs.replace(each, series_uid=series.series_uid) if each.vessel == "LAD" else each for each in SEVERAL.branches
+    )
+    found = msgspec.structs.replace(SEVERAL, branches=branches, other_series=(series,))
+    phase = (series.series_uid, SOURCE[2:5])
+    report = write_report(HEADER, found)
+    made = make_objects(HEADER, found, report, any_pdf(), KEY_VIEWS, SOURCE, further=[phase], approval=None, uids=uid_maker(), now=NOW)
+    groups = of_class(made, SR)[0].ContentSequence
+    said = {
+        next(part.TextValue for part in group.ContentSequence if part.ConceptNameCodeSequence[0].CodeMeaning == "Tracking Identifier")
+        for measurements in groups
+        for group in measurements.get("ContentSequence", ())
+        if any(part.get("TextValue") == "Measured in another phase (40%)." for part in group.get("ContentSequence", ()))
+    }
+    assert said == {"lesion-0", "lesion-1", "bridge-0"}
     assert {path.name: errors_of(path) for path in write_objects(made, tmp_path)} == {path.name: [] for path in tmp_path.iterdir()}
 
 
