@@ -106,15 +106,24 @@ def line(look: Look) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 when done."""
+    family = load_families()["development"]
+
+    def named(seed: int) -> str:
+        return family.design_of(seed).name
+
     parser = argparse.ArgumentParser(
         prog="python -m models.evaluation.phases", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--cases", type=int, default=20, help="patients, of each design as many as it has a share in the family")
     parser.add_argument("--first", type=int, default=0, help="leave out so many of them")
+    parser.add_argument("--design", choices=[design.name for design in family.designs], help="patients of one design alone")
     options = parser.parse_args(arguments)
-    family, models = load_families()["development"], Models.load(catalog=installed_catalog())
-    looks = []
-    for seed in family.spread(options.first + options.cases)[options.first :]:
+    last = options.first + options.cases
+    seeds = (
+        family.spread(last) if options.design is None else [seed for seed in family.spread(len(family)) if named(seed) == options.design]
+    )
+    models, looks = Models.load(catalog=installed_catalog()), []
+    for seed in seeds[options.first : last]:
         looks.append(look_at(seed, family.design_of(seed), models=models))
         sys.stdout.write(line(looks[-1]) + "\n")
         sys.stdout.flush()
