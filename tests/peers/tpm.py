@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import threading
 import tty
 from collections.abc import Callable
@@ -125,8 +127,12 @@ class Tpm:
 
     def command(self, *words: str, there: bool = True) -> list[str]:
         """A program and its words, on a machine that has this TPM (or, not ``there``, none)."""
-        device = os.ttyname(self._slave) if there else ""
-        return ["unshare", "-m", "sh", "-c", INSIDE, "inside", str(self._folder), device, *words]
+        return ["unshare", "-m", "sh", "-c", INSIDE, "inside", str(self._folder), self.device if there else "", *words]
+
+    @property
+    def device(self) -> str:
+        """What stands for ``/dev/tpmrm0``."""
+        return os.ttyname(self._slave)
 
     def _serve(self) -> None:
         """Between device and TPM; ends with the device."""
@@ -177,3 +183,15 @@ def whole(read: Callable[[int], bytes]) -> bytes:
         if len(data) >= 6:
             size = int.from_bytes(data[2:6], "big")
     return data
+
+
+def main() -> None:
+    """``python -m tests.peers.tpm FOLDER``: one that runs until it is ended; prints its device."""
+    with Tpm(Path(sys.argv[1])) as tpm:
+        sys.stdout.write(f"{tpm.device}\n")
+        sys.stdout.flush()
+        signal.pause()
+
+
+if __name__ == "__main__":
+    main()
