@@ -20,6 +20,8 @@ _CLOSED_PERCENT = 100.0
 _BESIDE_MM, _LEAST_BESIDE = 5.0, 4
 _FAT_BELOW_HU = 0.0
 """Tissue lies above water, fat below; plaque of 30 HU that fills a vessel of 1.5 mm, blurred into fat of -90, stays above too."""
+_BESIDE_MENDED_MM = 1.5
+"""So far beside the mended points the line was drawn towards them: that far the lines are smoothed, and the mask ends askew at a step."""
 _PLAIN_BLOOD_HU = 42.0
 """Blood without contrast medium."""
 
@@ -202,24 +204,30 @@ def _left_behind(profile: Profile, along: Float, start: int, end: int) -> float:
     return last / max(first, 1.0)
 
 
-def on_mended_line(lesion: Stretch, named: NamedTree, profile: Profile, core_hu: Float, rules: LesionRules) -> Stretch:
+def on_mended_line(lesion: Stretch, named: NamedTree, profile: Profile, core_hu: Float, along: Float, rules: LesionRules) -> Stretch:
     """The lesion with less confidence where the line through it was mended, and without a degree where it was mended through fat.
 
     A closed vessel is full of tissue. Where the middle of its sections is fat, no vessel lies on the line: the images are displaced there,
-    as at a step between two heart beats, or the line was led astray, and nothing is known of the lumen.
+    as at a step between two heart beats, or the line was led astray, and nothing is known of the lumen. Only there:
+    what else a lesion holds was seen.
 
     Args:
         lesion: as measured.
         named: the tree.
         profile: of its branch.
         core_hu: attenuation of the middle of each section of the branch, (n,).
+        along: distance from the branch's first point, mm (n,).
         rules: when a stretch is a lesion.
     """
-    if not any(a < lesion.end and b > lesion.start for a, b in named.branches[lesion.branch].repaired):
+    repaired = named.branches[lesion.branch].repaired
+    if not any(a < lesion.end and b > lesion.start for a, b in repaired):
         return lesion
     lesion = replace(lesion, confidence=lesion.confidence * rules.mended_trust)
+    mended = np.zeros(len(along), np.bool_)
+    for start, end in repaired:
+        mended |= (along >= along[start] - _BESIDE_MENDED_MM) & (along <= along[end - 1] + _BESIDE_MENDED_MM)
     span = slice(lesion.start, lesion.end)
-    astray = (profile.lumen_mm[span] <= 0.0) & (core_hu[span] < _FAT_BELOW_HU)
+    astray = mended[span] & (profile.lumen_mm[span] <= 0.0) & (core_hu[span] < _FAT_BELOW_HU)
     return replace(lesion, stenosis_percent=None, unreadable=True) if lesion.stenosis_percent and astray.any() else lesion
 
 

@@ -221,7 +221,7 @@ def _stretches(
             continue
         lesion = measure_stretch(number, start, end, profile, reference, evidence, along, rules)
         if lesion.confidence >= rules.least_confidence:
-            found.append(on_mended_line(lesion, named, profile, core_hu, rules))
+            found.append(on_mended_line(lesion, named, profile, core_hu, along, rules))
     return found
 
 

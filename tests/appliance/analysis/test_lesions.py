@@ -9,10 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from appliance.analysis.lesion_degree import LesionRules, Stretch, measure_stretch, outside_parent, regressed
-from appliance.analysis.lesion_network import Reading, nothing
+from appliance.analysis.lesion_network import FEATURES, Reading, nothing
 from appliance.analysis.lesions import Survey, find_lesions, goes_on, joined_evidence
 from appliance.analysis.lumen import LumenResult, measure_lumen
-from appliance.analysis.plaque import describe_plaques, proposed_kind
+from appliance.analysis.plaque import SURE_SHARE, describe_plaques, proposed_kind
 from appliance.analysis.reference import junction_distance
 from appliance.analysis.stages import NamedBranch, NamedTree, Profile, Reference
 from appliance.geometry import arc_length
@@ -126,13 +126,14 @@ def test_a_mended_line_lowers_the_confidence_and_hides_no_lesion(narrowed: tuple
 @pytest.mark.parametrize(
     ("core_hu", "mended", "percent"),
     [
-        pytest.param(60.0, True, 100.0, id="a line mended through plaque: an occlusion"),
-        pytest.param(-40.0, True, None, id="a line mended through fat: nothing is known"),
-        pytest.param(-40.0, False, 100.0, id="a line that the network saw all along"),
+        pytest.param(60.0, (-1, 1), 100.0, id="a line mended through plaque: an occlusion"),
+        pytest.param(-40.0, (-1, 1), None, id="a line mended through fat: nothing is known"),
+        pytest.param(-40.0, None, 100.0, id="a line that the network saw all along"),
+        pytest.param(-40.0, (9, 11), 100.0, id="a line mended at the shoulder, where the vessel is open"),
     ],
 )
 def test_what_is_closed_is_full_of_tissue(
-    narrowed: tuple[NamedTree, LumenResult], core_hu: float, mended: bool, percent: float | None
+    narrowed: tuple[NamedTree, LumenResult], core_hu: float, mended: tuple[int, int] | None, percent: float | None
 ) -> None:
     named, lumen = narrowed
     at = find_lesions(named, lumen).stretches[0].minimum
@@ -140,7 +141,7 @@ def test_what_is_closed_is_full_of_tissue(
     rays[closed, :, :4] = core_hu
     shut = replace(lumen.profiles[0], lumen_mm=np.where(closed, 0.0, lumen.profiles[0].lumen_mm))
     lumen = replace(lumen, profiles=(shut,), sections=replace(lumen.sections, rays=rays))
-    named = replace(named, branches=(replace(named.branches[0], repaired=((at - 1, at + 1),) if mended else ()),))
+    named = replace(named, branches=(replace(named.branches[0], repaired=((at + mended[0], at + mended[1]),) if mended else ()),))
     (one,) = find_lesions(named, lumen).stretches
     assert (one.stenosis_percent, one.unreadable) == (percent, percent is None)
 
@@ -318,6 +319,12 @@ def test_a_feature_needs_measurement_and_network() -> None:
     both = describe_plaques(named, find_lesions(named, lumen, readings=[agrees]), lumen)[0]
     assert "positive_remodeling" in both.high_risk
     assert "napkin_ring" not in both.high_risk  # never measured
+    assert by_rules.volume.low_attenuation == both.volume.low_attenuation == 0.0
+    assert "low_attenuation" in both.high_risk  # the network is sure: a core as small as the blur is not measured
+    features = agrees.features.copy()
+    features[:, FEATURES.index("low_attenuation")] = SURE_SHARE - 0.05
+    doubtful = describe_plaques(named, find_lesions(named, lumen, readings=[replace(agrees, features=features)]), lumen)[0]
+    assert "low_attenuation" not in doubtful.high_risk
     refused = describe_plaques(named, find_lesions(named, lumen, readings=[said]), lumen)[0]
     assert refused.high_risk == ()
     assert refused.kind == "noncalcified"
