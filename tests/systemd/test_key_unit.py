@@ -67,6 +67,20 @@ def asked(box: Systemd, who: str, order: str) -> dict[str, object]:
     return answer
 
 
+def give(box: Systemd, partition: str) -> None:
+    """The partition, under the name by which the box knows it."""
+    name = partition.removeprefix("/dev/")
+    box.ask("getent group tss || groupadd -r tss")
+    box.ask(f"mknod {partition} b 7 {name.removeprefix('loop')}; mkdir -p /run/cryptsetup")
+    assert box.ask(SYS.replace("@", name)) == ""
+
+
+def plug_in_a_tpm(box: Systemd) -> None:
+    box.ask("mkdir -p /run/tpm; systemctl start tpm.service")
+    box.until("grep -c /dev/pts /run/device", "1")
+    assert box.ask('touch /dev/tpmrm0 && mount --bind "$(cat /run/device)" /dev/tpmrm0') == ""
+
+
 def test_the_daemon_seals_and_the_kiosk_only_tries_a_recovery_key(tmp_path: Path, partition: str) -> None:
     folder = tmp_path / "systemd"
     folder.mkdir()
@@ -76,14 +90,9 @@ def test_the_daemon_seals_and_the_kiosk_only_tries_a_recovery_key(tmp_path: Path
     units["tpm.service"] = TPM
     with systemd(folder, units=units, over={"run/coronet-boot/disk": "", "efi/coronet/grubenv": "", "run/ask.py": ASK}) as box:
         box.until("systemctl is-active coronet-key.socket", "active")
-        box.ask("getent group tss || groupadd -r tss")
-        name = partition.removeprefix("/dev/")
-        box.ask(f"mknod {partition} b 7 {name.removeprefix('loop')}; mkdir -p /run/cryptsetup")
-        assert box.ask(SYS.replace("@", name)) == ""
+        give(box, partition)
         assert asked(box, "coronet", "seal")["code"] == "UPD-040"
-        box.ask("mkdir -p /run/tpm; systemctl start tpm.service")
-        box.until("grep -c /dev/pts /run/device", "1")
-        assert box.ask('touch /dev/tpmrm0 && mount --bind "$(cat /run/device)" /dev/tpmrm0') == ""
+        plug_in_a_tpm(box)
         assert asked(box, "coronet", "seal")["code"] == "UPD-044", "there is no key beside the loader"
         box.ask(f"printf {(tmp_path / 'data.key').read_text('ascii')} >/efi/coronet/data.key; chmod 600 /efi/coronet/data.key")
         assert asked(box, "coronet-kiosk", "seal")["code"] == "UPD-030"
@@ -97,3 +106,34 @@ def test_the_daemon_seals_and_the_kiosk_only_tries_a_recovery_key(tmp_path: Path
         assert "ermission" not in box.ask("cat /run/key.log")
     kinds = subprocess.run(["systemd-cryptenroll", partition], capture_output=True, text=True, check=True).stdout.split()
     assert [kind for kind in kinds if kind in {"password", "tpm2", "recovery"}] == ["password", "tpm2", "recovery"]
+
+
+OPENING = """#!/bin/sh
+set -ux
+systemd-cryptenroll --unlock-key-file=/run/key --tpm2-device=auto --tpm2-pcrs=7 PARTITION
+SYSTEMD_LOG_LEVEL=debug /lib/systemd/systemd-cryptsetup attach coronet-data PARTITION - tpm2-device=auto,headless=true,discard
+cryptsetup luksDump PARTITION | grep -c systemd-tpm2
+cryptsetup luksRemoveKey PARTITION /run/key </dev/null && shred -u /run/coronet-boot/copy && sync -f /run/coronet-boot && echo settled
+"""
+
+
+def test_the_unit_that_opens_the_partition_gets_the_key_from_the_tpm(tmp_path: Path, partition: str) -> None:
+    """What `open-data` calls, within its unit's limits, as far as a machine without a device mapper goes."""
+    folder = tmp_path / "systemd"
+    folder.mkdir()
+    log = "[Service]\nStandardOutput=append:/run/data.log\nStandardError=append:/run/data.log\n"
+    unit = image_unit("coronet-data.service").replace("efi.mount ", "").replace("Requires=efi.mount\n", "").replace("/efi/coronet ", "")
+    units = {"coronet-data.service": unit, "coronet-data.service.d/log.conf": log, "tpm.service": TPM}
+    units["all.target"] = "[Unit]\nDefaultDependencies=no\n"
+    key = (tmp_path / "data.key").read_text("ascii")
+    files = {"usr/lib/coronet/open-data": OPENING.replace("PARTITION", partition), "run/coronet-boot/copy": key, "run/key": key}
+    with systemd(folder, units=units, over=files) as box:
+        box.until("systemctl is-active all.target", "active")
+        give(box, partition)
+        plug_in_a_tpm(box)
+        box.ask("systemctl start coronet-data")
+        told = box.ask("cat /run/data.log")
+    assert re.search(r"Completed TPM2 key unsealing", told), told
+    assert told.endswith("settled"), told
+    kinds = subprocess.run(["systemd-cryptenroll", partition], capture_output=True, text=True, check=True).stdout.split()
+    assert [kind for kind in kinds if kind in {"password", "tpm2"}] == ["tpm2"]
