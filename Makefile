@@ -86,7 +86,7 @@ image: install build/.image-packages
 # Two lanes, a processor each; whichever comes first starts the box that both go on from (tests/image/conftest.py).
 LANES := lane-of-one-version lane-of-two-versions
 .PHONY: $(LANES)
-lane-of-one-version: TESTS := boot power update erase faults ratio
+lane-of-one-version: TESTS := boot power update erase seal faults ratio
 lane-of-two-versions: TESTS := reproducible analyst trial
 lane-of-two-versions: ALSO := tests/systemd/test_safe_mode.py
 

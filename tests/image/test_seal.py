@@ -54,16 +54,16 @@ def test_sealed_by_a_stick_it_opens_by_the_tpm_and_by_the_recovery_key_where_tha
 ) -> None:
     disk, chip = overlay(image, tmp_path / "disk.qcow2"), Chip(tmp_path / "tpm")
     with box(disk, chip, tmp_path) as machine:
-        wait_for_echo(machine)
         quiet(machine)
+        wait_for_echo(machine)
         assert int(machine.shell("cat /sys/class/tpm/tpm0/pcr-sha256/7", seconds=SHELL_S), 16), "the firmware measures secure boot"
         sent = {store_one(machine.dicom_port, series=SERIES, number=number) for number in range(3)}
         words = sealed_by_a_stick(machine, tmp_path)
         assert "data.key" in files_beside_the_loader(machine), "until the TPM has opened the partition at a start"
         machine.shell("sync", seconds=SHELL_S)
     with box(disk, chip, tmp_path) as machine:
-        wait_for_echo(machine)
         quiet(machine)
+        wait_for_echo(machine)
         assert images_kept(machine) >= sent
         assert "data.key" not in files_beside_the_loader(machine)
         partition = machine.shell(PARTITION, seconds=SHELL_S)

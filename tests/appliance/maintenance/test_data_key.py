@@ -155,6 +155,21 @@ def test_no_recovery_key_without_sealing(box: Box) -> None:
     assert box.slots() == 1
 
 
+def test_a_factory_reset_of_a_sealed_box_leaves_nothing_that_opens_it(box: Box) -> None:
+    words = box.sealed()
+    box.started()
+    assert erased(box) == 0
+    assert not box.opens_by_tpm()
+    assert not box.opens_by(words.encode())
+    assert box.partition.read_bytes()[: 16 << 20] == bytes(16 << 20), "what open-data takes for an empty partition"
+
+
+def erased(box: Box) -> int:
+    script = Path(__file__).parents[3] / "image-build/root/usr/lib/coronet/erase-data"
+    environment = {"PATH": os.environ["PATH"], "CORONET_EFI": str(box.key.parent)}
+    return subprocess.run(["sh", str(script), str(box.partition)], env=environment, check=False, timeout=60).returncode
+
+
 def test_a_loaders_key_that_opens_nothing_is_named(box: Box) -> None:
     box.key.write_bytes(b"another" * 9)
     assert box.order("seal")["code"] == "UPD-044"
