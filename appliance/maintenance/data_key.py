@@ -53,12 +53,17 @@ def new_recovery_key() -> str:
 
 
 def data_partition(boot: Path = BOOT, *, sys: Path = Path("/sys"), dev: Path = Path("/dev")) -> Path:
-    """The device, on the disk that the box was started from only: a stick may have a partition of that name too.
+    """The device: what is open, else by its label, on the disk that the box was started from only, as a stick may have that label too.
+
+    At the first start, which makes the partition, the kernel knows no label of it; but there it is open.
 
     Raises:
         UpdateError: UPD-044 there is none.
     """
     try:
+        for mapped in (sys / "class/block").glob("dm-*"):
+            if (mapped / "dm/name").read_text("utf-8").strip() == PARTITION_NAME:
+                return dev / next((mapped / "slaves").iterdir()).name
         disk = (boot / "disk").read_text("utf-8").strip().rpartition("/")[2]
         for told in (sys / "class/block" / disk).glob("*/uevent"):
             if f"PARTNAME={PARTITION_NAME}" in told.read_text("utf-8").splitlines():

@@ -310,3 +310,9 @@ def test_the_partition_is_the_one_of_the_disk_that_the_box_was_started_from(tmp_
         told.parent.mkdir(parents=True)
         told.write_text(f"PARTNAME={'coronet-esp' if name == 'sda1' else 'coronet-data'}\n")
     assert data_partition(tmp_path, sys=tmp_path, dev=tmp_path) == tmp_path / "sda9"
+    for number, name in ((0, "coronet-root"), (1, "coronet-data")):
+        mapped = tmp_path / f"class/block/dm-{number}"
+        (mapped / "dm").mkdir(parents=True)
+        (mapped / "dm/name").write_text(f"{name}\n")
+        (mapped / f"slaves/sda{number + 7}").mkdir(parents=True)
+    assert data_partition(tmp_path, sys=tmp_path, dev=tmp_path) == tmp_path / "sda8", "a partition that was made now has no label yet"
