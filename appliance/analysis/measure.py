@@ -1,4 +1,4 @@
-"""Everything after the segmentation, in order: the tree, its names, its lumen, its lesions, what they are made of, and the category."""
+"""Everything after the segmentation, in order: the tree, its names, its lumen, its lesions, what they are made of, and their degrees."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from appliance.analysis.cadrads import UNREADABLE, Bands, cad_rads, grade_of, segment_scores, untraced_vessels
+from appliance.analysis.cadrads import UNREADABLE, Bands, grade_of
 from appliance.analysis.centrelines import trace
 from appliance.analysis.fusion import fused_lumen
 from appliance.analysis.lesion_degree import Stretch
@@ -21,7 +21,7 @@ from appliance.analysis.plaque import Plaque, describe_plaques
 from appliance.analysis.repair import repair
 from appliance.analysis.stages import Float, Heart, Measured, NamedBranch, NamedTree, Profile, Progress, Segmentation
 from appliance.analysis.verify import verify
-from appliance.findings import Branch, Lesion, NotAssessable, PlaqueVolume, Stent
+from appliance.findings import Branch, Lesion, PlaqueVolume
 from appliance.geometry import arc_length
 from appliance.inference.engine import Session
 from appliance.volume import Volume
@@ -44,8 +44,6 @@ def measure(
     segmentation: Segmentation,
     *,
     progress: Progress | None = None,
-    not_assessable: Sequence[NotAssessable] = (),
-    stents: Sequence[Stent] = (),
     bands: Bands = "scct",
     kvp: float | None = None,
     sessions: Mapping[str, Session] | None = None,
@@ -57,8 +55,6 @@ def measure(
         heart: its structures.
         segmentation: its coronaries.
         progress: told each stage's name and the part done.
-        not_assessable: segments that cannot be read (CAD-RADS N rule).
-        stents: for the modifier S.
         bands: which table of degrees.
         kvp: tube voltage, for the classes of plaque; None where it is not known.
         sessions: networks by name; a stage whose network is not among them works by its rules alone.
@@ -88,16 +84,11 @@ def measure(
     with clock.stage("cadrads"):
         branches = make_branches(named, lumen)
         lesions = make_lesions(named, survey, plaques, bands=bands)
-        involvement, stenosis = segment_scores(lesions, branches)
-        category = cad_rads(lesions, branches, not_assessable=not_assessable, untraced=untraced_vessels(branches), stents=stents)
     return Measured(
         branches=branches,
         lesions=lesions,
         dominance=named.dominance,
         plaque_total=_sum(lesions),
-        segment_involvement_score=involvement,
-        segment_stenosis_score=stenosis,
-        cad_rads=category,
         dropped=(*tree.dropped, *named.dropped),
         timing_s=clock.seconds,
     )

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.anatomy import Dominance, SegmentName, Vessel
-from appliance.findings import Branch, CadRads, Lesion, PlaqueVolume
+from appliance.findings import Branch, Lesion, PlaqueVolume
 from appliance.volume import Geometry, LabelMap
 
 Float = NDArray[np.float64]
@@ -249,8 +249,6 @@ class Measured:
         branches, lesions: as in the findings file.
         dominance: None where it cannot be told.
         plaque_total: sum over the lesions.
-        segment_involvement_score, segment_stenosis_score: 0-16 and 0-48.
-        cad_rads: category with modifiers.
         dropped: what looked like a vessel and was refused, for the log and the evaluation.
         timing_s: seconds per stage.
     """
@@ -259,8 +257,5 @@ class Measured:
     lesions: tuple[Lesion, ...]
     dominance: Dominance | None
     plaque_total: PlaqueVolume
-    segment_involvement_score: int
-    segment_stenosis_score: int
-    cad_rads: CadRads
     dropped: tuple[Dropped, ...] = ()
     timing_s: dict[str, float] = field(default_factory=dict)

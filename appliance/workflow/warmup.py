@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.analysis.cadrads import with_category
 from appliance.analysis.grids import interpolate_to
 from appliance.analysis.measure import measure
 from appliance.analysis.pipeline import not_analysed
@@ -35,9 +36,8 @@ def warm_up() -> None:
     try:
         interpolate_to(heart.structures.labels, heart.structures.geometry, heart.roi)
         measured = measure(volume, heart, segmentation)
-        findings = msgspec.structs.replace(
-            not_analysed("analysed", NOBODY), branches=measured.branches, lesions=measured.lesions, cad_rads=measured.cad_rads
-        )
+        findings = msgspec.structs.replace(not_analysed("analysed", NOBODY), branches=measured.branches, lesions=measured.lesions)
+        findings = with_category(findings)
         make_key_views(volume, findings, structures=heart.structures, rendering_pixels=UNSEEN_PIXELS)
     except CoronetError as error:
         log.warning("warm-up ended early: %s", error)

@@ -71,12 +71,11 @@ def true_reading(percent: float, moving: Vessel) -> PhaseReading:
 
 def reading(uid: str, tree: tuple[Branch, ...], unread: tuple[NotAssessable, ...] = ()) -> PhaseReading:
     assert NORMAL.plaque_total_mm3 is not None
-    assert NORMAL.cad_rads is not None
     return PhaseReading(
         images=SeriesImages(Volume(NOWHERE.astype(np.int16), GRID), StudyHeader(study_uid="1.2", series_uid=uid), ()),
         located=Located(Heart(LabelMap(NOWHERE, GRID), GRID), NOWHERE, NOWHERE),
         segmentation=Segmentation(GRID, NOWHERE.astype(np.int16), NOWHERE, NOWHERE),
-        measured=Measured(tree, (), "right", NORMAL.plaque_total_mm3, 0, 0, NORMAL.cad_rads),
+        measured=Measured(tree, (), "right", NORMAL.plaque_total_mm3),
         seen=Described(stents=(), bridges=(), variants=(), not_assessable=unread, lesions=()),
     )
 

@@ -56,7 +56,6 @@ def reading(uid: str, *unread: str, branches: tuple[int, ...] = tuple(range(8)),
     tree = tuple(branch for branch in TREE if branch.id in branches)
     images = SeriesImages(Volume(NOWHERE.astype(np.int16), GRID), StudyHeader(study_uid="1.2", series_uid=uid), ())
     assert NORMAL.plaque_total_mm3 is not None
-    assert NORMAL.cad_rads is not None
     described = Described(
         **{"stents": (), "bridges": (), "variants": (), "lesions": (), **seen},  # type: ignore[arg-type]
         not_assessable=tuple(MOVED[name] for name in unread),
@@ -65,7 +64,7 @@ def reading(uid: str, *unread: str, branches: tuple[int, ...] = tuple(range(8)),
         images=images,
         located=Located(HEART, NOWHERE, NOWHERE),
         segmentation=Segmentation(GRID, NOWHERE.astype(np.int16), NOWHERE, NOWHERE),
-        measured=Measured(tree, described.lesions, "right", NORMAL.plaque_total_mm3, 0, 0, NORMAL.cad_rads),
+        measured=Measured(tree, described.lesions, "right", NORMAL.plaque_total_mm3),
         seen=described,
     )
 
