@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from appliance.anatomy import MAIN_VESSELS, SEGMENTS, Dominance, SegmentName, Territory, Vessel
+from appliance.anatomy import SEGMENTS, SegmentName, Territory, Vessel
 from appliance.degrees import Bands as Bands
 from appliance.degrees import cad_rads_grade, involved_segments
 from appliance.degrees import grade_of as grade_of
@@ -32,6 +32,7 @@ from appliance.findings import (
     VariantName,
     is_bypassed,
 )
+from appliance.trunks import missing_trunks
 
 Category = Literal["0", "1", "2", "3", "4A", "4B", "5", "N"]
 Burden = Literal["P1", "P2", "P3", "P4"]
@@ -110,7 +111,7 @@ def cad_rads(
     branches: Sequence[Branch],
     *,
     not_assessable: Sequence[NotAssessable] = (),
-    untraced: Sequence[Vessel] = (),
+    untraced: Sequence[SegmentName] = (),
     stents: Sequence[Stent] = (),
     grafts: Sequence[Graft] = (),
     grafted: bool = False,
@@ -125,8 +126,8 @@ def cad_rads(
             branch without a name makes N until a person has graded it.
         branches: the branches that the lesions lie on.
         not_assessable: segments that cannot be read; with less than 50 % elsewhere the category is N.
-        untraced: main vessels that were not found or not followed to their end: nothing is known of them there, which is not the same as
-            nothing wrong with them.
+        untraced: parts of main vessels that were not followed (``trunks.missing_trunks``): nothing is known of them, which is not the
+            same as nothing wrong with them.
         stents: any makes modifier S.
         grafts: any makes modifier G; what a patent graft goes around does not count, what is wrong with a graft does.
         grafted: modifier G without a graft that was recognised.
@@ -170,24 +171,6 @@ def cad_rads(
         text=text,
         plaque_burden_reason=None if burden else "no_plaque",
     )
-
-
-def untraced_vessels(branches: Sequence[Branch]) -> tuple[Vessel, ...]:
-    """LAD, LCX or RCA without any branch."""
-    found = {branch.vessel for branch in branches}
-    return tuple(vessel for vessel in MAIN_VESSELS if vessel not in found)
-
-
-def broken_off(branches: Sequence[Branch], dominance: Dominance | None) -> tuple[Vessel, ...]:
-    """LAD or RCA that was found and not followed into its last segment: closed there, or lost; nothing is known of what follows.
-
-    Every LAD goes on into its distal part (SCCT 2014, segment 8: from half way to the apex on); the right coronary artery passes the acute
-    margin (segment 3) unless the left one feeds the back of the heart. A circumflex may end as its marginal branch.
-    """
-    traced = {name for branch in branches for _, _, name in branch.segments}
-    found = {branch.vessel for branch in branches}
-    ends: dict[Vessel, SegmentName] = {"LAD": "dLAD"} if dominance == "left" else {"LAD": "dLAD", "RCA": "dRCA"}
-    return tuple(vessel for vessel, end in ends.items() if vessel in found and end not in traced)
 
 
 def seen_plaques(lesions: Sequence[Lesion]) -> list[Lesion]:
@@ -301,7 +284,7 @@ def with_category(findings: Findings) -> Findings:
             findings.lesions,
             findings.branches,
             not_assessable=_not_assessable(findings.quality),
-            untraced=(*untraced_vessels(findings.branches), *broken_off(findings.branches, findings.dominance)),
+            untraced=missing_trunks(findings.branches, findings.dominance, findings.grafts_that_count),
             stents=findings.stents,
             grafts=findings.grafts_that_count,
             grafted=bool(entered.grafts),

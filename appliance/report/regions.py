@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from appliance import trunks
 from appliance.anatomy import SEGMENTS, VESSEL_ZH, SegmentName, Vessel
 from appliance.degrees import REACHED_POINTS, involved_segments
 from appliance.findings import Branch, Findings, Lesion
@@ -70,25 +71,13 @@ def traced_segments(findings: Findings) -> frozenset[SegmentName]:
 
 
 def missing_trunks(findings: Findings) -> tuple[SegmentName, ...]:
-    """Trunk segments without any centreline that must be there, in the order of mention."""
-    gone = _untraced_trunks(findings)
-    return tuple(name for name in gone if name not in perhaps_absent(findings))
+    """Trunk segments without any centreline that must be there, in the order of mention (``appliance.trunks``)."""
+    return trunks.missing_trunks(findings.branches, findings.dominance, findings.grafts_that_count)
 
 
 def perhaps_absent(findings: Findings) -> tuple[SegmentName, ...]:
-    """Trunk segments without centreline that many hearts do not have.
-
-    The circumflex often ends as its marginal branch, and the right coronary artery of a left-dominant heart at the acute margin.
-    """
-    gone, traced = _untraced_trunks(findings), traced_segments(findings)
-    short_circumflex = "LCx" in gone and "pLCx" in traced and findings.dominance == "right"
-    short_right = "dRCA" in gone and "mRCA" in traced and findings.dominance == "left"
-    return (*(("LCx",) if short_circumflex else ()), *(("dRCA",) if short_right else ()))
-
-
-def _untraced_trunks(findings: Findings) -> tuple[SegmentName, ...]:
-    traced = traced_segments(findings)
-    return tuple(name for region in REGIONS for name in region.trunk if name not in traced)
+    """Trunk segments without centreline that many hearts do not have."""
+    return trunks.perhaps_absent(findings.branches, findings.dominance)
 
 
 def unassessable(findings: Findings) -> frozenset[SegmentName]:

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from appliance.analysis.cadrads import (
     apply_corrections,
-    broken_off,
     burden_of,
     cad_rads,
     enter,
@@ -17,10 +16,9 @@ from appliance.analysis.cadrads import (
     plaque_burden,
     seen_plaques,
     segment_scores,
-    untraced_vessels,
     with_category,
 )
-from appliance.anatomy import SEGMENTS, SegmentName, Vessel
+from appliance.anatomy import SEGMENTS, SegmentName
 from appliance.errors import AnalysisError
 from appliance.findings import (
     GRADES,
@@ -37,6 +35,8 @@ from appliance.findings import (
     Stent,
     Variant,
 )
+from appliance.report import regions
+from appliance.trunks import missing_trunks
 
 
 def lesion(
@@ -169,30 +169,77 @@ def test_a_segment_that_cannot_be_read_decides_below_half(found, text):
     assert cad_rads(*case(*found), not_assessable=(NotAssessable(segment="mRCA", reason="motion"),)).text == text
 
 
+WHOLE: tuple[SegmentName, ...] = ("LM", "pLAD", "mLAD", "dLAD", "pLCx", "LCx", "pRCA", "mRCA", "dRCA")
+
+
 @pytest.mark.parametrize(
-    ("segments", "dominance", "lost"),
+    ("lacks", "dominance", "lost"),
     [
-        (("pLAD", "mLAD", "dLAD", "pLCx", "pRCA", "mRCA", "dRCA"), "right", ()),
-        (("pLAD", "mLAD", "pLCx", "pRCA", "mRCA", "dRCA"), "right", ("LAD",)),
-        (("pLAD", "pLCx", "pRCA", "mRCA", "dRCA"), "right", ("LAD",)),
-        (("pLAD", "mLAD", "dLAD", "pLCx", "pRCA", "mRCA"), "right", ("RCA",)),
-        (("pLAD", "mLAD", "dLAD", "pLCx", "pRCA", "mRCA"), None, ("RCA",)),
-        (("pLAD", "mLAD", "dLAD", "pLCx", "LCx", "pRCA"), "left", ()),  # a right coronary artery that ends early, as it may
+        pytest.param((), "right", (), id="whole"),
+        pytest.param(("dLAD",), "right", ("dLAD",), id="an LAD that breaks off"),
+        pytest.param(("mLAD", "dLAD"), "right", ("mLAD", "dLAD"), id="an LAD that breaks off early"),
+        pytest.param(("mLAD",), "right", ("mLAD",), id="a gap between pLAD and dLAD"),
+        pytest.param(("dRCA",), "right", ("dRCA",), id="a right coronary artery that breaks off"),
+        pytest.param(("dRCA",), None, ("dRCA",), id="the same, dominance not known"),
+        pytest.param(("dRCA",), "codominant", ("dRCA",), id="the same, balanced"),
+        pytest.param(("dRCA",), "left", (), id="left dominance: the right one may end at the acute margin"),
+        pytest.param(("mRCA", "dRCA"), "left", (), id="and before it"),
+        pytest.param(("pRCA", "mRCA", "dRCA"), "left", ("pRCA", "mRCA", "dRCA"), id="but it is there"),
+        pytest.param(("LCx",), "right", (), id="right dominance: the circumflex may end as its marginal branch"),
+        pytest.param(("LCx",), None, (), id="the same, dominance not known"),
+        pytest.param(("LCx",), "left", ("LCx",), id="left dominance: the circumflex goes on"),
+        pytest.param(("LCx",), "codominant", ("LCx",), id="balanced: so it does"),
+        pytest.param(("pLCx", "LCx"), "right", ("pLCx", "LCx"), id="no circumflex"),
+        pytest.param(("LM",), "right", (), id="LAD and circumflex leave the aorta apart"),
     ],
 )
-def test_a_main_vessel_that_breaks_off_is_not_a_healthy_one(segments, dominance, lost):
-    """An occlusion that nothing fills from behind looks just like this."""
-    trunks = [branch(number, name) for number, name in enumerate(segments)]
-    assert broken_off(trunks, dominance) == lost
-    seen = msgspec.structs.replace(findings([], trunks), branches=tuple(trunks), dominance=dominance)
+def test_a_main_vessel_that_breaks_off_is_not_a_healthy_one(lacks, dominance, lost):
+    """An occlusion that nothing fills from behind looks just like this; report and category go by the same rule."""
+    trunks = tuple(branch(number, name) for number, name in enumerate(WHOLE) if name not in lacks)
+    seen = msgspec.structs.replace(findings([], trunks), branches=trunks, dominance=dominance)
+    assert missing_trunks(trunks, dominance) == regions.missing_trunks(seen) == lost
     assert with_category(seen).cad_rads.text == ("CAD-RADS N" if lost else "CAD-RADS 0")
+    assert not set(regions.perhaps_absent(seen)) & set(lost)
+    assert {*regions.perhaps_absent(seen), *lost} == set(lacks)
 
 
-def test_a_main_vessel_that_was_not_found_is_not_a_healthy_one():
+def test_a_left_main_that_the_circumflex_hangs_on_was_lost():
+    trunks = [branch(number, name) for number, name in enumerate(WHOLE) if name != "LM"]
+    trunks[3] = msgspec.structs.replace(trunks[3], parent=0, parent_index=5)
+    assert missing_trunks(trunks, "right") == ("LM",)
+
+
+def test_a_part_of_no_length_is_not_missing():
+    """The first diagonal leaves beyond half the way to the apex; the first marginal leaves where the circumflex begins."""
+    lad = msgspec.structs.replace(branch(1, "pLAD"), parent=0, parent_index=9, segments=((0, 30, "pLAD"), (30, 60, "dLAD")))
+    circumflex = msgspec.structs.replace(branch(2, "LCx"), parent=0, parent_index=9)
+    rest = [branch(0, "LM"), *(branch(number, name) for number, name in enumerate(("pRCA", "mRCA", "dRCA"), 3))]
+    assert missing_trunks([*rest, lad, circumflex], "right") == ()
+    gap = msgspec.structs.replace(lad, segments=((0, 28, "pLAD"), (28, 32, "other"), (32, 60, "dLAD")))
+    assert missing_trunks([*rest, gap, circumflex], "right") == ("mLAD",)
+
+
+@pytest.mark.parametrize(
+    ("patency", "target", "text"),
+    [
+        pytest.param("patent", "R-PDA", "CAD-RADS 0/G", id="what a patent graft goes around"),
+        pytest.param("occluded", "R-PDA", "CAD-RADS 5/N/G", id="a closed graft goes around nothing"),
+        pytest.param("patent", "mRCA", "CAD-RADS N/G", id="a graft that is sewn on before"),
+        pytest.param("patent", "OM1", "CAD-RADS N/G", id="a graft to another artery"),
+    ],
+)
+def test_a_native_artery_that_ends_under_a_patent_graft_is_supplied(patency, target, text):
+    trunks = tuple(branch(number, name) for number, name in enumerate(WHOLE) if name != "dRCA")
+    graft = msgspec.structs.replace(GRAFT, patency=patency, target=target)
+    seen = msgspec.structs.replace(findings([], trunks), branches=trunks, dominance="right", grafts=(graft,))
+    assert with_category(seen).cad_rads.text == text
+    assert bool(regions.missing_trunks(seen)) == ("N" in text)
+
+
+def test_parts_that_were_not_followed_decide_below_half():
     branches = [branch(0, "pLAD"), branch(1, "pRCA")]
-    assert untraced_vessels(branches) == ("LCX",)
-    assert cad_rads([], branches, untraced=untraced_vessels(branches)).text == "CAD-RADS N"
-    assert cad_rads([lesion("pLAD", 75.0)], branches, untraced=("LCX",)).text == "CAD-RADS 4A/P1/N"
+    assert cad_rads([], branches, untraced=("pLCx",)).text == "CAD-RADS N"
+    assert cad_rads([lesion("pLAD", 75.0)], branches, untraced=("pLCx",)).text == "CAD-RADS 4A/P1/N"
 
 
 def test_modifiers_stand_in_the_guidelines_order():
@@ -397,10 +444,7 @@ def test_a_plaque_across_a_border_involves_both_segments():
 
 
 def findings(lesions: list[Lesion], branches: list[Branch]) -> Findings:
-    trunks: dict[str, SegmentName] = {"LAD": "pLAD", "LCX": "pLCx", "RCA": "pRCA"}
-    branches = [*branches, *(branch(100 + number, trunks[vessel]) for number, vessel in enumerate(untraced_vessels(branches)))]
-    whole: dict[Vessel, SegmentName] = {"LAD": "dLAD", "RCA": "dRCA"}
-    branches = [*branches, *(branch(200 + number, whole[vessel]) for number, vessel in enumerate(broken_off(branches, "right")))]
+    branches = [*branches, *(branch(100 + number, name) for number, name in enumerate(missing_trunks(branches, "right")))]
     involvement, stenosis = segment_scores(lesions, branches)
     return Findings(
         schema=1, status="analysed", software=Software(version="0", commit="0"), reason=None, engine=None, models=(), series=None,
