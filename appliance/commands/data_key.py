@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
+import os
 import pwd
 import socket
 import struct
@@ -18,7 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(_options: argparse.Namespace) -> int:
-    """0; what went wrong stands in the answer."""
+    """0; what went wrong stands in the answer. Orders wait for each other at the unit's own folder (systemd.exec(5), RuntimeDirectory=)."""
+    turn = os.open(os.environ["RUNTIME_DIRECTORY"], os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(turn, fcntl.LOCK_EX)
     line = sys.stdin.readline(LONGEST_LINE)
     restart = ["systemctl", "--no-block", "reboot"]
     answer(line, sys.stdout, who=_who_asks(), data_key=lambda: DataKey(data_partition()), is_open=OPEN.exists(), restart=restart)
