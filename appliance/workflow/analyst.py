@@ -7,6 +7,7 @@ process three times is not tried again but shown as failed.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import logging
 import signal
@@ -265,11 +266,14 @@ def run_analyst(archive: Archive, *, drafts: DraftMaker, settings: Settings) -> 
     """
     held = hold_lock(archive.data / "analyst.lock", what="analyst")
     stop = threading.Event()
+    told: list[int] = []
 
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
+    def on_signal(number: int, _frame: FrameType | None) -> None:
         # the first signal only; raised between two steps of Python, so that a transaction in progress is rolled back
-        if not stop.is_set():
-            stop.set()
+        if not told:
+            told.append(number)
+            # by a thread: the process may just hold the event's own lock, in `wait`, and would wait for itself for ever
+            _thread.start_new_thread(stop.set, ())
             raise Stopped
 
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -10,6 +10,7 @@ from appliance.daemon import EXIT_NOT_STARTED
 from tests.appliance.archive.fakes import encode, make_dataset
 from tests.appliance.running import daemon, open_archive_of
 from tests.peers.dcmtk import storescu
+from tests.peers.waiting import wait_until
 
 
 def test_safe_mode_receives_by_the_last_good_settings(tmp_path: Path) -> None:
@@ -35,7 +36,7 @@ def test_safe_mode_receives_by_the_last_good_settings(tmp_path: Path) -> None:
     assert (data / "last-good/coronet.toml").read_text() == good, "what cannot be used is not kept"
     with daemon(box, options=["--safe-mode", *last_good], spoil=spoil) as running, open_archive_of(running) as archive:
         assert storescu(port, [image]).returncode == 0, "at the port that the scanner knows"
-        assert len(archive.index.unsorted(limit=5)) == 1
+        wait_until(lambda: len(archive.index.unsorted(limit=5)) == 1, what="the row of what the journal holds already")
         reason = archive.components.get("safe-mode").reason
         assert reason is not None
         assert "did you mean `port`" in running.log.read_text()
